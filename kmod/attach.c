@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Keys into net/tls, on the private socket, in the worker's downcall.
+ *
+ * The crypto_info goes through a page of the worker's own memory and a user
+ * sockptr: with a kernel sockptr net/tls copies behind struct tls_crypto_info,
+ * which recent kernels report as a field-spanning write.
+ */
+#include <crypto/aead.h>
+#include <linux/uaccess.h>
+#include "tlsport.h"
+
+/* tls_context.tx_conf, rx_conf: net/tls/tls.h */
+#define CONF_HW		2
+
+int tlsport_attach_ulp(struct socket *sock)
+{
+	return sock->ops->setsockopt(sock, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR("tls"), sizeof("tls"));
+}
+
+static int info_len(u16 cipher)
+{
+	switch (cipher) {
+	case TLS_CIPHER_AES_GCM_128:
+		return sizeof(struct tls12_crypto_info_aes_gcm_128);
+	case TLS_CIPHER_AES_GCM_256:
+		return sizeof(struct tls12_crypto_info_aes_gcm_256);
+	case TLS_CIPHER_CHACHA20_POLY1305:
+		return sizeof(struct tls12_crypto_info_chacha20_poly1305);
+	default:
+		return -1;
+	}
+}
+
+/**
+ * tlsport_attach_check - may these keys be attached?
+ * @port: whose policy they must meet
+ * @info: CONTINUE with TX and RX
+ *
+ * Return: 0, or -EINVAL with the reason as extack text.
+ */
+int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info)
+{
+	struct nlattr *tx = info->attrs[TLSPORT_A_HS_TX], *rx = info->attrs[TLSPORT_A_HS_RX];
+	struct nlattr *ts = info->attrs[TLSPORT_A_HS_TX_SECRET];
+	struct nlattr *rs = info->attrs[TLSPORT_A_HS_RX_SECRET];
+	const struct tls_crypto_info *t = nla_data(tx), *r = nla_data(rx);
+
+	if (t->version != r->version || t->cipher_type != r->cipher_type) {
+		NL_SET_ERR_MSG(info->extack, "TX and RX differ in version or cipher");
+		return -EINVAL;
+	}
+	if (t->version < READ_ONCE(port->min_version) || t->version > READ_ONCE(port->max_version)) {
+		NL_SET_ERR_MSG(info->extack, "the port does not allow this TLS version");
+		return -EINVAL;
+	}
+	if (nla_len(tx) != info_len(t->cipher_type) || nla_len(rx) != nla_len(tx)) {
+		NL_SET_ERR_MSG(info->extack, "TX or RX is not the structure of an AES-GCM or CHACHA20-POLY1305 cipher");
+		return -EINVAL;
+	}
+	if (t->version == TLS_1_3_VERSION && (!ts || !rs || nla_len(ts) != nla_len(rs))) {
+		NL_SET_ERR_MSG(info->extack, "TLS 1.3 needs both traffic secrets, of one length");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int set_keys(struct socket *sock, int direction, void __user *scratch,
+		    const struct nlattr *nla)
+{
+	int err;
+
+	if (copy_to_user(scratch, nla_data(nla), nla_len(nla)))
+		return -EFAULT;
+	err = sock->ops->setsockopt(sock, SOL_TLS, direction, USER_SOCKPTR(scratch), nla_len(nla));
+	if (clear_user(scratch, nla_len(nla)))
+		return -EFAULT;
+	return err;
+}
+
+/* net/tls remembers the callbacks that it finds: they must not be ours. */
+static void restore_write_space(struct tlsport_conn *conn)
+{
+	write_lock_bh(&conn->sk->sk_callback_lock);
+	conn->sk->sk_write_space = conn->write_space;
+	write_unlock_bh(&conn->sk->sk_callback_lock);
+}
+
+static void keep_secrets(struct tlsport_conn *conn, struct genl_info *info)
+{
+	struct nlattr *tx = info->attrs[TLSPORT_A_HS_TX_SECRET];
+	struct nlattr *rx = info->attrs[TLSPORT_A_HS_RX_SECRET];
+
+	if (conn->version != TLS_1_3_VERSION)
+		return;
+	conn->secret_len = nla_len(tx);
+	memcpy(conn->tx_secret, nla_data(tx), nla_len(tx));
+	memcpy(conn->rx_secret, nla_data(rx), nla_len(rx));
+}
+
+/**
+ * tlsport_attach - the hand-over checklist
+ * @conn: all handshake bytes are sent, all that were shown as used are consumed
+ * @scratch: the worker's page, NULL when the worker is gone
+ * @info: CONTINUE, passed by tlsport_attach_check()
+ *
+ * TX comes before RX, for RX looks at the receive queue at once.  Our callbacks
+ * leave between the two: the payload guard knows a handshake by them, and a
+ * session by TX.
+ *
+ * Context: the worker's sendmsg(), conn->lock held.
+ * Return: 0 or a negative errno: the connection must end.
+ */
+int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_info *info)
+{
+	const struct tls_crypto_info *keys = nla_data(info->attrs[TLSPORT_A_HS_TX]);
+	struct socket *sock = conn->sock;
+	struct tls_context *ctx;
+	int err, one = 1;
+
+	if (!scratch)
+		return -EFAULT;
+	if (!inet_csk(conn->sk)->icsk_ulp_ops) {
+		err = tlsport_attach_ulp(sock);
+		if (err)
+			return err;
+	}
+	restore_write_space(conn);
+	err = set_keys(sock, TLS_TX, scratch, info->attrs[TLSPORT_A_HS_TX]);
+	if (err)
+		return err;
+	tlsport_conn_restore_callbacks(conn);
+	err = set_keys(sock, TLS_RX, scratch, info->attrs[TLSPORT_A_HS_RX]);
+	if (err)
+		return err;
+	if (keys->version == TLS_1_3_VERSION) {	/* decrypt straight into the reader's buffer */
+		err = sock->ops->setsockopt(sock, SOL_TLS, TLS_RX_EXPECT_NO_PAD,
+					    KERNEL_SOCKPTR(&one), sizeof(one));
+		if (err)
+			return err;
+	}
+	ctx = tls_get_ctx(conn->sk);
+	conn->tx_nic = ctx->tx_conf == CONF_HW;
+	conn->rx_nic = ctx->rx_conf == CONF_HW;
+	conn->version = keys->version;
+	conn->cipher = keys->cipher_type;
+	keep_secrets(conn, info);
+	return 0;
+}
+
+/* Context: the sk is attached and cannot close.  Who encrypts, as /proc/crypto names it; NULL: a NIC. */
+const char *tlsport_attach_driver(const struct sock *sk)
+{
+	struct tls_context *ctx = tls_get_ctx(sk);
+
+	if (!ctx || ctx->tx_conf == CONF_HW || !ctx->priv_ctx_tx)
+		return NULL;
+	return crypto_tfm_alg_driver_name(crypto_aead_tfm(tls_sw_ctx_tx(ctx)->aead_send));
+}

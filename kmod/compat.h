@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The only file that knows kernel versions: old interfaces in the shape of the
+ * newest one.  Tested: Linux 6.1, 6.12 and 7.3.
+ */
+#ifndef _TLSPORT_COMPAT_H
+#define _TLSPORT_COMPAT_H
+
+#include <linux/version.h>
+#include <linux/net.h>
+#include <linux/timer.h>
+
+#if !IS_ENABLED(CONFIG_64BIT)
+#error "tlsport needs a 64-bit kernel"
+#endif
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "tlsport needs Linux 6.1 or newer"
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
+#warning "tlsport was tested on Linux 6.1 to 7.3 only"
+#endif
+
+/* proto_ops->accept: (sock, newsock, flags, kern) until 6.9, then a struct */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+#define TLSPORT_ACCEPT_PARAMS	struct socket *sock, struct socket *newsock, int flags, bool kern
+#define TLSPORT_ACCEPT_FLAGS	flags
+#define TLSPORT_ACCEPT_KERN	kern
+static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket *sock,
+				      struct socket *newsock, int flags, bool kern)
+{
+	return ops->accept(sock, newsock, flags, kern);
+}
+#else
+#define TLSPORT_ACCEPT_PARAMS	struct socket *sock, struct socket *newsock, \
+				struct proto_accept_arg *arg
+#define TLSPORT_ACCEPT_FLAGS	(arg->flags)
+#define TLSPORT_ACCEPT_KERN	(arg->kern)
+static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket *sock,
+				      struct socket *newsock, int flags, bool kern)
+{
+	struct proto_accept_arg arg = { .flags = flags, .kern = kern };
+
+	return ops->accept(sock, newsock, &arg);
+}
+#endif
+
+/* proto_ops->sendpage: gone since 6.5 (MSG_SPLICE_PAGES) */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define TLSPORT_HAVE_SENDPAGE
+#endif
+
+/* net/tls waits for a new TLS_RX after a KeyUpdate since 6.14 */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+#define TLSPORT_KEY_UPDATE_DONE(rx)	WRITE_ONCE((rx)->key_update_pending, false)
+#else
+#define TLSPORT_KEY_UPDATE_DONE(rx)	do { } while (0)
+#endif
+
+/* __inet_lookup_listener() and its like lost the hashinfo parameter in 6.18 */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+#define TLSPORT_HASHINFO(net)	(net)->ipv4.tcp_death_row.hashinfo,
+#else
+#define TLSPORT_HASHINFO(net)
+#endif
+
+/* TLS_RECORD_TYPE_* moved */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#include <net/tls_prot.h>
+#endif
+
+/* would give the keys away past an overridden getsockopt */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 1, 0)
+#define TLSPORT_HAVE_GETSOCKOPT_ITER
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define timer_delete_sync(timer)	del_timer_sync(timer)
+#endif
+
+/* attributes of a dump request */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#define TLSPORT_DUMP_ATTRS(dumpit_info)	((dumpit_info)->attrs)
+#else
+#define TLSPORT_DUMP_ATTRS(dumpit_info)	((dumpit_info)->info.attrs)
+#endif
+
+/* struct cipher_context: iv and rec_seq were pointers until 6.9; memcpy() takes both */
+
+#endif /* _TLSPORT_COMPAT_H */

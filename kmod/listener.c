@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Listening sockets of applications: accept, poll and release of their
+ * proto_ops and their sk_data_ready are ours from before the moment a SYN can
+ * reach them until they are closed.
+ *
+ * The replaced proto_ops are one static table a family and the listener is
+ * found by a hash on the sk.  A table inside struct tlsport_listener would be
+ * shorter, but do_accept() copies sock->ops into the new socket before it asks
+ * the LSM and before ->accept: a socket that was refused there is released
+ * later, from task work, through that table, when the listener may be freed.
+ *
+ * Members of struct proto_ops on a listening socket: accept, poll, release are
+ * ours; listen changes the backlog of a socket that listens and passes the
+ * tracepoint on one that does not; shutdown leaves TCP_LISTEN through the
+ * tracepoint; all others do on a listening socket what they do without us.
+ *
+ * listeners_lock guards the hash, listener->lock the queues, mode_sem the mode.
+ */
+#include <linux/hashtable.h>
+#include <linux/tracepoint.h>
+#include <trace/events/sock.h>
+#include <net/inet_common.h>
+#include "tlsport.h"
+#include "trace.h"
+
+static DEFINE_HASHTABLE(listeners, 8);
+static DEFINE_SPINLOCK(listeners_lock);
+static struct proto_ops listen_ops[2];		/* IPv4, IPv6; under listeners_lock */
+static bool listen_ops_ready[2];
+static struct tracepoint *tp_set_state;
+
+static int refused_release(struct socket *sock)
+{
+	return 0;
+}
+
+/* For a socket that accept() refused: nothing is in it. */
+static const struct proto_ops refused_ops = {
+	.family = PF_INET,
+	.owner = THIS_MODULE,
+	.release = refused_release,
+};
+
+struct tlsport_listener *tlsport_listener_find(const struct sock *sk)
+{
+	struct tlsport_listener *l;
+
+	hash_for_each_possible_rcu(listeners, l, node, (unsigned long)sk)
+		if (l->sk == sk)
+			return l;
+	return NULL;
+}
+
+struct tlsport_listener *tlsport_listener_get(const struct sock *sk)
+{
+	struct tlsport_listener *l;
+
+	rcu_read_lock();
+	l = tlsport_listener_find(sk);
+	if (l && !refcount_inc_not_zero(&l->ref))
+		l = NULL;
+	rcu_read_unlock();
+	return l;
+}
+
+static void listener_free(struct rcu_head *rcu)
+{
+	struct tlsport_listener *l = container_of(rcu, struct tlsport_listener, rcu);
+
+	trace_tlsport_object_free("listener", l);
+	tlsport_port_put(l->port);
+	kfree(l);
+}
+
+void tlsport_listener_put(struct tlsport_listener *l)
+{
+	if (refcount_dec_and_test(&l->ref))
+		call_rcu(&l->rcu, listener_free);
+}
+
+/* With l->lock or RCU: the accept work is cancelled after closing and a grace period. */
+static void kick_accept(struct tlsport_listener *l)
+{
+	if (!READ_ONCE(l->closing) && READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN)
+		queue_work(tlsport_wq, &l->accept_work);
+}
+
+/* Softirq, on the listener; and on its children, which inherit it, until the raw accept. */
+static void listen_data_ready(struct sock *sk)
+{
+	struct tlsport_listener *l;
+
+	if (sk->sk_state != TCP_LISTEN)
+		return;
+	rcu_read_lock();
+	l = tlsport_listener_find(sk);
+	if (l && READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
+		l->data_ready(sk);
+	else if (l)
+		kick_accept(l);
+	rcu_read_unlock();
+}
+
+/* A raw connection that no accept() has taken yet, of a listener that is hooked. */
+bool tlsport_listener_child(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_data_ready) == listen_data_ready && !sk->sk_socket;
+}
+
+/* Context: RCU.  Connections may reach this listening socket. */
+bool tlsport_listener_serving(const struct sock *sk)
+{
+	const struct tlsport_listener *l = tlsport_listener_find(sk);
+
+	return l && READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_TLS;
+}
+
+
+/* What the application has not taken counts against its backlog, as in TCP's own queue. */
+static bool may_take(struct tlsport_listener *l)
+{
+	return !READ_ONCE(l->closing) && READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN &&
+	       l->sk->sk_state == TCP_LISTEN &&
+	       READ_ONCE(l->nhandshakes) + READ_ONCE(l->nready) <=
+	       READ_ONCE(l->sk->sk_max_ack_backlog);
+}
+
+/*
+ * Takes raw children out of TCP's accept queue into private sockets.  When the
+ * application's backlog is reached it stops: TCP's own queue, cookies and
+ * overflow counters take over.
+ *
+ * The private socket has the stock ops: net/tls takes the ops of the first
+ * socket that it ever sees as the base of all.
+ */
+static void accept_work(struct work_struct *work)
+{
+	struct tlsport_listener *l = container_of(work, struct tlsport_listener, accept_work);
+	struct sock *lsk = l->sk;
+	struct socket *sock;
+	int err;
+
+	down_read(&l->mode_sem);
+	while (may_take(l)) {
+		err = sock_create_lite(lsk->sk_family, SOCK_STREAM, IPPROTO_TCP, &sock);
+		if (err)
+			break;
+		sock->ops = l->base;
+		err = tlsport_base_accept(l->base, lsk->sk_socket, sock, O_NONBLOCK, true);
+		if (err < 0) {
+			sock->ops = NULL;
+			sock_release(sock);
+			if (err != -ECONNABORTED)
+				break;
+			continue;
+		}
+		write_lock_bh(&sock->sk->sk_callback_lock);
+		sock->sk->sk_data_ready = l->data_ready;
+		write_unlock_bh(&sock->sk->sk_callback_lock);
+		tlsport_conn_start(l, sock);
+	}
+	up_read(&l->mode_sem);
+}
+
+/* conn->lock held.  A connection is ready: wake accept(), poll() and epoll. */
+void tlsport_listener_ready(struct tlsport_conn *conn)
+{
+	struct tlsport_listener *l = conn->listener;
+
+	spin_lock_bh(&l->lock);
+	list_move_tail(&conn->listener_node, &l->ready);
+	WRITE_ONCE(l->nhandshakes, l->nhandshakes - 1);
+	WRITE_ONCE(l->nready, l->nready + 1);
+	if (!l->closing)
+		l->data_ready(l->sk);
+	spin_unlock_bh(&l->lock);
+}
+
+/* conn->lock held.  The connection leaves the listener: handed over, or ended. */
+void tlsport_listener_forget(struct tlsport_conn *conn)
+{
+	struct tlsport_listener *l = conn->listener;
+
+	if (!l)
+		return;
+	spin_lock_bh(&l->lock);
+	if (!list_empty(&conn->listener_node)) {
+		list_del_init(&conn->listener_node);
+		if (conn->state == TLSPORT_CONN_READY)
+			WRITE_ONCE(l->nready, l->nready - 1);
+		else
+			WRITE_ONCE(l->nhandshakes, l->nhandshakes - 1);
+	}
+	kick_accept(l);
+	spin_unlock_bh(&l->lock);
+	conn->listener = NULL;
+	tlsport_listener_put(l);
+}
+
+/* The caller owns what it gets: a connection in no list is handed over by nobody else. */
+static struct tlsport_conn *ready_pop(struct tlsport_listener *l)
+{
+	struct tlsport_conn *conn;
+
+	spin_lock_bh(&l->lock);
+	conn = list_first_entry_or_null(&l->ready, struct tlsport_conn, listener_node);
+	if (conn) {
+		list_del_init(&conn->listener_node);
+		WRITE_ONCE(l->nready, l->nready - 1);
+		refcount_inc(&conn->ref);
+	}
+	spin_unlock_bh(&l->lock);
+	return conn;
+}
+
+static void set_accepted_ops(struct socket *newsock, const struct proto_ops *ops)
+{
+	__module_get(ops->owner);
+	module_put(newsock->ops->owner);
+	newsock->ops = ops;
+}
+
+/* The port was disabled: the stock accept; not while the mode changes. */
+static int accept_plain(struct tlsport_listener *l, struct socket *sock, struct socket *newsock,
+			bool kern)
+{
+	int err = -EAGAIN;
+
+	down_read(&l->mode_sem);
+	if (l->mode == TLSPORT_MODE_LISTEN_PLAIN) {
+		err = tlsport_base_accept(l->base, sock, newsock, O_NONBLOCK, kern);
+		if (!err) {
+			write_lock_bh(&newsock->sk->sk_callback_lock);
+			newsock->sk->sk_data_ready = l->data_ready;
+			write_unlock_bh(&newsock->sk->sk_callback_lock);
+			set_accepted_ops(newsock, l->base);
+		}
+	}
+	up_read(&l->mode_sem);
+	return err;
+}
+
+/* Its own function, so that take-over can tell our sleepers from TCP's. */
+static int accept_wake(struct wait_queue_entry *wait, unsigned int mode, int sync, void *key)
+{
+	return autoremove_wake_function(wait, mode, sync, key);
+}
+
+static bool accept_possible(struct tlsport_listener *l)
+{
+	return !list_empty_careful(&l->ready) ||
+	       (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN &&
+		!reqsk_queue_empty(&inet_csk(l->sk)->icsk_accept_queue));
+}
+
+/* As inet_csk_wait_for_connect(): exclusive, with the errors that it gives. */
+static int accept_wait(struct tlsport_listener *l, long *timeo)
+{
+	struct sock *sk = l->sk;
+	DEFINE_WAIT_FUNC(wait, accept_wake);
+	int err = 0;
+
+	for (;;) {
+		prepare_to_wait_exclusive(sk_sleep(sk), &wait, TASK_INTERRUPTIBLE);
+		if (accept_possible(l))
+			break;
+		err = -EINVAL;
+		if (sk->sk_state != TCP_LISTEN)
+			break;
+		err = -EAGAIN;
+		if (!*timeo)
+			break;
+		err = sock_intr_errno(*timeo);
+		if (signal_pending(current))
+			break;
+		err = 0;
+		*timeo = schedule_timeout(*timeo);
+	}
+	finish_wait(sk_sleep(sk), &wait);
+	return err;
+}
+
+/* The connection's sk moves from its private socket to the application's. */
+static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
+{
+	struct socket *priv;
+	struct sock *sk;
+
+	mutex_lock(&conn->lock);
+	if (conn->state != TLSPORT_CONN_READY) {	/* ended between */
+		mutex_unlock(&conn->lock);
+		return false;
+	}
+	priv = conn->sock;
+	sk = priv->sk;
+	conn->sock = NULL;
+	lock_sock(sk);
+	priv->sk = NULL;
+	sock_graft(sk, newsock);
+	set_accepted_ops(newsock, tlsport_session_ops(priv->ops));
+	newsock->state = SS_CONNECTED;
+	release_sock(sk);
+	priv->ops = NULL;
+	sock_release(priv);
+	conn->state = TLSPORT_CONN_OPEN;
+	TLSPORT_STAT(conn->port, ACCEPTED);
+	tlsport_listener_forget(conn);
+	mutex_unlock(&conn->lock);
+	return true;
+}
+
+static int listen_accept(TLSPORT_ACCEPT_PARAMS)
+{
+	struct tlsport_listener *l = tlsport_listener_get(sock->sk);
+	struct tlsport_conn *conn;
+	long timeo;
+	int err;
+
+	newsock->ops = &refused_ops;	/* safe to release, whatever happens; same owner */
+	if (!l)
+		return -EINVAL;
+	timeo = sock_rcvtimeo(sock->sk, TLSPORT_ACCEPT_FLAGS & O_NONBLOCK);
+	do {
+		conn = ready_pop(l);
+		if (conn) {
+			bool done = hand_over(conn, newsock);
+
+			tlsport_conn_put(conn);
+			err = 0;
+			if (done)
+				break;
+			continue;
+		}
+		if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN) {
+			err = accept_plain(l, sock, newsock, TLSPORT_ACCEPT_KERN);
+			if (err != -EAGAIN)
+				break;
+		}
+		err = accept_wait(l, &timeo);
+	} while (!err);
+	tlsport_listener_put(l);
+	return err;
+}
+
+static __poll_t listen_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
+{
+	struct tlsport_listener *l = tlsport_listener_get(sock->sk);
+	__poll_t mask = 0;
+
+	if (!l)
+		return EPOLLERR;
+	if (sock->sk->sk_state != TCP_LISTEN) {
+		mask = l->base->poll(file, sock, wait);
+	} else {
+		sock_poll_wait(file, sock, wait);
+		if (accept_possible(l))
+			mask = EPOLLIN | EPOLLRDNORM;
+	}
+	tlsport_listener_put(l);
+	return mask;
+}
+
+/* Ends what waits at a listener that nobody can accept from any more. */
+static void end_waiting(struct tlsport_listener *l)
+{
+	struct tlsport_conn *conn;
+
+	spin_lock_bh(&l->lock);
+	list_for_each_entry(conn, &l->handshakes, listener_node)
+		tlsport_conn_request_end(conn, TLSPORT_REASON_LISTENER_CLOSED);
+	list_for_each_entry(conn, &l->ready, listener_node)
+		tlsport_conn_request_end(conn, TLSPORT_REASON_LISTENER_CLOSED);
+	spin_unlock_bh(&l->lock);
+}
+
+static int listen_release(struct socket *sock)
+{
+	struct tlsport_listener *l = sock->sk ? tlsport_listener_get(sock->sk) : NULL;
+	const struct proto_ops *base;
+	struct sock *sk = sock->sk;
+
+	if (WARN_ON_ONCE(!l))
+		return 0;
+	base = l->base;
+	spin_lock_bh(&l->lock);
+	WRITE_ONCE(l->closing, true);
+	spin_unlock_bh(&l->lock);
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_data_ready = l->data_ready;
+	write_unlock_bh(&sk->sk_callback_lock);
+	spin_lock(&listeners_lock);
+	hash_del_rcu(&l->node);
+	spin_unlock(&listeners_lock);
+	synchronize_rcu();		/* no softirq and no probe queues accept_work any more */
+	cancel_work_sync(&l->accept_work);
+	end_waiting(l);
+	tlsport_listener_put(l);	/* the hash's */
+	tlsport_listener_put(l);
+	return base->release(sock);
+}
+
+/**
+ * tlsport_listener_hook - take a listening socket over
+ * @sk: passes from TCP_CLOSE to TCP_LISTEN now, or listens with an empty queue
+ * @mode: what it does from now on
+ *
+ * Context: lock_sock(@sk) held; does not sleep.
+ * Return: 0, or a negative errno: the guard then keeps every connection away.
+ */
+int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
+{
+	struct socket *sock = sk->sk_socket;
+	int v6 = sk->sk_family == AF_INET6;
+	struct tlsport_listener *l;
+
+	if (tlsport_fail_hook || tlsport_fail_alloc)
+		return -ENOMEM;
+	l = kzalloc(sizeof(*l), GFP_ATOMIC);
+	if (!l)
+		return -ENOMEM;
+	l->port = tlsport_port_get(sock_net(sk), inet_sk(sk)->inet_num);
+	if (!l->port) {
+		kfree(l);
+		return -ENOENT;
+	}
+	refcount_set(&l->ref, 1);
+	spin_lock_init(&l->lock);
+	init_rwsem(&l->mode_sem);
+	INIT_LIST_HEAD(&l->ready);
+	INIT_LIST_HEAD(&l->handshakes);
+	INIT_WORK(&l->accept_work, accept_work);
+	l->mode = mode;
+	l->sk = sk;
+	l->base = sock->ops;
+	trace_tlsport_object_new("listener", l);
+
+	spin_lock(&listeners_lock);
+	if (!listen_ops_ready[v6]) {
+		listen_ops[v6] = *sock->ops;
+		listen_ops[v6].owner = THIS_MODULE;
+		listen_ops[v6].accept = listen_accept;
+		listen_ops[v6].poll = listen_poll;
+		listen_ops[v6].release = listen_release;
+		listen_ops_ready[v6] = true;
+	}
+	hash_add_rcu(listeners, &l->node, (unsigned long)sk);
+	spin_unlock(&listeners_lock);
+
+	__module_get(THIS_MODULE);	/* sock_release() puts ops->owner ... */
+	module_put(sock->ops->owner);	/* ... instead of this one */
+	write_lock_bh(&sk->sk_callback_lock);
+	l->data_ready = sk->sk_data_ready;
+	sk->sk_data_ready = listen_data_ready;
+	write_unlock_bh(&sk->sk_callback_lock);
+	WRITE_ONCE(sock->ops, &listen_ops[v6]);
+	return 0;
+}
+
+/* A TCP socket of a program, with the stock accept, on a registered port. */
+bool tlsport_listener_hookable(const struct sock *sk)
+{
+	const struct socket *sock = sk->sk_socket;
+
+	return sk->sk_protocol == IPPROTO_TCP && sock && sock->file &&
+	       sock->ops->accept == inet_accept &&
+	       tlsport_port_on(sock_net(sk), inet_sk(sk)->inet_num);
+}
+
+/* lock_sock held: shutdown(2), or listen(2) that failed after the hook, or listens again. */
+static void listen_again(struct tlsport_listener *l, int newstate)
+{
+	if (newstate == TCP_CLOSE) {
+		end_waiting(l);
+		l->data_ready(l->sk);	/* accept() gives EINVAL by the state */
+	}
+}
+
+/*
+ * In listen(2), lock_sock held, preemption off, the socket not hashed yet: no
+ * SYN can come between.
+ */
+static void on_set_state(void *data, const struct sock *csk, const int oldstate, const int newstate)
+{
+	struct sock *sk = (struct sock *)csk;
+	struct tlsport_listener *l;
+
+	if (newstate != TCP_LISTEN && oldstate != TCP_LISTEN)
+		return;
+	rcu_read_lock();
+	l = tlsport_listener_find(sk);
+	if (l)
+		listen_again(l, newstate);
+	else if (newstate == TCP_LISTEN && tlsport_listener_hookable(sk) &&
+		 tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_TLS))
+		net_warn_ratelimited("tlsport: port %u: a listening socket could not be taken over and is shut\n",
+				     inet_sk(sk)->inet_num);
+	rcu_read_unlock();
+}
+
+/**
+ * tlsport_listener_set_mode - change what a listening socket does
+ * @l: the listener
+ * @mode: new mode
+ * @port: its port from now on, or NULL: as before
+ *
+ * Context: process, tlsport_net.lock held.  When it returns, no accept() in
+ * the old mode is going on.
+ */
+void tlsport_listener_set_mode(struct tlsport_listener *l, enum tlsport_listener_mode mode,
+			       struct tlsport_port *port)
+{
+	struct tlsport_port *old = NULL;
+
+	down_write(&l->mode_sem);
+	if (port && port != l->port) {
+		refcount_inc(&port->ref);
+		old = l->port;
+		l->port = port;
+	}
+	WRITE_ONCE(l->mode, mode);
+	up_write(&l->mode_sem);
+	if (old)
+		tlsport_port_put(old);
+	spin_lock_bh(&l->lock);
+	kick_accept(l);
+	if (!l->closing)
+		l->data_ready(l->sk);
+	spin_unlock_bh(&l->lock);
+}
+
+static struct tlsport_listener *next_served(const struct tlsport_port *port)
+{
+	struct tlsport_listener *l;
+	int i;
+
+	rcu_read_lock();
+	hash_for_each_rcu(listeners, i, l, node)
+		if (READ_ONCE(l->port) == port &&
+		    READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN && refcount_inc_not_zero(&l->ref))
+			goto out;
+	l = NULL;
+out:
+	rcu_read_unlock();
+	return l;
+}
+
+/* tlsport_net.lock held.  The port was taken out: its listeners serve plain TCP. */
+void tlsport_listeners_disable(struct tlsport_port *port)
+{
+	struct tlsport_listener *l;
+
+	while ((l = next_served(port))) {
+		tlsport_listener_set_mode(l, TLSPORT_MODE_LISTEN_PLAIN, NULL);
+		tlsport_listener_put(l);
+	}
+}
+
+static void find_tracepoint(struct tracepoint *tp, void *priv)
+{
+	if (!strcmp(tp->name, "inet_sock_set_state"))
+		tp_set_state = tp;
+}
+
+int tlsport_listener_init(void)
+{
+	for_each_kernel_tracepoint(find_tracepoint, NULL);
+	if (!tp_set_state) {
+		pr_err("tlsport: this kernel has no tracepoint inet_sock_set_state (CONFIG_TRACEPOINTS)\n");
+		return -ENOENT;
+	}
+	return tracepoint_probe_register(tp_set_state, on_set_state, NULL);
+}
+
+void tlsport_listener_exit(void)
+{
+	tracepoint_probe_unregister(tp_set_state, on_set_state, NULL);
+	tracepoint_synchronize_unregister();
+	WARN_ON(!hash_empty(listeners));
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KeyUpdate (RFC 8446 7.2): the next traffic secret, and the software context
+ * of net/tls keyed with it in place.  With lock_sock no record is being
+ * decrypted; with tx_lock too none is being encrypted, and the KeyUpdate record
+ * that goes before has drained what was.  TLS 1.3 has no device path in the
+ * kernels that this module knows.
+ */
+#include <crypto/aead.h>
+#include <crypto/hash.h>
+#include "tlsport.h"
+
+#define CONF_SW		1	/* tls_context.tx_conf, rx_conf: net/tls/tls.h */
+#define LABEL_MAX	16
+
+static struct crypto_shash *hmac256, *hmac384;
+static DEFINE_MUTEX(hmac_lock);	/* a tfm carries its key */
+
+/* HKDF-Expand-Label (RFC 8446 7.1) with an empty context and one block of output at most */
+static int expand_label(const u8 *secret, int hash_len, const char *label, u8 *out, int len)
+{
+	struct crypto_shash *tfm = hash_len == 48 ? hmac384 : hmac256;
+	u8 info[2 + 1 + 6 + LABEL_MAX + 1 + 1], okm[TLSPORT_SECRET_MAX];
+	SHASH_DESC_ON_STACK(desc, tfm);
+	int l = strlen(label), n = 0, err;
+
+	info[n++] = len >> 8;
+	info[n++] = len;
+	info[n++] = 6 + l;
+	memcpy(info + n, "tls13 ", 6);
+	memcpy(info + n + 6, label, l);
+	n += 6 + l;
+	info[n++] = 0;
+	info[n++] = 1;
+	desc->tfm = tfm;
+	mutex_lock(&hmac_lock);
+	err = crypto_shash_setkey(tfm, secret, hash_len) ?: crypto_shash_digest(desc, info, n, okm);
+	mutex_unlock(&hmac_lock);
+	if (!err)
+		memcpy(out, okm, len);
+	memzero_explicit(okm, sizeof(okm));
+	shash_desc_zero(desc);
+	return err;
+}
+
+/**
+ * tlsport_rekey - go to the next traffic key of a direction
+ * @sk: TLS 1.3, software
+ * @conn: its connection
+ * @tx: our key, or the peer's
+ *
+ * Context: process, may sleep.  For RX the KeyUpdate is at the head of the
+ * queue; for TX it was the last record sent.
+ * Return: 0 or a negative errno: the connection cannot go on.
+ */
+int tlsport_rekey(struct sock *sk, struct tlsport_conn *conn, bool tx)
+{
+	struct { u8 next[TLSPORT_SECRET_MAX], key[32], iv[12]; } k;
+	int key_len = conn->cipher == TLS_CIPHER_AES_GCM_128 ? 16 : 32;
+	u8 *secret = tx ? conn->tx_secret : conn->rx_secret;
+	struct tls_context *ctx = tls_get_ctx(sk);
+	struct cipher_context *cc = tx ? &ctx->tx : &ctx->rx;
+	struct crypto_aead *aead;
+	int err;
+
+	if (!conn->secret_len || (tx ? ctx->tx_conf : ctx->rx_conf) != CONF_SW)
+		return -EOPNOTSUPP;
+	aead = tx ? tls_sw_ctx_tx(ctx)->aead_send : tls_sw_ctx_rx(ctx)->aead_recv;
+	err = expand_label(secret, conn->secret_len, "traffic upd", k.next, conn->secret_len) ?:
+	      expand_label(k.next, conn->secret_len, "key", k.key, key_len) ?:
+	      expand_label(k.next, conn->secret_len, "iv", k.iv, sizeof(k.iv));
+	if (err)
+		goto out;
+	if (tx)
+		mutex_lock(&ctx->tx_lock);
+	lock_sock(sk);
+	err = crypto_aead_setkey(aead, k.key, key_len);
+	if (!err) {
+		memcpy(cc->iv, k.iv, sizeof(k.iv));
+		memset(cc->rec_seq, 0, 8);
+		memcpy(secret, k.next, conn->secret_len);
+		if (!tx)
+			TLSPORT_KEY_UPDATE_DONE(tls_sw_ctx_rx(ctx));
+	}
+	release_sock(sk);
+	if (tx)
+		mutex_unlock(&ctx->tx_lock);
+out:
+	memzero_explicit(&k, sizeof(k));
+	return err;
+}
+
+int tlsport_rekey_init(void)
+{
+	hmac256 = crypto_alloc_shash("hmac(sha256)", 0, 0);
+	if (IS_ERR(hmac256))
+		return PTR_ERR(hmac256);
+	hmac384 = crypto_alloc_shash("hmac(sha384)", 0, 0);
+	if (IS_ERR(hmac384)) {
+		crypto_free_shash(hmac256);
+		return PTR_ERR(hmac384);
+	}
+	return 0;
+}
+
+void tlsport_rekey_exit(void)
+{
+	crypto_free_shash(hmac384);
+	crypto_free_shash(hmac256);
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Counters of a port: one set a CPU, summed when somebody asks. */
+#include "tlsport.h"
+
+void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlsport_stats *sum)
+{
+	int cpu, i;
+
+	memset(sum, 0, sizeof(*sum));
+	for_each_possible_cpu(cpu) {
+		const struct tlsport_stats *s = per_cpu_ptr(stats, cpu);
+
+		for (i = 0; i < ARRAY_SIZE(sum->count); i++)
+			sum->count[i] += READ_ONCE(s->count[i]);
+		for (i = 0; i < ARRAY_SIZE(sum->ended); i++)
+			sum->ended[i] += READ_ONCE(s->ended[i]);
+	}
+}
+
+const char *tlsport_reason_name(enum tlsport_reason reason)
+{
+#define TLSPORT_REASON_NAME(symbol, name, text) [TLSPORT_REASON_##symbol] = name,
+	static const char *const names[] = { TLSPORT_REASONS(TLSPORT_REASON_NAME) };
+
+	return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}

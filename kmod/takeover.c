@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sockets that were there before their port was registered.
+ *
+ * A listening socket is taken over live only when it cannot hand a raw
+ * connection to anyone any more.  The guard lets nothing create a connection at
+ * it from before this file runs, so its accept queue can only shrink: it is
+ * emptied, then the socket is hooked, still shut.  A thread inside the stock
+ * accept() now finds the empty queue: it returns (O_NONBLOCK), or it sleeps as
+ * an exclusive waiter that is neither poll's nor ours, which is seen; one that
+ * is on its way there has slept or left after a grace period of tasks.  Only
+ * then the guard opens.  Where a sleeper is seen the socket stays shut.
+ *
+ * Connections that exist in plaintext are reset.  tlsport_net.lock held.
+ */
+#include <linux/rcupdate.h>
+#include <net/inet_hashtables.h>
+#include "tlsport.h"
+#include "trace.h"
+
+#define BATCH	64
+
+/* TCP's own sleepers in accept(): exclusive, and not epoll's or ours. */
+static bool has_sleeper(struct sock *sk)
+{
+	struct wait_queue_entry *w;
+	bool found = false;
+
+	spin_lock_bh(&sk_sleep(sk)->lock);
+	list_for_each_entry(w, &sk_sleep(sk)->head, entry)
+		if ((w->flags & WQ_FLAG_EXCLUSIVE) && w->func == autoremove_wake_function)
+			found = true;
+	spin_unlock_bh(&sk_sleep(sk)->lock);
+	return found;
+}
+
+static void count_reset(struct sock *sk)
+{
+	struct tlsport_port *port = tlsport_port_get(sock_net(sk), inet_sk(sk)->inet_num);
+
+	if (!port)
+		return;
+	this_cpu_inc(port->stats->ended[TLSPORT_REASON_PLAINTEXT_RESET]);
+	tlsport_port_put(port);
+}
+
+/* Raw connections that nobody accepted before the port was registered. */
+static void empty_queue(struct sock *sk)
+{
+	const struct proto_ops *ops;
+	struct socket *sock;
+
+	while (!reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue) && sk->sk_socket) {
+		ops = READ_ONCE(sk->sk_socket->ops);
+		if (sock_create_lite(sk->sk_family, SOCK_STREAM, IPPROTO_TCP, &sock))
+			return;
+		sock->ops = ops;
+		if (tlsport_base_accept(ops, sk->sk_socket, sock, O_NONBLOCK, true) < 0) {
+			sock->ops = NULL;
+			sock_release(sock);
+			return;
+		}
+		count_reset(sock->sk);
+		sock_no_linger(sock->sk);
+		sock_release(sock);
+	}
+}
+
+/* Hooks one socket, shut.  The caller holds the sk, not the file: release may run. */
+static void hook_shut(struct sock *sk)
+{
+	lock_sock(sk);
+	if (sk->sk_state == TCP_LISTEN && sk->sk_socket && tlsport_listener_hookable(sk) &&
+	    !has_sleeper(sk) &&
+	    reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
+		tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_SHUT);
+	release_sock(sk);
+}
+
+/*
+ * Listening sockets of the port, held.  Returns how many; the same again until
+ * fewer than BATCH, what has been done with them takes them out of want().
+ */
+static int find_listeners(struct net *net, u16 number, bool (*want)(struct sock *sk),
+			  struct sock **found)
+{
+	struct inet_hashinfo *h = net->ipv4.tcp_death_row.hashinfo;
+	struct hlist_nulls_node *node;
+	struct sock *sk;
+	int i, n = 0;
+
+	for (i = 0; i <= h->lhash2_mask; i++) {
+		struct inet_listen_hashbucket *b = &h->lhash2[i];
+
+		spin_lock_bh(&b->lock);
+		sk_nulls_for_each(sk, node, &b->nulls_head) {
+			if (n == BATCH)
+				break;
+			if (net_eq(sock_net(sk), net) && inet_sk(sk)->inet_num == number &&
+			    want(sk) && refcount_inc_not_zero(&sk->sk_refcnt))
+				found[n++] = sk;
+		}
+		spin_unlock_bh(&b->lock);
+	}
+	return n;
+}
+
+static bool want_stock(struct sock *sk)
+{
+	bool hooked;
+
+	rcu_read_lock();
+	hooked = tlsport_listener_find(sk);
+	rcu_read_unlock();
+	return !hooked;
+}
+
+static bool want_hooked(struct sock *sk)
+{
+	return !want_stock(sk);
+}
+
+/* A socket that was hooked in an earlier life of the port, or has just been. */
+static void open_listener(struct sock *sk, struct tlsport_port *port)
+{
+	struct tlsport_listener *l = tlsport_listener_get(sk);
+	bool sleeper;
+
+	if (!l)
+		return;
+	lock_sock(sk);
+	sleeper = sk->sk_socket && has_sleeper(sk);
+	release_sock(sk);
+	if (l->mode != TLSPORT_MODE_LISTEN_TLS || l->port != port)
+		tlsport_listener_set_mode(l, sleeper ? TLSPORT_MODE_LISTEN_SHUT :
+						TLSPORT_MODE_LISTEN_TLS, port);
+	tlsport_listener_put(l);
+}
+
+/**
+ * tlsport_takeover - take over what listens on a port that was just registered
+ * @net: network namespace
+ * @number: the port; the guard is on
+ *
+ * Context: process, tlsport_net.lock held; waits for a grace period of tasks
+ * when there is something to take over.
+ */
+void tlsport_takeover(struct net *net, u16 number)
+{
+	struct tlsport_port *port = tlsport_port_get(net, number);
+	struct sock **found;
+	int n, i;
+
+	if (!port)
+		return;
+	found = kcalloc(BATCH, sizeof(*found), GFP_KERNEL);
+	if (!found)
+		goto out;		/* they stay shut */
+	n = find_listeners(net, number, want_stock, found);
+	for (i = 0; i < n; i++) {
+		empty_queue(found[i]);
+		hook_shut(found[i]);
+		sock_put(found[i]);
+	}
+	if (n)
+		synchronize_rcu_tasks();
+	n = find_listeners(net, number, want_hooked, found);
+	for (i = 0; i < n; i++) {
+		open_listener(found[i], port);
+		sock_put(found[i]);
+	}
+	kfree(found);
+out:
+	tlsport_port_put(port);
+}
+
+/* connect(2) chose the port: no listener's child.  The socket's lock is held. */
+static bool active_open(const struct sock *sk)
+{
+	const struct inet_bind_bucket *tb = inet_csk(sk)->icsk_bind_hash;
+
+	return tb && tb->fastreuse < 0;
+}
+
+static bool plaintext(const struct sock *sk, const struct net *net, u16 number)
+{
+	return sk_fullsock(sk) && sk->sk_protocol == IPPROTO_TCP && net_eq(sock_net(sk), net) &&
+	       inet_sk(sk)->inet_num == number && !tlsport_sk_secured(sk) &&
+	       !tlsport_listener_child(sk);
+}
+
+static void reset_one(struct sock *sk, const struct net *net, u16 number)
+{
+	bool reset;
+
+	lock_sock(sk);
+	reset = plaintext(sk, net, number) && !active_open(sk) && sk->sk_state != TCP_CLOSE;
+	release_sock(sk);
+	if (reset) {
+		count_reset(sk);
+		tcp_abort(sk, ECONNABORTED);
+	}
+	sock_put(sk);
+}
+
+/**
+ * tlsport_takeover_sweep - reset the plaintext connections of a port
+ * @net: network namespace
+ * @number: the port; registered, its listeners taken over
+ *
+ * Context: process, may sleep.
+ */
+void tlsport_takeover_sweep(struct net *net, u16 number)
+{
+	struct inet_hashinfo *h = net->ipv4.tcp_death_row.hashinfo;
+	struct hlist_nulls_node *node;
+	struct sock **found, *sk;
+	unsigned int i, n;
+
+	found = kcalloc(BATCH, sizeof(*found), GFP_KERNEL);
+	if (!found)
+		return;			/* the payload guard holds them */
+	for (i = 0; i <= h->ehash_mask; i++) {
+		spinlock_t *lock = inet_ehash_lockp(h, i);
+
+		if (hlist_nulls_empty(&h->ehash[i].chain))
+			continue;
+		do {
+			n = 0;
+			spin_lock_bh(lock);
+			sk_nulls_for_each(sk, node, &h->ehash[i].chain)
+				if (n < BATCH && plaintext(sk, net, number) &&
+				    refcount_inc_not_zero(&sk->sk_refcnt))
+					found[n++] = sk;
+			spin_unlock_bh(lock);
+			while (n)
+				reset_one(found[--n], net, number);
+		} while (n == BATCH);
+		cond_resched();
+	}
+	kfree(found);
+}

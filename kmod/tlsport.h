@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The objects of the module, who owns them and which lock guards them; a
+ * section a file, in the order of Documentation/design.rst.
+ *
+ * Lock order, outermost first:
+ *	tlsport_net.lock > tlsport_listener.mode_sem > lock_sock(listener)
+ *	tlsport_conn.lock > lock_sock(connection) > sk_callback_lock
+ *	tlsport_conn.lock > tlsport_listener.lock, tlsport_port.lock,
+ *	tlsport_net.workers_lock (spinlocks, never nested in each other)
+ */
+#ifndef _TLSPORT_H
+#define _TLSPORT_H
+
+#include <linux/module.h>
+#include <linux/net.h>
+#include <linux/rhashtable-types.h>
+#include <linux/xarray.h>
+#include <net/genetlink.h>
+#include <net/inet_connection_sock.h>
+#include <net/netns/generic.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+#include <net/tls.h>
+#include <linux/tlsport.h>
+#include "compat.h"
+
+/* Limits and timeouts: every number of the module that is not of an RFC. */
+#define TLSPORT_HANDSHAKE_TIMEOUT_MS	10000
+#define TLSPORT_MAX_HANDSHAKES		4096
+#define TLSPORT_MAX_PER_SOURCE		1024
+#define TLSPORT_SOURCE_BUCKETS		1024	/* sources share a count 1 : 1024 */
+#define TLSPORT_UPCALL_RETRY		(HZ / 5)
+#define TLSPORT_LINGER_TIMEOUT		(30 * HZ) /* last bytes after close() */
+#define TLSPORT_LINGER_TICK		(HZ / 10)
+#define TLSPORT_FIN_TIMEOUT		(2 * HZ) /* the peer's FIN after ours */
+#define TLSPORT_DRAIN_MAX		(256 * 1024) /* bytes ignored after an alert */
+#define TLSPORT_CONTROL_RUN_MAX		32	/* control records without data between */
+#define TLSPORT_SECRET_MAX		48
+#define TLSPORT_SERVER_NAME_MAX		255
+
+/* RFC 8446 5.1 and B; RFC 5246 6.2.3 */
+#define TLSPORT_HEADER_LEN		5
+#define TLSPORT_CIPHERTEXT_MAX		(16384 + 256)
+#define TLSPORT_ALERT_LEN		2
+enum { TLSPORT_ALERT_WARNING = 1, TLSPORT_ALERT_FATAL = 2 };
+enum {
+	TLSPORT_ALERT_CLOSE_NOTIFY = 0,
+	TLSPORT_ALERT_UNEXPECTED_MESSAGE = 10,
+	TLSPORT_ALERT_BAD_RECORD_MAC = 20,
+	TLSPORT_ALERT_RECORD_OVERFLOW = 22,
+	TLSPORT_ALERT_ILLEGAL_PARAMETER = 47,
+	TLSPORT_ALERT_DECODE_ERROR = 50,
+	TLSPORT_ALERT_INTERNAL_ERROR = 80,
+	TLSPORT_ALERT_USER_CANCELED = 90,
+	TLSPORT_ALERT_NO_RENEGOTIATION = 100,
+};
+enum { TLSPORT_TYPE_CCS = 20, TLSPORT_TYPE_ALERT, TLSPORT_TYPE_HANDSHAKE, TLSPORT_TYPE_DATA };
+enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
+
+/* Bits of tlsport_conn.tx_flags: 0 means that data goes straight to net/tls. */
+enum {
+	TLSPORT_TX_CLOSED,			/* close_notify or a fatal alert is out */
+	TLSPORT_TX_CORKED,			/* TCP_CORK */
+	TLSPORT_TX_UPDATE,			/* the peer waits for our KeyUpdate */
+};
+
+struct tlsport_conn;
+
+/* main.c: one a network namespace */
+struct tlsport_net {
+	struct net *net;
+	DECLARE_BITMAP(port_map, 65536);	/* lock to write; read anywhere */
+	struct mutex lock;			/* ports, guarded */
+	struct xarray ports;			/* number to tlsport_port, RCU */
+	unsigned int nports;
+	bool guarded;
+	spinlock_t workers_lock;		/* workers, pending */
+	struct list_head workers;
+	struct list_head pending;		/* connections whose upcall found nobody */
+	struct delayed_work retry;
+};
+
+extern unsigned int tlsport_net_id;
+extern struct workqueue_struct *tlsport_wq;
+
+static inline struct tlsport_net *tlsport_pernet(const struct net *net)
+{
+	return net_generic(net, tlsport_net_id);
+}
+
+/* stats.c: one a port and CPU */
+struct tlsport_stats {
+	u64 count[__TLSPORT_A_STATS_MAX];
+	u64 ended[__TLSPORT_REASON_COUNT];
+};
+
+#define TLSPORT_STAT(port, what)	this_cpu_inc((port)->stats->count[TLSPORT_A_STATS_##what])
+
+void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlsport_stats *sum);
+const char *tlsport_reason_name(enum tlsport_reason reason);
+
+/*
+ * port.c: owned by the registry until it is disabled, by listeners and
+ * connections as long as they count in it.
+ */
+struct tlsport_port {
+	u16 number;
+	refcount_t ref;
+	bool disabled;
+	/* policy: written under tlsport_net.lock, read by READ_ONCE */
+	u16 min_version, max_version;
+	u8 truncation;
+	u32 handshake_timeout;			/* ms */
+	u32 max_handshakes, max_per_source;
+	atomic_t handshakes, open;
+	spinlock_t lock;			/* in_flight */
+	struct list_head in_flight;		/* handshakes, oldest first */
+	siphash_key_t source_key;
+	atomic_t sources[TLSPORT_SOURCE_BUCKETS];
+	struct tlsport_stats __percpu *stats;
+	struct rcu_head rcu;
+};
+
+static inline bool tlsport_port_on(const struct net *net, u16 number)
+{
+	return test_bit(number, tlsport_pernet(net)->port_map);
+}
+
+struct tlsport_port *tlsport_port_get(struct net *net, u16 number);
+void tlsport_port_put(struct tlsport_port *port);
+int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
+		     struct netlink_ext_ack *extack);
+int tlsport_port_del(struct net *net, u16 number);
+void tlsport_ports_exit(struct net *net);
+
+/*
+ * listener.c: a listening socket of an application.  Born in the tracepoint
+ * probe or by take-over, ended by the socket's release; connections that it
+ * has not handed over, the accept work and accept() callers hold references.
+ */
+enum tlsport_listener_mode {
+	TLSPORT_MODE_LISTEN_TLS,		/* served */
+	TLSPORT_MODE_LISTEN_SHUT,		/* take-over is not proven safe */
+	TLSPORT_MODE_LISTEN_PLAIN,		/* its port was disabled */
+};
+
+struct tlsport_listener {
+	struct hlist_node node;			/* listeners hash, RCU */
+	struct sock *sk;
+	const struct proto_ops *base;		/* its ops before us */
+	void (*data_ready)(struct sock *sk);	/* and its callback */
+	struct rw_semaphore mode_sem;		/* mode, port: write to change them */
+	enum tlsport_listener_mode mode;
+	struct tlsport_port *port;
+	struct work_struct accept_work;
+	spinlock_t lock;			/* all below */
+	struct list_head ready;			/* wait for accept() */
+	struct list_head handshakes;
+	unsigned int nready, nhandshakes;
+	bool closing;
+	refcount_t ref;
+	struct rcu_head rcu;
+};
+
+int tlsport_listener_init(void);
+void tlsport_listener_exit(void);
+struct tlsport_listener *tlsport_listener_find(const struct sock *sk);
+struct tlsport_listener *tlsport_listener_get(const struct sock *sk);
+void tlsport_listener_put(struct tlsport_listener *l);
+int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode);
+bool tlsport_listener_hookable(const struct sock *sk);
+bool tlsport_listener_serving(const struct sock *sk);
+bool tlsport_listener_child(const struct sock *sk);
+void tlsport_listener_set_mode(struct tlsport_listener *l, enum tlsport_listener_mode mode,
+			       struct tlsport_port *port);
+void tlsport_listeners_disable(struct tlsport_port *port);
+void tlsport_listener_ready(struct tlsport_conn *conn);
+void tlsport_listener_forget(struct tlsport_conn *conn);
+
+/* takeover.c */
+void tlsport_takeover(struct net *net, u16 number);
+void tlsport_takeover_sweep(struct net *net, u16 number);
+
+/*
+ * conn.c: from the raw accept to the end.  One reference belongs to the table
+ * until the connection is dead, each queued work item holds one.
+ */
+struct tlsport_conn {
+	struct rhash_head node;			/* table, by id */
+	u64 id;
+	refcount_t ref;
+	struct mutex lock;			/* state, sock and all of the handshake */
+	enum tlsport_conn_state state;
+	enum tlsport_reason reason;		/* why it ends, once it is known */
+	struct tlsport_port *port;
+	const struct net *net;			/* to compare, not to follow */
+	struct socket *sock;			/* private, while no application has it */
+	struct sock *sk;			/* until dead; belongs to the socket that has it */
+	struct work_struct work;
+	struct timer_list timer;		/* handshake or linger deadline */
+	bool timed_out;
+	u8 end_request;				/* a reason: end it, asked from any context */
+	/* listener, until handed over: under listener->lock */
+	struct tlsport_listener *listener;
+	struct list_head listener_node;
+	/* handshake */
+	struct list_head port_node;		/* port->in_flight, port->lock */
+	struct list_head pending_node;		/* tlsport_net.pending, workers_lock */
+	u32 source;				/* bucket of port->sources */
+	u32 worker;				/* portid of who has its secrets, or is asked */
+	u32 shown;				/* bytes in the unanswered upcall */
+	u32 need;				/* bytes in the queue before a look is worth it */
+	bool upcalled;				/* an answer is due */
+	/* closing, under lock */
+	bool flushed;				/* close_notify and FIN are out */
+	u32 drained;
+	unsigned long deadline;			/* jiffies */
+	/* callbacks of the sk while ours are in: under sk_callback_lock */
+	void (*data_ready)(struct sock *sk);
+	void (*state_change)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
+	void (*error_report)(struct sock *sk);
+	/* facts */
+	ktime_t started;
+	u16 family, peer_port, version, suite, cipher;
+	bool resumed, tx_nic, rx_nic;
+	struct in6_addr local, peer;
+	char *server_name;
+	/* session: rx_* under lock; tx_flags by atomic bit operations */
+	bool rx_closed, rx_shut;
+	unsigned long tx_flags;
+	u8 control_run;
+	int rx_err;
+	u8 secret_len;
+	u8 tx_secret[TLSPORT_SECRET_MAX], rx_secret[TLSPORT_SECRET_MAX];
+	struct rcu_head rcu;
+};
+
+int tlsport_conn_init(void);
+void tlsport_conn_exit(void);
+extern struct rhashtable tlsport_conns;
+struct tlsport_conn *tlsport_conn_get(const struct net *net, u64 id);
+void tlsport_conn_put(struct tlsport_conn *conn);
+void tlsport_conn_queue(struct tlsport_conn *conn);
+void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock);
+void tlsport_conn_request_end(struct tlsport_conn *conn, enum tlsport_reason reason);
+int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info);
+int tlsport_conn_fail(struct tlsport_conn *conn, struct genl_info *info);
+void tlsport_conn_worker_died(struct net *net, u32 portid);
+void tlsport_conn_set_callbacks(struct tlsport_conn *conn);
+void tlsport_conn_restore_callbacks(struct tlsport_conn *conn);
+void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason);
+void tlsport_conn_dead(struct tlsport_conn *conn);
+bool tlsport_conn_in_handshake(const struct sock *sk);
+bool tlsport_sk_secured(const struct sock *sk);
+int tlsport_sk_send(struct sock *sk, const void *data, size_t len);
+
+static inline struct tlsport_conn *tlsport_conn_of(const struct sock *sk)
+{
+	return sk->sk_user_data;
+}
+
+/*
+ * upcall.c: a worker is a netlink socket of the helper, owned by
+ * tlsport_net.workers until the socket is released.
+ */
+struct tlsport_worker {
+	struct list_head node;
+	u32 portid;
+	bool drain;
+	void __user *scratch;			/* in the memory of whoever sends from it */
+};
+
+int tlsport_upcall(struct tlsport_conn *conn, bool eof);
+void tlsport_upcall_cancel(struct tlsport_conn *conn);
+void tlsport_upcall_forget(struct tlsport_conn *conn);
+void tlsport_upcall_kick(struct tlsport_net *tn, bool all);
+void tlsport_upcall_retry_work(struct work_struct *work);
+int tlsport_worker_set(struct net *net, u32 portid, void __user *scratch, bool drain);
+void __user *tlsport_worker_scratch(struct net *net, u32 portid);
+bool tlsport_worker_release(struct net *net, u32 portid);
+
+/* attach.c */
+int tlsport_attach_ulp(struct socket *sock);
+int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info);
+int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_info *info);
+const char *tlsport_attach_driver(const struct sock *sk);
+
+/* session.c */
+const struct proto_ops *tlsport_session_ops(const struct proto_ops *base);
+
+/* control.c: records that the application never sees */
+int tlsport_control_handle(struct socket *sock, const struct proto_ops *base);
+int tlsport_control_recv(struct socket *sock, const struct proto_ops *base, void *buf, size_t len,
+			 int flags, u8 *type);
+int tlsport_control_update(struct socket *sock, const struct proto_ops *base, int flags);
+int tlsport_control_send(struct socket *sock, const struct proto_ops *base, u8 type,
+			 const void *data, size_t len, int flags);
+void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8 alert,
+			   enum tlsport_reason reason);
+int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base, int err);
+
+/* close.c */
+int tlsport_close(struct socket *sock, const struct proto_ops *base);
+void tlsport_close_work(struct tlsport_conn *conn);
+int tlsport_close_notify(struct socket *sock, const struct proto_ops *base, int flags);
+
+/* rekey.c */
+int tlsport_rekey_init(void);
+void tlsport_rekey_exit(void);
+int tlsport_rekey(struct sock *sk, struct tlsport_conn *conn, bool tx);
+
+/* guard.c */
+int tlsport_guard_init(struct net *net);
+void tlsport_guard_exit(struct net *net);
+
+/* netlink.c, dump.c */
+extern struct genl_family tlsport_genl_family;
+int tlsport_netlink_init(void);
+void tlsport_netlink_exit(void);
+int tlsport_port_doit(struct sk_buff *skb, struct genl_info *info);
+int tlsport_port_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
+int tlsport_listener_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
+int tlsport_conn_dump_start(struct netlink_callback *cb);
+int tlsport_conn_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
+int tlsport_conn_dump_done(struct netlink_callback *cb);
+
+/* main.c: switches of the tests, each off by default */
+extern bool tlsport_fail_hook, tlsport_no_syn_guard, tlsport_no_payload_guard, tlsport_fail_alloc;
+
+#endif /* _TLSPORT_H */

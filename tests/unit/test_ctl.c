@@ -1,0 +1,858 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * tlsportctl as a whole, main() included, against the mock of ctl_mock.h.
+ * A test is a promise; output is TAP.
+ */
+#include "ctl_mock.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define ALL_OPTIONS "--cert, --key, --min-version, --max-version, --ciphers, --groups, " \
+	"--truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
+	"--resumption, --runtime"
+
+#define STATUS_REPLY \
+	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
+	"{\"pid\":8,\"generation\":2,\"state\":\"serving\"}],\"ports\":[{\"port\":443," \
+	"\"cert\":\"/c.pem\",\"key\":\"/k.pem\",\"subject\":\"example.org\"," \
+	"\"not_after\":1893456000,\"serial\":\"0a\",\"key_type\":\"ECDSA P-256\"," \
+	"\"usable\":true,\"error\":null}]}"
+
+static void expect(const char *line, int status, const char *out, const char *err)
+{
+	mock_run(line);
+	assert_string_equal(mock.err, err);
+	if (out)
+		assert_string_equal(mock.out, out);
+	assert_int_equal(mock.status, status);
+}
+
+static void expect_file(const char *name, const char *text)
+{
+	char *found = mock_read(name);
+
+	assert_non_null(found);
+	assert_string_equal(found, text);
+	free(found);
+}
+
+static json_t *run_json(const char *line)
+{
+	json_error_t error;
+	json_t *value;
+
+	mock_run(line);
+	value = json_loads(mock.out, 0, &error);
+	if (!value)
+		fail_msg("not JSON: %s: %s", error.text, mock.out);
+	return value;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "(none)";
+}
+
+/* args.c, main.c */
+
+static void bad_input_is_one_exact_line(void **state)
+{
+	static const struct {
+		const char *line;
+		int status;
+		const char *err;
+	} cases[] = {
+		{ "", 2, "no command: see tlsportctl --help" },
+		{ "open 443", 2, "unknown command 'open': there are enable, disable, list, status, conns, services, reload, check-config" },
+		{ "enable", 2, "enable needs a port: tlsportctl enable PORT --cert FILE --key FILE" },
+		{ "disable", 2, "disable needs a port: tlsportctl disable PORT" },
+		{ "enable nonsense --cert c", 2, "'nonsense' is neither a port number nor a known service name: see tlsportctl services" },
+		{ "enable 44x --cert c", 2, "'44x' is neither a port number nor a known service name: see tlsportctl services" },
+		{ "enable 0 --cert c", 2, "port 0 is out of range: 1 to 65535" },
+		{ "enable 65536 --cert c", 2, "port 65536 is out of range: 1 to 65535" },
+		{ "enable 99999999999999999999 --cert c", 2, "port 99999999999999999999 is out of range: 1 to 65535" },
+		{ "enable -1 --cert c", 2, "port -1 is out of range: 1 to 65535" },
+		{ "enable 443 444", 2, "'444' is one argument too many for 'enable': see tlsportctl enable --help" },
+		{ "enable 443 --color blue", 2, "unknown option '--color': allowed are " ALL_OPTIONS },
+		{ "enable 443 -c c", 2, "unknown option '-c': allowed are " ALL_OPTIONS },
+		{ "list --all", 2, "unknown option '--all': this command has none but --json and --help" },
+		{ "enable 443 --cert", 2, "--cert needs a value" },
+		{ "enable 443 --cert --key k", 2, "--cert needs a value" },
+		{ "enable 443 --cert=", 2, "--cert needs a value" },
+		{ "enable 443 --runtime=yes", 2, "--runtime takes no value" },
+		{ "list --run-dir", 2, "--run-dir needs a value" },
+		{ "enable 443 --min-version 1.1", 2, "--min-version: '1.1' is not 1.2 or 1.3" },
+		{ "enable 443 --min-version 1.3 --max-version 1.2", 2, "--min-version 1.3 is above max-version 1.2" },
+		{ "enable 443 --ciphers A,B", 2, "--ciphers: 'A,B' is not a list of names with ':' between them" },
+		{ "enable 443 --truncation maybe", 2, "--truncation: 'maybe' is not strict or tolerate" },
+		{ "enable 443 --handshake-timeout 601", 2, "--handshake-timeout: '601' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
+		{ "enable 443 --handshake-timeout 99ms", 2, "--handshake-timeout: '99ms' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
+		{ "enable 443 --handshake-timeout nan", 2, "--handshake-timeout: 'nan' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
+		{ "enable 443 --max-handshakes 0", 2, "--max-handshakes: '0' is not a number from 1 to 1000000" },
+		{ "enable 443 --max-handshakes-per-source 1000001", 2, "--max-handshakes-per-source: '1000001' is not a number from 1 to 1000000" },
+		{ "enable 443 --resumption never", 2, "--resumption: 'never' is not on or off" },
+		{ "enable 443", 1, "port 443 is not enabled yet: name its certificate with --cert FILE" },
+		{ "disable 443", 1, "port 443 is not enabled" },
+		{ "status 443", 1, "port 443 is not enabled" },
+		{ "conns x", 2, "'x' is neither a port number nor a known service name: see tlsportctl services" },
+		{ "reload", 1, "tlsportd is not running: start it (systemctl start tlsport)" },
+	};
+	char err[1024];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(err, sizeof(err), "tlsportctl: %s\n", cases[i].err);
+		expect(cases[i].line, cases[i].status, "", err);
+	}
+	assert_string_equal(mock.steps, "");
+}
+
+static void errors_are_json_too(void **state)
+{
+	json_t *value;
+
+	(void)state;
+	value = run_json("--json enable 0");
+	assert_string_equal(text_of(value, "error"), "port 0 is out of range: 1 to 65535");
+	assert_string_equal(mock.err, "tlsportctl: port 0 is out of range: 1 to 65535\n");
+	json_decref(value);
+}
+
+static void missing_module_is_said(void **state)
+{
+	static const char *const lines[] = {
+		"enable 443 --cert c", "disable 443", "list", "status", "conns",
+	};
+	size_t i;
+
+	(void)state;
+	mock.open_error = -ENOENT;
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		expect(lines[i], 1, "",
+		       "tlsportctl: the tlsport module is not loaded: run 'modprobe tlsport'\n");
+}
+
+static void missing_right_is_said_and_nothing_written(void **state)
+{
+	(void)state;
+	mock.set_error = -EPERM;
+	expect("enable 443 --cert /c.pem", 1, "",
+	       "tlsportctl: port 443: needs CAP_NET_ADMIN: run as root\n");
+	assert_false(mock_exists("etc/ports.d/443.conf"));
+	assert_false(mock_exists("etc/ports.d/443.conf.tmp"));
+}
+
+static void every_command_has_help(void **state)
+{
+	static const char *const names[] = {
+		"enable", "disable", "list", "status", "conns", "services", "reload",
+		"check-config",
+	};
+	char line[64], usage_line[64];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(line, sizeof(line), "%s --help", names[i]);
+		snprintf(usage_line, sizeof(usage_line), "Usage: tlsportctl %s", names[i]);
+		expect(line, 0, NULL, "");
+		assert_non_null(strstr(mock.out, usage_line));
+	}
+	expect("--help", 0, NULL, "");
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_non_null(strstr(mock.out, names[i]));
+	expect("--version", 0, "tlsportctl " TLSPORT_VERSION "\n", "");
+}
+
+/* service.c */
+
+static void services_have_their_ports(void **state)
+{
+	static const struct {
+		const char *name;
+		uint16_t port;
+	} cases[] = {
+		{ "https", 443 }, { "imaps", 993 }, { "pop3s", 995 }, { "smtps", 465 },
+		{ "submissions", 465 }, { "domain-s", 853 }, { "ldaps", 636 }, { "ftps", 990 },
+		{ "ftps-data", 989 }, { "nntps", 563 }, { "ircs-u", 6697 }, { "sips", 5061 },
+		{ "mqtts", 8883 }, { "secure-mqtt", 8883 }, { "amqps", 5671 },
+		{ "telnets", 992 }, { "HTTPS", 443 },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(service_port(cases[i].name), cases[i].port);
+	assert_int_equal(service_port("no-such-service"), 0);
+	assert_string_equal(service_name(465), "smtps");
+	assert_null(service_name(4711));
+}
+
+static void services_need_no_module(void **state)
+{
+	json_t *value;
+
+	(void)state;
+	mock.open_error = -ENOENT;
+	value = run_json("services --json");
+	assert_int_equal(mock.status, 0);
+	assert_true(json_array_size(json_object_get(value, "services")) > 10);
+	json_decref(value);
+}
+
+/* setting.c */
+
+static void settings_become_a_policy(void **state)
+{
+	const char *values[SETTING_COUNT] = { NULL };
+	struct tlsport_nl_policy policy;
+
+	(void)state;
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.given, 0);
+	values[setting_index("min-version")] = "1.3";
+	values[setting_index("truncation")] = "tolerate";
+	values[setting_index("handshake-timeout")] = "5";
+	values[setting_index("max-handshakes-per-source")] = "7";
+	values[setting_index("ciphers")] = "A:B";
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.given,
+			 1U << TLSPORT_A_PORT_MIN_VERSION | 1U << TLSPORT_A_PORT_TRUNCATION |
+			 1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT |
+			 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE);
+	assert_int_equal(policy.min_version, 0x0304);
+	assert_int_equal(policy.truncation, TLSPORT_TRUNCATION_TOLERATE);
+	assert_int_equal(policy.handshake_timeout, 5000);
+	assert_int_equal(policy.max_handshakes_per_source, 7);
+	values[setting_index("handshake-timeout")] = "2.5s";
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.handshake_timeout, 2500);
+	values[setting_index("handshake-timeout")] = "100ms";
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.handshake_timeout, 100);
+	assert_int_equal(setting_index("nothing"), -1);
+}
+
+/* dropin.c */
+
+static void dropin_keeps_what_is_not_changed(void **state)
+{
+	static const char text[] = "# mine\n\ncert = /a.pem ; the old one\nextra=1\nkey: /k.pem  \n";
+	char path[256], value[64];
+	struct dropin dropin;
+
+	(void)state;
+	mock_write("etc/ports.d/443.conf", text);
+	snprintf(path, sizeof(path), "%s/etc/ports.d/443.conf", mock.root);
+	assert_int_equal(dropin_load(path, &dropin), 0);
+	assert_true(dropin.exists);
+	assert_true(dropin_get(&dropin, "cert", value, sizeof(value)));
+	assert_string_equal(value, "/a.pem");
+	assert_true(dropin_get(&dropin, "key", value, sizeof(value)));
+	assert_string_equal(value, "/k.pem");
+	assert_false(dropin_get(&dropin, "ext", value, sizeof(value)));
+	assert_int_equal(dropin_stage(path, &dropin), 0);
+	assert_int_equal(dropin_commit(path), 0);
+	expect_file("etc/ports.d/443.conf", text);
+
+	assert_int_equal(dropin_set(&dropin, "cert", "/b.pem"), 0);
+	assert_int_equal(dropin_set(&dropin, "groups", "X25519"), 0);
+	assert_int_equal(dropin_stage(path, &dropin), 0);
+	expect_file("etc/ports.d/443.conf", text);
+	assert_int_equal(dropin_commit(path), 0);
+	expect_file("etc/ports.d/443.conf",
+		    "# mine\n\ncert = /b.pem\nextra=1\nkey: /k.pem  \ngroups = X25519\n");
+	dropin_free(&dropin);
+}
+
+static void replaced_list_goes_with_all_its_lines(void **state)
+{
+	struct dropin dropin;
+	char path[256];
+
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "[port 443]\nciphers = A:\n  B:\n\tC\n# after\ncert = /c\n");
+	snprintf(path, sizeof(path), "%s/etc/ports.d/443.conf", mock.root);
+	assert_int_equal(dropin_load(path, &dropin), 0);
+	assert_false(dropin_is_foreign(&dropin, 443));
+	assert_true(dropin_is_foreign(&dropin, 444));
+	assert_int_equal(dropin_set(&dropin, "ciphers", "D"), 0);
+	assert_int_equal(dropin_stage(path, &dropin), 0);
+	assert_int_equal(dropin_commit(path), 0);
+	expect_file("etc/ports.d/443.conf", "[port 443]\nciphers = D\n# after\ncert = /c\n");
+	dropin_free(&dropin);
+}
+
+static void what_is_configured_by_hand_is_left_alone(void **state)
+{
+	char err[256];
+
+	(void)state;
+	mock_write("etc/tlsport.conf", "[port 443]\ncert = /c.pem\n");
+	mock_write("etc/ports.d/993.conf", "[port 993]\ncert = /c.pem\n[port 995]\ncert = /c.pem\n");
+	mock.ports[mock.port_count++].number = 443;
+	snprintf(err, sizeof(err),
+		 "tlsportctl: port 443 is configured by hand in %s/etc/tlsport.conf: change it there and run 'tlsportctl reload'\n",
+		 mock.root);
+	expect("enable 443 --cert /d.pem", 1, "", err);
+	snprintf(err, sizeof(err),
+		 "tlsportctl: port 443 is configured by hand in %s/etc/tlsport.conf: remove it there and run 'tlsportctl reload'\n",
+		 mock.root);
+	expect("disable 443", 1, "", err);
+	snprintf(err, sizeof(err),
+		 "tlsportctl: %s/etc/ports.d/993.conf configures other ports too: edit it by hand and run 'tlsportctl reload'\n",
+		 mock.root);
+	expect("enable 993 --min-version 1.3", 1, "", err);
+	expect("disable 993", 1, "", err);
+	assert_string_equal(mock.steps, "");
+
+	expect("list", 0, NULL, "");
+	assert_non_null(strstr(mock.out, "995   pop3s"));
+}
+
+static void dropin_that_cannot_be_written_stays(void **state)
+{
+	struct dropin dropin = { 0 };
+	char path[256];
+
+	(void)state;
+	mock_write("etc/ports.d", "a file, not a directory");
+	snprintf(path, sizeof(path), "%s/etc/ports.d/443.conf", mock.root);
+	assert_int_equal(dropin_set(&dropin, "cert", "/b.pem"), 0);
+	assert_int_equal(dropin_stage(path, &dropin), -ENOTDIR);
+	dropin_free(&dropin);
+	assert_int_equal(mock_run("enable 443 --cert /c.pem"), 1);
+	assert_null(mock_port(443));
+	expect_file("etc/ports.d", "a file, not a directory");
+}
+
+/* enable.c */
+
+static void enable_goes_in_this_order(void **state)
+{
+	struct stat st;
+	char path[256];
+
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable https --cert /c.pem --key /k.pem --min-version 1.3", 0,
+	       "port 443 (https) speaks TLS\n", "");
+	assert_string_equal(mock.steps,
+			    "cert_check /c.pem /k.pem\n"
+			    "port_set 443 given=4 dropin=staged\n"
+			    "reload dropin=permanent\n");
+	expect_file("etc/ports.d/443.conf",
+		    "# Written by tlsportctl enable; see tlsport.conf(5).\n"
+		    "cert = /c.pem\nkey = /k.pem\nmin-version = 1.3\n");
+	snprintf(path, sizeof(path), "%s/etc/ports.d/443.conf", mock.root);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0644);
+	assert_int_equal(mock_port(443)->policy.min_version, 0x0304);
+}
+
+static void enable_takes_numbers_and_equal_signs(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable --cert=/c.pem 4711 --max-handshakes=5", 0, "port 4711 speaks TLS\n", "");
+	assert_int_equal(mock_port(4711)->policy.max_handshakes, 5);
+}
+
+static void enable_again_changes_what_is_given(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "# mine\ncert = /c.pem\nkey = /k.pem\nfuture = 1\n");
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --truncation tolerate", 0, "port 443 (https) speaks TLS\n", "");
+	expect_file("etc/ports.d/443.conf",
+		    "# mine\ncert = /c.pem\nkey = /k.pem\nfuture = 1\ntruncation = tolerate\n");
+	assert_non_null(strstr(mock.steps, "cert_check /c.pem /k.pem\n"));
+}
+
+static void enable_checks_given_against_kept(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\nmax-version = 1.2\n");
+	expect("enable 443 --min-version 1.3", 1, "",
+	       "tlsportctl: min-version 1.3 is above max-version 1.2\n");
+	expect_file("etc/ports.d/443.conf", "cert = /c.pem\nmax-version = 1.2\n");
+}
+
+static void enable_makes_paths_absolute(void **state)
+{
+	char cwd[256], line[1024];
+
+	(void)state;
+	assert_non_null(getcwd(cwd, sizeof(cwd)));
+	mock_daemon_start("ok", STATUS_REPLY);
+	mock_run("enable 443 --cert c.pem --key sub/k.pem");
+	assert_int_equal(mock.status, 0);
+	snprintf(line, sizeof(line),
+		 "# Written by tlsportctl enable; see tlsport.conf(5).\ncert = %s/c.pem\nkey = %s/sub/k.pem\n",
+		 cwd, cwd);
+	expect_file("etc/ports.d/443.conf", line);
+}
+
+static void bad_certificate_changes_nothing(void **state)
+{
+	static const char *const reasons[] = {
+		"/c.pem: cannot be read: No such file or directory",
+		"/k.pem: cannot be read: Permission denied",
+		"/k.pem: the key does not belong to /c.pem",
+		"/k.pem: the key is encrypted",
+	};
+	char err[256];
+	size_t i;
+
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		mock.cert_error = reasons[i];
+		mock.steps[0] = '\0';
+		snprintf(err, sizeof(err), "tlsportctl: %s\n", reasons[i]);
+		expect("enable 443 --cert /c.pem --key /k.pem", 1, "", err);
+		assert_string_equal(mock.steps, "cert_check /c.pem /k.pem\n");
+		assert_false(mock_exists("etc/ports.d"));
+		assert_null(mock_port(443));
+	}
+}
+
+static void certificate_warning_is_passed_on(void **state)
+{
+	json_t *value;
+
+	(void)state;
+	mock.cert_warning = "expired on 2020-01-01";
+	mock_daemon_start("ok", STATUS_REPLY);
+	value = run_json("enable 443 --cert /c.pem --json");
+	assert_string_equal(mock.err, "tlsportctl: warning: /c.pem: expired on 2020-01-01\n");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(value, "warnings"), 0)),
+			    "/c.pem: expired on 2020-01-01");
+	assert_string_equal(text_of(value, "state"), "enabled");
+	assert_int_equal(mock.status, 0);
+	json_decref(value);
+}
+
+static void kernel_refusal_is_its_own_sentence(void **state)
+{
+	(void)state;
+	mock.set_error = -EINVAL;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --cert /c.pem", 1, "",
+	       "tlsportctl: port 443: the kernel's own sentence\n");
+	assert_null(strstr(mock.steps, "reload"));
+	assert_false(mock_exists("etc/ports.d/443.conf"));
+	assert_false(mock_exists("etc/ports.d/443.conf.tmp"));
+}
+
+static void daemon_refusal_of_a_new_port_leaves_nothing(void **state)
+{
+	(void)state;
+	mock_daemon_start("error: port 443: no such group 'P-1'", STATUS_REPLY);
+	expect("enable 443 --cert /c.pem --groups P-1", 1, "",
+	       "tlsportctl: port 443: tlsportd refused, nothing was changed: port 443: no such group 'P-1'\n");
+	assert_string_equal(mock.steps,
+			    "cert_check /c.pem -\n"
+			    "port_set 443 given=0 dropin=staged\n"
+			    "reload dropin=permanent\n"
+			    "port_del 443 dropin=none\n");
+	assert_null(mock_port(443));
+	assert_false(mock_exists("etc/ports.d/443.conf.tmp"));
+}
+
+static void daemon_refusal_puts_the_old_settings_back(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\nmax-handshakes = 9\n");
+	mock.ports[mock.port_count++] = (struct tlsport_nl_port){
+		.number = 443,
+		.policy = { TLSPORT_NL_POLICY_ALL, 0x0303, 0x0304, 0, 10000, 9, 1024 },
+	};
+	mock_daemon_start("error: bad", STATUS_REPLY);
+	expect("enable 443 --max-handshakes 8", 1, "",
+	       "tlsportctl: port 443: tlsportd refused, nothing was changed: bad\n");
+	expect_file("etc/ports.d/443.conf", "cert = /c.pem\nmax-handshakes = 9\n");
+	assert_non_null(mock_port(443));
+	assert_int_equal(mock_port(443)->policy.max_handshakes, 9);
+	assert_null(strstr(mock.steps, "port_del"));
+}
+
+static void silent_daemon_is_a_refusal(void **state)
+{
+	(void)state;
+	mock_daemon_start(NULL, NULL);
+	expect("enable 443 --cert /c.pem", 1, "",
+	       "tlsportctl: port 443: tlsportd refused, nothing was changed: tlsportd closed the connection without an answer\n");
+	assert_null(mock_port(443));
+}
+
+static void without_daemon_the_port_is_shut(void **state)
+{
+	(void)state;
+	expect("enable 443 --cert /c.pem", 0, "",
+	       "tlsportctl: warning: tlsportd is not running: port 443 is shut until it is started (systemctl start tlsport)\n");
+	assert_non_null(mock_port(443));
+	assert_true(mock_exists("etc/ports.d/443.conf"));
+}
+
+static void runtime_goes_to_the_run_directory(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\n");
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --runtime --max-handshakes 3", 0, NULL, "");
+	expect_file("etc/ports.d/443.conf", "cert = /c.pem\n");
+	expect_file("run/ports.d/443.conf", "cert = /c.pem\nmax-handshakes = 3\n");
+
+	/* A permanent change takes over what was in force. */
+	expect("enable 443 --resumption off", 0, NULL, "");
+	expect_file("etc/ports.d/443.conf",
+		    "cert = /c.pem\nmax-handshakes = 3\nresumption = off\n");
+	assert_false(mock_exists("run/ports.d/443.conf"));
+}
+
+static void refused_permanent_change_brings_runtime_back(void **state)
+{
+	(void)state;
+	mock_write("run/ports.d/443.conf", "cert = /c.pem\n");
+	mock_daemon_start("error: bad", STATUS_REPLY);
+	mock_run("enable 443 --resumption off");
+	assert_int_equal(mock.status, 1);
+	expect_file("run/ports.d/443.conf", "cert = /c.pem\n");
+	assert_false(mock_exists("etc/ports.d/443.conf"));
+}
+
+/* listener.c */
+
+static void add_process(const char *pid, const char *comm, const char *link)
+{
+	char name[64], path[256];
+
+	snprintf(name, sizeof(name), "proc/%s/comm", pid);
+	mock_write(name, comm);
+	snprintf(name, sizeof(name), "proc/%s/fd/x", pid);
+	mock_write(name, "");
+	snprintf(path, sizeof(path), "%s/proc/%s/fd/3", mock.root, pid);
+	assert_int_equal(symlink(link, path), 0);
+}
+
+static void add_listener(uint8_t state, uint32_t inode)
+{
+	mock.listeners[mock.listener_count++] = (struct tlsport_nl_listener){
+		.port = 443, .inode = inode, .uid = 33, .state = state,
+	};
+}
+
+static void shut_listener_names_its_process(void **state)
+{
+	(void)state;
+	add_process("123", "python3\n", "socket:[4711]");
+	add_process("124", "other\n", "socket:[4712]");
+	add_listener(TLSPORT_LISTENER_SHUT, 4711);
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --cert /c.pem", 0, "port 443 (https) speaks TLS\n",
+	       "tlsportctl: warning: port 443: python3 (pid 123) has listened since before the port was enabled and may sleep in accept(): restart it; until then no connection reaches it\n");
+}
+
+static void many_holders_are_counted(void **state)
+{
+	static const char *const pids[] = { "5", "6", "7", "8", "9", "10" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 6; i++)
+		add_process(pids[i], "nginx\n", "socket:[4711]");
+	add_listener(TLSPORT_LISTENER_SHUT, 4711);
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --cert /c.pem", 0, NULL,
+	       "tlsportctl: warning: port 443: nginx (pid 5), nginx (pid 6), nginx (pid 7), nginx (pid 8) and 2 more have listened since before the port was enabled and may sleep in accept(): restart them; until then no connection reaches it\n");
+}
+
+static void foreign_and_unknown_listeners_are_told(void **state)
+{
+	(void)state;
+	add_listener(TLSPORT_LISTENER_TLS, 1);
+	add_listener(TLSPORT_LISTENER_FOREIGN, 0);
+	add_listener(TLSPORT_LISTENER_SHUT, 99);
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --cert /c.pem", 0, NULL,
+	       "tlsportctl: warning: port 443: the kernel itself listens on a socket that cannot be served (MPTCP, or the kernel's own): no connection reaches it; have it listen with plain TCP\n"
+	       "tlsportctl: warning: port 443: a program of user 33 (socket 99) has listened since before the port was enabled and may sleep in accept(): restart it; until then no connection reaches it\n");
+}
+
+/* port.c */
+
+static void disable_goes_in_this_order(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\n");
+	mock_write("run/ports.d/443.conf", "cert = /c.pem\n");
+	mock.ports[mock.port_count++].number = 443;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("disable https", 0, "port 443 is disabled: new listening sockets are plain TCP\n",
+	       "");
+	assert_string_equal(mock.steps, "port_del 443 dropin=none\nreload dropin=none\n");
+}
+
+static void failed_disable_changes_nothing(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\n");
+	mock.ports[mock.port_count++].number = 443;
+	mock.del_error = -EPERM;
+	expect("disable 443", 1, "", "tlsportctl: port 443: the kernel's own sentence\n");
+	expect_file("etc/ports.d/443.conf", "cert = /c.pem\n");
+}
+
+static void dropin_can_go_without_the_module(void **state)
+{
+	(void)state;
+	mock.open_error = -ENOENT;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\n");
+	expect("disable 443", 0, NULL, "");
+	assert_false(mock_exists("etc/ports.d/443.conf"));
+}
+
+static void list_tells_who_is_served(void **state)
+{
+	(void)state;
+	mock.ports[mock.port_count++] = (struct tlsport_nl_port){ .number = 8443, .listeners = 1 };
+	mock.ports[mock.port_count++] = (struct tlsport_nl_port){ .number = 443, .listeners = 1 };
+	mock_write("etc/ports.d/993.conf", "cert = /c.pem\n");
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("list", 0, NULL, "");
+	assert_non_null(strstr(mock.out, "443   https"));
+	assert_non_null(strstr(mock.out, "served"));
+	assert_non_null(strstr(mock.out, "example.org"));
+	assert_non_null(strstr(mock.out, "2030-01-01"));
+	assert_non_null(strstr(mock.out, "shut: tlsportd does not know it: tlsportctl reload"));
+	assert_non_null(strstr(mock.out, "plaintext: configured, not registered in the kernel"));
+}
+
+static void states_follow_kernel_and_daemon(void **state)
+{
+	json_t *good = json_loads(STATUS_REPLY, 0, NULL);
+	json_t *bad = json_loads("{\"ports\":[{\"port\":443,\"usable\":false,\"error\":\"gone\"}]}",
+				 0, NULL);
+	struct tlsport_nl_port port = { .number = 443, .listeners = 1 };
+	struct port_state found;
+
+	(void)state;
+	port_state(NULL, good, 443, &found);
+	assert_string_equal(found.state, "plaintext");
+	port_state(&port, NULL, 443, &found);
+	assert_string_equal(found.state, "shut");
+	assert_string_equal(found.why, "tlsportd is not running");
+	port_state(&port, bad, 443, &found);
+	assert_string_equal(found.state, "shut");
+	assert_string_equal(found.why, "gone");
+	port_state(&port, good, 443, &found);
+	assert_string_equal(found.state, "served");
+	assert_string_equal(found.why, "");
+	port.listeners_shut = 2;
+	port_state(&port, good, 443, &found);
+	assert_string_equal(found.state, "served");
+	assert_string_equal(found.why, "2 listening sockets are kept shut");
+	port.listeners = 0;
+	port_state(&port, good, 443, &found);
+	assert_string_equal(found.state, "shut");
+	port.listeners_shut = 0;
+	port_state(&port, good, 443, &found);
+	assert_string_equal(found.state, "idle");
+	json_decref(good);
+	json_decref(bad);
+}
+
+/* status.c, conn.c */
+
+static void fill_status(void)
+{
+	struct tlsport_nl_port *port = &mock.ports[mock.port_count++];
+
+	*port = (struct tlsport_nl_port){
+		.number = 443,
+		.policy = { TLSPORT_NL_POLICY_ALL, 0x0303, 0x0304, 0, 10000, 4096, 1024 },
+		.listeners = 1,
+		.open = 2,
+	};
+	port->stats[TLSPORT_A_STATS_STARTED] = 18446744073709ULL;
+	port->ended[TLSPORT_REASON_NOT_TLS] = 3;
+	mock_write("sys/module/tlsport/version", "0.1\n");
+	mock_write("proc/crypto",
+		   "name         : gcm(aes)\ndriver       : slow\npriority     : 100\n\n"
+		   "name         : gcm(aes)\ndriver       : fast\npriority     : 400\n\n"
+		   "name         : cbc(aes)\ndriver       : other\npriority     : 900\n");
+	mock_write("proc/net/tls_stat", "TlsCurrTxSw                     \t2\nTlsDecryptError\t0\n");
+}
+
+static void status_shows_counters_with_reasons(void **state)
+{
+	(void)state;
+	fill_status();
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("status", 0, NULL, "");
+	assert_non_null(strstr(mock.out, "module   loaded, version 0.1\n"));
+	assert_non_null(strstr(mock.out, "helper   tlsportd 0.1 (pid 7), wolfSSL 5.5.4\n"));
+	assert_non_null(strstr(mock.out, "worker   pid 8, generation 2, serving\n"));
+	assert_non_null(strstr(mock.out, "gcm(aes) by fast\n"));
+	assert_non_null(strstr(mock.out, "TlsCurrTxSw              2\n"));
+	assert_null(strstr(mock.out, "TlsDecryptError"));
+	assert_non_null(strstr(mock.out, "port 443 (https): served\n"));
+	assert_non_null(strstr(mock.out, "18446744073709  connections taken\n"));
+	assert_non_null(strstr(mock.out, "because the peer did not speak TLS\n"));
+}
+
+static void json_is_valid_everywhere(void **state)
+{
+	static const char *const lines[] = {
+		"list --json", "status --json", "status 443 --json", "conns --json",
+		"services --json", "reload --json", "disable 443 --json", "--version --json",
+	};
+	json_t *value;
+	size_t i;
+
+	(void)state;
+	fill_status();
+	mock_daemon_start("ok", STATUS_REPLY);
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		value = run_json(lines[i]);
+		assert_int_equal(mock.status, 0);
+		json_decref(value);
+	}
+	mock_daemon_stop();
+	value = run_json("status --json");
+	assert_true(json_is_null(json_object_get(value, "helper")));
+	json_decref(value);
+}
+
+static void garbage_from_the_daemon_is_no_status(void **state)
+{
+	(void)state;
+	fill_status();
+	mock_daemon_start("ok", "[1,2");
+	expect("status", 0, NULL, "");
+	assert_non_null(strstr(mock.out, "helper   not running"));
+}
+
+static void conns_are_described(void **state)
+{
+	struct tlsport_nl_conn *conn = &mock.conns[mock.conn_count++];
+	json_t *value, *row;
+
+	(void)state;
+	*conn = (struct tlsport_nl_conn){
+		.id = 42, .port = 443, .state = TLSPORT_CONN_OPEN, .age = 61500,
+		.local = { 4, { 192, 0, 2, 1 } }, .peer = { 16, { 0x20, 1, 0x0d, 0xb8, [15] = 9 } },
+		.peer_port = 5555, .version = 0x0304, .suite = 0x1301, .resumed = true,
+		.tx_mode = TLSPORT_MODE_SW, .rx_mode = TLSPORT_MODE_NIC,
+	};
+	strcpy(conn->server_name, "a\033[1mb.example");
+	strcpy(conn->driver, "generic-gcm-aesni");
+	expect("conns", 0,
+	       "ID  STATE  PEER                LOCAL          TLS  SUITE                   TX  RX   DRIVER             RESUMED  NAME            AGE\n"
+	       "42  open   [2001:db8::9]:5555  192.0.2.1:443  1.3  TLS_AES_128_GCM_SHA256  sw  nic  generic-gcm-aesni  yes      a?[1mb.example  1m01s\n",
+	       "");
+	value = run_json("conns https --json");
+	row = json_array_get(json_object_get(value, "connections"), 0);
+	assert_int_equal(json_integer_value(json_object_get(row, "age_ms")), 61500);
+	assert_string_equal(text_of(row, "server_name"), "a?[1mb.example");
+	json_decref(value);
+	value = run_json("conns 444 --json");
+	assert_int_equal(json_array_size(json_object_get(value, "connections")), 0);
+	json_decref(value);
+}
+
+/* daemon.c */
+
+static void reload_passes_the_answer_on(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", NULL);
+	expect("reload", 0, "", "");
+	mock_daemon_stop();
+	mock_daemon_start("error: a.conf:1: gone\nb.conf:2: wrong\n", NULL);
+	expect("reload", 1, "",
+	       "tlsportctl: tlsportd did not reload: a.conf:1: gone; b.conf:2: wrong\n");
+}
+
+static void check_config_asks_tlsportd(void **state)
+{
+	char program[256];
+	json_t *value;
+
+	(void)state;
+	snprintf(program, sizeof(program), "%s/tlsportd", mock.root);
+	mock_write("tlsportd", "#!/bin/sh\necho \"$1 $2\" >&2\ncase $3 in */etc) exit 0;; esac\nexit 1\n");
+	chmod(program, 0755);
+	ctl.tlsportd = program;
+	expect("check-config", 0, "the configuration is valid\n", "-t --config-dir\n");
+	mock_write("tlsportd", "#!/bin/sh\necho 'port 443: bad' >&2\nexit 1\n");
+	chmod(program, 0755);
+	expect("check-config", 1, "", "port 443: bad\n");
+	value = run_json("check-config --json");
+	assert_true(json_is_false(json_object_get(value, "valid")));
+	json_decref(value);
+}
+
+#define PROMISE(test)	cmocka_unit_test_setup_teardown(test, mock_setup, mock_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		PROMISE(bad_input_is_one_exact_line),
+		PROMISE(errors_are_json_too),
+		PROMISE(missing_module_is_said),
+		PROMISE(missing_right_is_said_and_nothing_written),
+		PROMISE(every_command_has_help),
+		PROMISE(services_have_their_ports),
+		PROMISE(services_need_no_module),
+		PROMISE(settings_become_a_policy),
+		PROMISE(dropin_keeps_what_is_not_changed),
+		PROMISE(replaced_list_goes_with_all_its_lines),
+		PROMISE(what_is_configured_by_hand_is_left_alone),
+		PROMISE(dropin_that_cannot_be_written_stays),
+		PROMISE(enable_goes_in_this_order),
+		PROMISE(enable_takes_numbers_and_equal_signs),
+		PROMISE(enable_again_changes_what_is_given),
+		PROMISE(enable_checks_given_against_kept),
+		PROMISE(enable_makes_paths_absolute),
+		PROMISE(bad_certificate_changes_nothing),
+		PROMISE(certificate_warning_is_passed_on),
+		PROMISE(kernel_refusal_is_its_own_sentence),
+		PROMISE(daemon_refusal_of_a_new_port_leaves_nothing),
+		PROMISE(daemon_refusal_puts_the_old_settings_back),
+		PROMISE(silent_daemon_is_a_refusal),
+		PROMISE(without_daemon_the_port_is_shut),
+		PROMISE(runtime_goes_to_the_run_directory),
+		PROMISE(refused_permanent_change_brings_runtime_back),
+		PROMISE(shut_listener_names_its_process),
+		PROMISE(many_holders_are_counted),
+		PROMISE(foreign_and_unknown_listeners_are_told),
+		PROMISE(disable_goes_in_this_order),
+		PROMISE(failed_disable_changes_nothing),
+		PROMISE(dropin_can_go_without_the_module),
+		PROMISE(list_tells_who_is_served),
+		PROMISE(states_follow_kernel_and_daemon),
+		PROMISE(status_shows_counters_with_reasons),
+		PROMISE(json_is_valid_everywhere),
+		PROMISE(garbage_from_the_daemon_is_no_status),
+		PROMISE(conns_are_described),
+		PROMISE(reload_passes_the_answer_on),
+		PROMISE(check_config_asks_tlsportd),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests_name("tlsportctl", tests, NULL, NULL);
+}

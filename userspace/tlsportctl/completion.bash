@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bash completion of tlsportctl; installed as bash-completion/completions/tlsportctl
+
+_tlsportctl_ports()
+{
+	tlsportctl list 2>/dev/null | awk 'NR > 1 { print $1; if ($2 != "-") print $2 }'
+}
+
+_tlsportctl_services()
+{
+	tlsportctl services 2>/dev/null | awk 'NR > 1 { print $2 }'
+}
+
+_tlsportctl()
+{
+	local commands="enable disable list status conns services reload check-config"
+	local general="--json --help --config-dir --run-dir"
+	local settings="--cert --key --min-version --max-version --ciphers --groups --truncation
+		--handshake-timeout --max-handshakes --max-handshakes-per-source --resumption
+		--runtime"
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
+
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--config-dir|--run-dir)
+			((i++)) ;;
+		-*)
+			;;
+		*)
+			command=${COMP_WORDS[i]}
+			break ;;
+		esac
+	done
+
+	case $prev in
+	--cert|--key)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return ;;
+	--config-dir|--run-dir)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return ;;
+	--min-version|--max-version)
+		mapfile -t COMPREPLY < <(compgen -W "1.2 1.3" -- "$cur")
+		return ;;
+	--truncation)
+		mapfile -t COMPREPLY < <(compgen -W "strict tolerate" -- "$cur")
+		return ;;
+	--resumption)
+		mapfile -t COMPREPLY < <(compgen -W "on off" -- "$cur")
+		return ;;
+	--ciphers|--groups|--handshake-timeout|--max-handshakes|--max-handshakes-per-source)
+		return ;;
+	esac
+
+	case $command in
+	"")
+		mapfile -t COMPREPLY < <(compgen -W "$commands $general --version" -- "$cur") ;;
+	enable)
+		if [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$settings $general" -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -W "$(_tlsportctl_services)" -- "$cur")
+		fi ;;
+	disable|status|conns)
+		if [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$general" -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -W "$(_tlsportctl_ports)" -- "$cur")
+		fi ;;
+	*)
+		mapfile -t COMPREPLY < <(compgen -W "$general" -- "$cur") ;;
+	esac
+}
+
+complete -F _tlsportctl tlsportctl

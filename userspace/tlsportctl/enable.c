@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * enable: the one command that changes three things, the drop-in, the kernel
+ * and tlsportd.  Either all three are changed or none.
+ *
+ * The order keeps the port from ever being in plaintext once it was meant to
+ * be TLS: what can fail is tried first (options, certificate, module, writing
+ * the new drop-in under a name that nobody reads), then the kernel shuts the
+ * port, then the drop-in gets its name, then tlsportd reads it and serves.
+ */
+#include "ctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../common/cert_check.h"
+
+#define FIRST_LINE	"# Written by tlsportctl enable; see tlsport.conf(5)."
+
+/* Settings: those given on the command line, and with those that are kept. */
+struct wanted {
+	const char *given[SETTING_COUNT];
+	const char *values[SETTING_COUNT];
+	char text[SETTING_COUNT][CTL_PATH_LEN];
+};
+
+struct change {
+	struct tlsport_nl nl;
+	uint16_t port;
+	/* The drop-in to write. */
+	char path[CTL_PATH_LEN];
+	struct dropin old;
+	struct dropin new;
+	/* The runtime drop-in that a permanent change replaces. */
+	char runtime_path[CTL_PATH_LEN];
+	struct dropin old_runtime;
+	bool registered;
+	struct tlsport_nl_port old_port;
+	struct tlsport_nl_policy policy;
+};
+
+/* The settings, and --runtime after them. */
+static const struct args_option *enable_options(void)
+{
+	static struct args_option options[SETTING_COUNT + 2];
+	int i;
+
+	for (i = 0; i < SETTING_COUNT; i++)
+		options[i].name = settings[i].name;
+	options[SETTING_COUNT].name = "runtime";
+	options[SETTING_COUNT].flag = true;
+	return options;
+}
+
+/* Not realpath(): a link such as letsencrypt's live/ must stay one. */
+static const char *absolute_path(const char *file, char *path)
+{
+	char cwd[CTL_PATH_LEN];
+
+	if (file[0] == '/' || !getcwd(cwd, sizeof(cwd)) ||
+	    (size_t)snprintf(path, CTL_PATH_LEN, "%s/%s", cwd, file) >= CTL_PATH_LEN)
+		return file;
+	return path;
+}
+
+static bool is_file(int setting)
+{
+	return !strcmp(settings[setting].name, "cert") || !strcmp(settings[setting].name, "key");
+}
+
+static void collect_settings(const struct args *args, const struct dropin *stored,
+			     struct wanted *wanted)
+{
+	int i;
+
+	memset(wanted, 0, sizeof(*wanted));
+	for (i = 0; i < SETTING_COUNT; i++) {
+		wanted->given[i] = args->values[i];
+		if (wanted->given[i] && is_file(i))
+			wanted->given[i] = absolute_path(args->values[i], wanted->text[i]);
+		wanted->values[i] = wanted->given[i];
+		if (!wanted->given[i] &&
+		    dropin_get(stored, settings[i].name, wanted->text[i], CTL_PATH_LEN))
+			wanted->values[i] = wanted->text[i];
+	}
+}
+
+/* The check speaks of "key file" when it is not the certificate's file that it means. */
+static const char *warned_file(const struct wanted *wanted, const char *warning)
+{
+	const char *key = wanted->values[setting_index("key")];
+
+	return key && !strncmp(warning, "key file", 8) ? key :
+		wanted->values[setting_index("cert")];
+}
+
+static int check_certificate(const struct wanted *wanted)
+{
+	struct cert_facts facts = { 0 };
+	char why[CTL_ERROR_LEN] = "";
+	unsigned int i;
+
+	if (cert_check(wanted->values[setting_index("cert")],
+		       wanted->values[setting_index("key")], &facts, why, sizeof(why)))
+		return fail("%s", why);
+	for (i = 0; i < facts.warning_count; i++)
+		warn("%s: %s", warned_file(wanted, facts.warnings[i]), facts.warnings[i]);
+	return CTL_DONE;
+}
+
+static int load_dropin(const char *path, uint16_t port, struct dropin *dropin)
+{
+	int ret = dropin_load(path, dropin);
+
+	if (ret)
+		return fail("cannot read %s: %s", path, strerror(-ret));
+	if (dropin_is_foreign(dropin, port))
+		return fail("%s configures other ports too: edit it by hand and run 'tlsportctl reload'",
+			    path);
+	return CTL_DONE;
+}
+
+/* What is in force is changed: a runtime drop-in goes before the permanent one. */
+static int load_dropins(struct change *change, bool runtime)
+{
+	char permanent[CTL_PATH_LEN];
+	int ret;
+
+	dropin_path(ctl.config_dir, change->port, permanent, sizeof(permanent));
+	dropin_path(ctl.run_dir, change->port, change->runtime_path,
+		    sizeof(change->runtime_path));
+	dropin_path(runtime ? ctl.run_dir : ctl.config_dir, change->port, change->path,
+		    sizeof(change->path));
+	ret = load_dropin(change->path, change->port, &change->old);
+	if (!ret && !runtime)
+		ret = load_dropin(change->runtime_path, change->port, &change->old_runtime);
+	if (!ret)
+		ret = load_dropin(change->runtime_path, change->port, &change->new);
+	if (!ret && !change->new.exists)
+		ret = load_dropin(permanent, change->port, &change->new);
+	return ret;
+}
+
+static int set_lines(struct change *change, const struct wanted *wanted)
+{
+	int i, ret = 0;
+
+	if (!change->new.exists)
+		ret = dropin_add(&change->new, FIRST_LINE);
+	for (i = 0; i < SETTING_COUNT && !ret; i++)
+		if (wanted->given[i])
+			ret = dropin_set(&change->new, settings[i].name, wanted->given[i]);
+	return ret ? fail("out of memory") : CTL_DONE;
+}
+
+static void undo_kernel(struct change *change)
+{
+	int ret;
+
+	if (change->registered)
+		ret = tlsport_nl_ops->port_set(&change->nl, change->port,
+					       &change->old_port.policy);
+	else
+		ret = tlsport_nl_ops->port_del(&change->nl, change->port);
+	if (ret)
+		warn("port %u: the kernel's settings were not put back: %s", change->port,
+		     change->nl.error);
+}
+
+static void undo_dropins(struct change *change)
+{
+	int ret = dropin_restore(change->path, &change->old);
+
+	if (!ret && change->old_runtime.exists)
+		ret = dropin_restore(change->runtime_path, &change->old_runtime);
+	if (ret)
+		warn("%s was not put back: %s", change->path, strerror(-ret));
+}
+
+static int commit_dropin(struct change *change)
+{
+	int ret = dropin_commit(change->path);
+
+	/* A runtime drop-in would hide the permanent one. */
+	if (!ret && change->old_runtime.exists && unlink(change->runtime_path))
+		ret = -errno;
+	return ret;
+}
+
+static int reload_daemon(struct change *change, bool *served)
+{
+	enum daemon_answer answer;
+	char *text;
+	int ret = CTL_DONE;
+
+	answer = daemon_reload(&text);
+	*served = answer == DAEMON_OK;
+	if (answer == DAEMON_ABSENT)
+		warn("tlsportd is not running: port %u is shut until it is started (systemctl start tlsport)",
+		     change->port);
+	else if (answer == DAEMON_ERROR)
+		ret = fail("port %u: tlsportd refused, nothing was changed: %s", change->port,
+			   text ? text : "out of memory");
+	free(text);
+	return ret;
+}
+
+/* From here on something is changed: see the top of this file. */
+static int carry_out(struct change *change, bool *served)
+{
+	int ret;
+
+	ret = dropin_stage(change->path, &change->new);
+	if (ret)
+		return fail("cannot write %s: %s", change->path, strerror(-ret));
+	if (tlsport_nl_ops->port_set(&change->nl, change->port, &change->policy)) {
+		ret = fail("port %u: %s", change->port, change->nl.error);
+		goto discard;
+	}
+	ret = commit_dropin(change);
+	if (ret) {
+		ret = fail("cannot write %s: %s", change->path, strerror(-ret));
+		goto undo;
+	}
+	ret = reload_daemon(change, served);
+	if (!ret)
+		return CTL_DONE;
+undo:
+	undo_dropins(change);
+	undo_kernel(change);
+discard:
+	dropin_discard(change->path);
+	return ret;
+}
+
+static void tell_success(const struct change *change, bool served)
+{
+	const char *service = service_name(change->port);
+
+	if (served)
+		output_line("port %u%s%s%s speaks TLS", change->port, service ? " (" : "",
+			    service ? service : "", service ? ")" : "");
+	output_json(json_pack("{s:i, s:s?, s:s}", "port", (int)change->port, "service", service,
+			      "state", served ? "enabled" : "shut"));
+}
+
+static int change_port(struct change *change, const struct args *args)
+{
+	bool runtime = args->values[SETTING_COUNT], served;
+	char why[CTL_ERROR_LEN], elsewhere[CTL_PATH_LEN];
+	struct wanted wanted;
+	int ret;
+
+	if (dropin_elsewhere(change->port, elsewhere, sizeof(elsewhere)))
+		return fail("port %u is configured by hand in %s: change it there and run 'tlsportctl reload'",
+			    change->port, elsewhere);
+	ret = load_dropins(change, runtime);
+	if (ret)
+		return ret;
+	collect_settings(args, &change->new, &wanted);
+	if (!wanted.values[setting_index("cert")])
+		return fail("port %u is not enabled yet: name its certificate with --cert FILE",
+			    change->port);
+	if (!settings_valid(wanted.values, why, sizeof(why)))
+		return fail("%s", why);
+	ret = check_certificate(&wanted);
+	if (ret)
+		return ret;
+	ret = set_lines(change, &wanted);
+	if (ret)
+		return ret;
+	settings_to_policy(wanted.values, &change->policy);
+
+	ret = tlsport_nl_ops->port_get(&change->nl, change->port, &change->old_port);
+	if (ret && ret != -ENOENT)
+		return fail("port %u: %s", change->port, change->nl.error);
+	change->registered = !ret;
+
+	ret = carry_out(change, &served);
+	if (ret)
+		return ret;
+	if (listener_warn(&change->nl, change->port))
+		warn("port %u: its listening sockets could not be examined: %s", change->port,
+		     change->nl.error);
+	tell_success(change, served);
+	return CTL_DONE;
+}
+
+int enable_command(int argc, char *argv[])
+{
+	struct change change = { 0 };
+	char why[CTL_ERROR_LEN];
+	struct args args;
+	int ret, lock;
+
+	ret = args_parse(argc, argv, enable_options(), 1, &args);
+	if (ret)
+		return ret;
+	if (!args.nwords)
+		return usage("enable needs a port: tlsportctl enable PORT --cert FILE --key FILE");
+	ret = args_port(args.words[0], &change.port);
+	if (ret)
+		return ret;
+	if (!settings_valid(args.values, why, sizeof(why)))
+		return usage("--%s", why);
+	if (tlsport_nl_ops->open(&change.nl))
+		return fail("%s", change.nl.error);
+
+	lock = dropin_lock(ctl.config_dir);
+	ret = change_port(&change, &args);
+	if (lock >= 0)
+		close(lock);
+	dropin_free(&change.old);
+	dropin_free(&change.old_runtime);
+	dropin_free(&change.new);
+	tlsport_nl_ops->close(&change.nl);
+	return ret;
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * disable and list.  (enable is a file of its own: it can be undone.)
+ */
+#include "ctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A drop-in that is to be removed; kept in memory in case it must come back. */
+struct removal {
+	char path[CTL_PATH_LEN];
+	struct dropin old;
+};
+
+static int load_removal(struct removal *removal, const char *dir, uint16_t port)
+{
+	int ret;
+
+	dropin_path(dir, port, removal->path, sizeof(removal->path));
+	ret = dropin_load(removal->path, &removal->old);
+	if (ret)
+		return fail("cannot read %s: %s", removal->path, strerror(-ret));
+	if (dropin_is_foreign(&removal->old, port))
+		return fail("%s configures other ports too: edit it by hand and run 'tlsportctl reload'",
+			    removal->path);
+	return CTL_DONE;
+}
+
+static int remove_dropin(const struct removal *removal)
+{
+	if (removal->old.exists && unlink(removal->path))
+		return fail("cannot remove %s: %s", removal->path, strerror(errno));
+	return CTL_DONE;
+}
+
+static void put_back(const struct removal *removal)
+{
+	int ret = removal->old.exists ? dropin_restore(removal->path, &removal->old) : 0;
+
+	if (ret)
+		warn("%s was not put back: %s", removal->path, strerror(-ret));
+}
+
+/* tlsportd has no say in it: the kernel does not hand it connections any more. */
+static void reload_after_removal(uint16_t port)
+{
+	char *text;
+
+	if (daemon_reload(&text) == DAEMON_ERROR)
+		warn("port %u is disabled, but tlsportd did not reload: %s", port,
+		     text ? text : "out of memory");
+	free(text);
+}
+
+static int disable_port(struct tlsport_nl *nl, bool loaded, uint16_t port,
+			struct removal *permanent, struct removal *runtime)
+{
+	char elsewhere[CTL_PATH_LEN];
+	struct tlsport_nl_port old;
+	bool registered = false;
+	int ret;
+
+	if (dropin_elsewhere(port, elsewhere, sizeof(elsewhere)))
+		return fail("port %u is configured by hand in %s: remove it there and run 'tlsportctl reload'",
+			    port, elsewhere);
+	ret = load_removal(permanent, ctl.config_dir, port);
+	if (!ret)
+		ret = load_removal(runtime, ctl.run_dir, port);
+	if (ret)
+		return ret;
+	if (loaded) {
+		ret = tlsport_nl_ops->port_get(nl, port, &old);
+		if (ret && ret != -ENOENT)
+			return fail("port %u: %s", port, nl->error);
+		registered = !ret;
+	}
+	if (!registered && !permanent->old.exists && !runtime->old.exists)
+		return loaded ? fail("port %u is not enabled", port) : fail("%s", nl->error);
+
+	/* The drop-ins first: a tlsportd that starts meanwhile must not register again. */
+	ret = remove_dropin(permanent);
+	if (!ret)
+		ret = remove_dropin(runtime);
+	if (!ret && registered && tlsport_nl_ops->port_del(nl, port))
+		ret = fail("port %u: %s", port, nl->error);
+	if (ret) {
+		put_back(permanent);
+		put_back(runtime);
+		return ret;
+	}
+	reload_after_removal(port);
+	output_line("port %u is disabled: new listening sockets are plain TCP", port);
+	output_json(json_pack("{s:i, s:s}", "port", (int)port, "state", "disabled"));
+	return CTL_DONE;
+}
+
+int disable_command(int argc, char *argv[])
+{
+	static const struct args_option none[] = { { NULL, false } };
+	struct removal permanent = { 0 }, runtime = { 0 };
+	struct tlsport_nl nl;
+	struct args args;
+	uint16_t port;
+	int ret, lock;
+
+	ret = args_parse(argc, argv, none, 1, &args);
+	if (ret)
+		return ret;
+	if (!args.nwords)
+		return usage("disable needs a port: tlsportctl disable PORT");
+	ret = args_port(args.words[0], &port);
+	if (ret)
+		return ret;
+	/* Without the module nothing is registered, but a drop-in may be removed. */
+	ret = tlsport_nl_ops->open(&nl);
+	if (ret && ret != -ENOENT)
+		return fail("%s", nl.error);
+	lock = dropin_lock(ctl.config_dir);
+	ret = disable_port(&nl, !ret, port, &permanent, &runtime);
+	if (lock >= 0)
+		close(lock);
+	dropin_free(&permanent.old);
+	dropin_free(&runtime.old);
+	tlsport_nl_ops->close(&nl);
+	return ret;
+}
+
+/* Ports by number: those of the kernel and those that are configured. */
+static void note_port(uint16_t port, const char *path, void *arg)
+{
+	bool *wanted = arg;
+
+	(void)path;
+	wanted[port] = true;
+}
+
+static json_t *describe_port(const struct tlsport_nl_port *kernel, const json_t *daemon,
+			     uint16_t port)
+{
+	const json_t *entry = daemon_port(daemon, port);
+	struct port_state state;
+
+	port_state(kernel, daemon, port, &state);
+	return json_pack("{s:i, s:s?, s:s, s:o, s:O?, s:O?, s:O?, s:O?}",
+			 "port", (int)port, "service", service_name(port),
+			 "state", state.state, "why", output_string(state.why),
+			 "cert", json_object_get(entry, "cert"),
+			 "subject", json_object_get(entry, "subject"),
+			 "not_after", json_object_get(entry, "not_after"),
+			 "key_type", json_object_get(entry, "key_type"));
+}
+
+/* "shut: tlsportd is not running" */
+static void add_why(json_t *rows)
+{
+	const char *why;
+	char text[CTL_ERROR_LEN + 32];
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		why = json_string_value(json_object_get(row, "why"));
+		if (!why || !*why)
+			continue;
+		snprintf(text, sizeof(text), "%s: %s",
+			 json_string_value(json_object_get(row, "state")), why);
+		json_object_set_new(row, "state", output_string(text));
+	}
+}
+
+static const struct column list_columns[] = {
+	{ "port", "PORT", NULL },
+	{ "service", "SERVICE", NULL },
+	{ "state", "STATE", NULL },
+	{ "subject", "CERTIFICATE", NULL },
+	{ "not_after", "EXPIRES", output_time },
+};
+
+int list_command(int argc, char *argv[])
+{
+	static const struct args_option none[] = { { NULL, false } };
+	static bool wanted[65536];
+	struct port_list list;
+	struct tlsport_nl nl;
+	json_t *rows, *daemon;
+	struct args args;
+	unsigned int port;
+	size_t i;
+	int ret;
+
+	ret = args_parse(argc, argv, none, 0, &args);
+	if (ret)
+		return ret;
+	if (tlsport_nl_ops->open(&nl))
+		return fail("%s", nl.error);
+	if (port_list_get(&nl, &list)) {
+		ret = fail("%s", nl.error);
+		goto close;
+	}
+	memset(wanted, 0, sizeof(wanted));
+	dropin_each(note_port, wanted);
+	for (i = 0; i < list.count; i++)
+		wanted[list.ports[i].number] = true;
+	daemon = daemon_status();
+	rows = json_array();
+	for (port = 1; port < 65536; port++)
+		if (wanted[port])
+			json_array_append_new(rows, describe_port(port_list_find(&list, port),
+								  daemon, port));
+	if (!ctl.json) {
+		add_why(rows);
+		output_table(list_columns, sizeof(list_columns) / sizeof(list_columns[0]), rows);
+	}
+	output_json(json_pack("{s:o}", "ports", rows));
+	json_decref(daemon);
+	free(list.ports);
+close:
+	tlsport_nl_ops->close(&nl);
+	return ret;
+}

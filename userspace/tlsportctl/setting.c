@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The settings of a port: one table for the command line, the drop-ins and
+ * what PORT_SET carries.  tlsportd checks again what it reads.
+ */
+#include "ctl.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define TIMEOUT_MIN_MS		100
+#define TIMEOUT_MAX_MS		600000
+#define HANDSHAKES_MAX		1000000
+
+static bool valid_file(const char *value, char *why, size_t len)
+{
+	/* What inih would take for the end of the value, or for a comment. */
+	if (strpbrk(value, "\r\n") || strstr(value, " ;") || value[0] == ' ' ||
+	    value[strlen(value) - 1] == ' ') {
+		snprintf(why, len, "a file name with a line break, ' ;' or blanks at its ends cannot be in a configuration file");
+		return false;
+	}
+	return true;
+}
+
+static int version_number(const char *value)
+{
+	if (!strcmp(value, "1.2"))
+		return 0x0303;
+	return !strcmp(value, "1.3") ? 0x0304 : 0;
+}
+
+static bool valid_version(const char *value, char *why, size_t len)
+{
+	if (version_number(value))
+		return true;
+	snprintf(why, len, "'%s' is not 1.2 or 1.3", value);
+	return false;
+}
+
+static bool valid_names(const char *value, char *why, size_t len)
+{
+	if (strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-:") ==
+	    strlen(value))
+		return true;
+	snprintf(why, len, "'%s' is not a list of names with ':' between them", value);
+	return false;
+}
+
+static bool valid_truncation(const char *value, char *why, size_t len)
+{
+	if (!strcmp(value, "strict") || !strcmp(value, "tolerate"))
+		return true;
+	snprintf(why, len, "'%s' is not strict or tolerate", value);
+	return false;
+}
+
+static bool valid_switch(const char *value, char *why, size_t len)
+{
+	if (!strcmp(value, "on") || !strcmp(value, "off"))
+		return true;
+	snprintf(why, len, "'%s' is not on or off", value);
+	return false;
+}
+
+/* "10", "2.5s", "500ms" in milliseconds; 0: none of these, or out of range */
+static uint32_t timeout_ms(const char *value)
+{
+	double number, ms = 0;
+	char *end;
+
+	if (!isdigit((unsigned char)value[0]) && value[0] != '.')
+		return 0;
+	number = strtod(value, &end);
+	if (!strcasecmp(end, "ms"))
+		ms = number;
+	else if (!*end || !strcasecmp(end, "s"))
+		ms = number * 1000;
+	/* Also false for what is not a number. */
+	return ms >= TIMEOUT_MIN_MS && ms <= TIMEOUT_MAX_MS ? ms + 0.5 : 0;
+}
+
+static bool valid_timeout(const char *value, char *why, size_t len)
+{
+	if (timeout_ms(value))
+		return true;
+	snprintf(why, len, "'%s' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)", value);
+	return false;
+}
+
+static bool valid_handshakes(const char *value, char *why, size_t len)
+{
+	if (strspn(value, "0123456789") == strlen(value) && strlen(value) < 9 &&
+	    atol(value) >= 1 && atol(value) <= HANDSHAKES_MAX)
+		return true;
+	snprintf(why, len, "'%s' is not a number from 1 to %d", value, HANDSHAKES_MAX);
+	return false;
+}
+
+const struct setting settings[SETTING_COUNT] = {
+	{ "cert", valid_file, 0 },
+	{ "key", valid_file, 0 },
+	{ "min-version", valid_version, TLSPORT_A_PORT_MIN_VERSION },
+	{ "max-version", valid_version, TLSPORT_A_PORT_MAX_VERSION },
+	{ "ciphers", valid_names, 0 },
+	{ "groups", valid_names, 0 },
+	{ "truncation", valid_truncation, TLSPORT_A_PORT_TRUNCATION },
+	{ "handshake-timeout", valid_timeout, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT },
+	{ "max-handshakes", valid_handshakes, TLSPORT_A_PORT_MAX_HANDSHAKES },
+	{ "max-handshakes-per-source", valid_handshakes,
+	  TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE },
+	{ "resumption", valid_switch, 0 },
+};
+
+int setting_index(const char *name)
+{
+	int i;
+
+	for (i = 0; i < SETTING_COUNT; i++)
+		if (!strcmp(settings[i].name, name))
+			return i;
+	return -1;
+}
+
+bool settings_valid(const char *const values[], char *why, size_t len)
+{
+	const char *min = values[setting_index("min-version")];
+	const char *max = values[setting_index("max-version")];
+	char reason[CTL_ERROR_LEN];
+	int i;
+
+	for (i = 0; i < SETTING_COUNT; i++) {
+		if (!values[i] || settings[i].valid(values[i], reason, sizeof(reason)))
+			continue;
+		snprintf(why, len, "%s: %s", settings[i].name, reason);
+		return false;
+	}
+	if (min && max && version_number(min) > version_number(max)) {
+		snprintf(why, len, "min-version %s is above max-version %s", min, max);
+		return false;
+	}
+	return true;
+}
+
+void settings_to_policy(const char *const values[], struct tlsport_nl_policy *policy)
+{
+	const char *value;
+	int i;
+
+	memset(policy, 0, sizeof(*policy));
+	for (i = 0; i < SETTING_COUNT; i++) {
+		value = values[i];
+		if (!value || !settings[i].attribute)
+			continue;
+		policy->given |= 1U << settings[i].attribute;
+		switch (settings[i].attribute) {
+		case TLSPORT_A_PORT_MIN_VERSION:
+			policy->min_version = version_number(value);
+			break;
+		case TLSPORT_A_PORT_MAX_VERSION:
+			policy->max_version = version_number(value);
+			break;
+		case TLSPORT_A_PORT_TRUNCATION:
+			policy->truncation = strcmp(value, "strict") ?
+				TLSPORT_TRUNCATION_TOLERATE : TLSPORT_TRUNCATION_STRICT;
+			break;
+		case TLSPORT_A_PORT_HANDSHAKE_TIMEOUT:
+			policy->handshake_timeout = timeout_ms(value);
+			break;
+		case TLSPORT_A_PORT_MAX_HANDSHAKES:
+			policy->max_handshakes = atol(value);
+			break;
+		case TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE:
+			policy->max_handshakes_per_source = atol(value);
+			break;
+		}
+	}
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * status: module, helper, kTLS, and every counter of the enabled ports.
+ */
+#include "ctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Printed names of the counters and what they count. */
+static const struct {
+	int stat;
+	const char *name;
+	const char *what;
+} counters[] = {
+	{ TLSPORT_A_STATS_STARTED, "started", "connections taken" },
+	{ TLSPORT_A_STATS_ATTACHED, "attached", "handshakes done" },
+	{ TLSPORT_A_STATS_ATTACHED_TLS13, "attached_tls13", "of these TLS 1.3" },
+	{ TLSPORT_A_STATS_RESUMED, "resumed", "of these by a session ticket" },
+	{ TLSPORT_A_STATS_ACCEPTED, "accepted", "handed to the application" },
+	{ TLSPORT_A_STATS_GUARD_SYN, "guard_syn",
+	  "packets kept from a listener that is not served" },
+	{ TLSPORT_A_STATS_GUARD_PAYLOAD, "guard_payload",
+	  "plaintext segments stopped on the way out" },
+	{ TLSPORT_A_STATS_UPCALLS, "upcalls", "messages to workers" },
+	{ TLSPORT_A_STATS_UPCALL_RETRIES, "upcall_retries",
+	  "upcalls that found no worker or a full socket" },
+	{ TLSPORT_A_STATS_KEY_UPDATES, "key_updates", "KeyUpdate messages carried out" },
+};
+
+#define COUNTERS	(sizeof(counters) / sizeof(counters[0]))
+
+static const char *version_text(uint16_t version)
+{
+	return version == 0x0304 ? "1.3" : "1.2";
+}
+
+static json_t *ended_json(const struct tlsport_nl_port *port)
+{
+	json_t *ended = json_array();
+	unsigned int reason;
+
+	for (reason = 0; reason < __TLSPORT_REASON_COUNT; reason++)
+		if (port->ended[reason])
+			json_array_append_new(ended, json_pack("{s:s, s:I, s:s}",
+				"reason", tlsport_nl_reason_name(reason),
+				"count", (json_int_t)port->ended[reason],
+				"text", tlsport_nl_reason_text(reason)));
+	return ended;
+}
+
+static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemon)
+{
+	const struct tlsport_nl_policy *policy = &port->policy;
+	json_t *stats = json_object();
+	struct port_state state;
+	size_t i;
+
+	for (i = 0; i < COUNTERS; i++)
+		json_object_set_new(stats, counters[i].name,
+				    json_integer(port->stats[counters[i].stat]));
+	port_state(port, daemon, port->number, &state);
+	return json_pack("{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:o, s:o, s:O?}",
+			 "port", (int)port->number, "service", service_name(port->number),
+			 "state", state.state, "why", output_string(state.why),
+			 "policy",
+			 "min_version", version_text(policy->min_version),
+			 "max_version", version_text(policy->max_version),
+			 "truncation", policy->truncation == TLSPORT_TRUNCATION_STRICT ?
+				"strict" : "tolerate",
+			 "handshake_timeout_ms", (json_int_t)policy->handshake_timeout,
+			 "max_handshakes", (json_int_t)policy->max_handshakes,
+			 "max_handshakes_per_source",
+				(json_int_t)policy->max_handshakes_per_source,
+			 "listeners", (json_int_t)port->listeners,
+			 "listeners_shut", (json_int_t)port->listeners_shut,
+			 "handshakes", (json_int_t)port->handshakes,
+			 "open", (json_int_t)port->open,
+			 "stats", stats, "ended", ended_json(port),
+			 "certificate", daemon_port(daemon, port->number));
+}
+
+static long long number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static const char *string(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "?";
+}
+
+static void print_helper(const json_t *daemon)
+{
+	json_t *worker;
+	size_t i;
+
+	if (!daemon) {
+		output_line("helper   not running: all ports are shut (systemctl start tlsport)");
+		return;
+	}
+	output_line("helper   tlsportd %s (pid %lld), wolfSSL %s", string(daemon, "version"),
+		    number(daemon, "pid"), string(daemon, "wolfssl"));
+	json_array_foreach(json_object_get(daemon, "workers"), i, worker)
+		output_line("worker   pid %lld, generation %lld, %s", number(worker, "pid"),
+			    number(worker, "generation"), string(worker, "state"));
+}
+
+static void print_system(const json_t *result)
+{
+	json_t *stats = json_object_get(result, "tls_stat"), *value;
+	char text[CTL_ERROR_LEN];
+	const char *name;
+
+	output_cell(json_object_get(result, "module"), text, sizeof(text));
+	output_line("module   loaded, version %s", text);
+	print_helper(json_is_null(json_object_get(result, "helper")) ? NULL :
+		     json_object_get(result, "helper"));
+	output_cell(json_object_get(result, "gcm_driver"), text, sizeof(text));
+	output_line("kTLS     gcm(aes) by %s", text);
+	json_object_foreach(stats, name, value)
+		if (json_integer_value(value))
+			output_line("         %-24s %lld", name,
+				    (long long)json_integer_value(value));
+}
+
+static void print_certificate(const json_t *certificate)
+{
+	char until[CTL_ERROR_LEN];
+
+	if (!json_is_object(certificate))
+		return;
+	output_time(json_object_get(certificate, "not_after"), until, sizeof(until));
+	output_line("  certificate %s, %s, serial %s, until %s", string(certificate, "subject"),
+		    string(certificate, "key_type"), string(certificate, "serial"), until);
+	output_line("  from %s", string(certificate, "cert"));
+}
+
+static void print_port(const json_t *port)
+{
+	const json_t *policy = json_object_get(port, "policy");
+	const char *service = json_string_value(json_object_get(port, "service"));
+	const char *why = string(port, "why");
+	json_t *ended;
+	size_t i;
+
+	output_line("%s", "");
+	output_line("port %lld%s%s%s: %s%s%s", number(port, "port"), service ? " (" : "",
+		    service ? service : "", service ? ")" : "", string(port, "state"),
+		    *why ? ": " : "", why);
+	print_certificate(json_object_get(port, "certificate"));
+	output_line("  TLS %s to %s, truncation %s, handshakes at most %lld, %lld a source, %g s each",
+		    string(policy, "min_version"), string(policy, "max_version"),
+		    string(policy, "truncation"), number(policy, "max_handshakes"),
+		    number(policy, "max_handshakes_per_source"),
+		    number(policy, "handshake_timeout_ms") / 1000.0);
+	output_line("  now: %lld listening, %lld kept shut, %lld handshakes, %lld connections",
+		    number(port, "listeners"), number(port, "listeners_shut"),
+		    number(port, "handshakes"), number(port, "open"));
+	for (i = 0; i < COUNTERS; i++)
+		output_line("  %-18s %10lld  %s", counters[i].name,
+			    number(json_object_get(port, "stats"), counters[i].name),
+			    counters[i].what);
+	json_array_foreach(json_object_get(port, "ended"), i, ended)
+		output_line("  ended %-18s %4lld  because %s", string(ended, "reason"),
+			    number(ended, "count"), string(ended, "text"));
+}
+
+static void print_status(const json_t *result)
+{
+	json_t *port;
+	size_t i;
+
+	print_system(result);
+	json_array_foreach(json_object_get(result, "ports"), i, port)
+		print_port(port);
+}
+
+static int show_status(struct tlsport_nl *nl, uint16_t only)
+{
+	struct port_list list;
+	json_t *ports, *result, *daemon;
+	size_t i;
+
+	if (port_list_get(nl, &list))
+		return fail("%s", nl->error);
+	if (only && !port_list_find(&list, only)) {
+		free(list.ports);
+		return fail("port %u is not enabled", only);
+	}
+	daemon = daemon_status();
+	ports = json_array();
+	for (i = 0; i < list.count; i++)
+		if (!only || list.ports[i].number == only)
+			json_array_append_new(ports, port_json(&list.ports[i], daemon));
+	for (i = 0; i < list.count; i++)
+		if ((!only || list.ports[i].number == only) && list.ports[i].listeners_shut)
+			(void)listener_warn(nl, list.ports[i].number);
+	result = json_pack("{s:o, s:o?, s:o, s:o, s:o}", "module", system_module_version(),
+			   "helper", daemon, "gcm_driver", system_gcm_driver(),
+			   "tls_stat", system_tls_stat(), "ports", ports);
+	if (!ctl.json)
+		print_status(result);
+	output_json(result);
+	free(list.ports);
+	return CTL_DONE;
+}
+
+int status_command(int argc, char *argv[])
+{
+	static const struct args_option none[] = { { NULL, false } };
+	uint16_t port = 0;
+	struct tlsport_nl nl;
+	struct args args;
+	int ret;
+
+	ret = args_parse(argc, argv, none, 1, &args);
+	if (!ret && args.nwords)
+		ret = args_port(args.words[0], &port);
+	if (ret)
+		return ret;
+	if (tlsport_nl_ops->open(&nl))
+		return fail("%s", nl.error);
+	ret = show_status(&nl, port);
+	tlsport_nl_ops->close(&nl);
+	return ret;
+}
