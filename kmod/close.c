@@ -48,10 +48,16 @@ static bool broken(const struct sock *sk)
 	return READ_ONCE(sk->sk_err) || sk->sk_state == TCP_CLOSE;
 }
 
+/* A RST that answers our close_notify, from a peer that has closed, is no event. */
+static void note_reset(struct tlsport_conn *conn, const struct sock *sk)
+{
+	if (!conn->reason && broken(sk) && !conn->rx_closed && !conn->flushed)
+		conn->reason = TLSPORT_REASON_PEER_RESET;
+}
+
 static void finish(struct tlsport_conn *conn)
 {
-	if (!conn->reason && broken(conn->sk))
-		conn->reason = TLSPORT_REASON_PEER_RESET;
+	note_reset(conn, conn->sk);
 	tlsport_conn_count_end(conn, TLSPORT_REASON_CLOSED);
 	tlsport_conn_dead(conn);
 }
@@ -132,8 +138,7 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 {
 	struct sock *sk = sock->sk;
 
-	if (!conn->reason && broken(sk))
-		conn->reason = TLSPORT_REASON_PEER_RESET;
+	note_reset(conn, sk);
 	tlsport_conn_count_end(conn, TLSPORT_REASON_CLOSED);
 	write_lock_bh(&sk->sk_callback_lock);
 	sk->sk_user_data = NULL;

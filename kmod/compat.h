@@ -73,6 +73,12 @@ static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket
 #define TLSPORT_HAVE_GETSOCKOPT_ITER
 #endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#define tlsport_sk_uid(sk)	sock_i_uid(sk)
+#else
+#define tlsport_sk_uid(sk)	sk_uid(sk)
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 #define timer_delete_sync(timer)	del_timer_sync(timer)
 #endif

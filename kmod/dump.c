@@ -172,7 +172,7 @@ static int put_listener(struct sk_buff *skb, struct sock *sk, struct netlink_cal
 	if (nla_put_u16(skb, TLSPORT_A_LISTENER_PORT, inet_sk(sk)->inet_num) ||
 	    nla_put_u32(skb, TLSPORT_A_LISTENER_INODE, sock_i_ino(sk)) ||
 	    nla_put_u32(skb, TLSPORT_A_LISTENER_UID,
-			from_kuid_munged(sk_user_ns(NETLINK_CB(cb->skb).sk), sock_i_uid(sk))) ||
+			from_kuid_munged(sk_user_ns(NETLINK_CB(cb->skb).sk), tlsport_sk_uid(sk))) ||
 	    nla_put_u8(skb, TLSPORT_A_LISTENER_STATE, listener_state(sk)) ||
 	    nla_put(skb, TLSPORT_A_LISTENER_ADDR, v6 ? 16 : 4, addr) ||
 	    nla_put_u32(skb, TLSPORT_A_LISTENER_BACKLOG, READ_ONCE(sk->sk_max_ack_backlog)) ||

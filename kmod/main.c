@@ -101,6 +101,7 @@ static void __exit tlsport_exit(void)
 module_init(tlsport_init);
 module_exit(tlsport_exit);
 MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");
 MODULE_DESCRIPTION("TLS on registered TCP ports");
 MODULE_SOFTDEP("pre: tls");
 MODULE_ALIAS_GENL_FAMILY(TLSPORT_FAMILY_NAME);

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Checks a certificate chain and its key before anything is served with them,
+ * see cert_check.h.  Owns nothing beyond one call; every copy of the key is
+ * wiped.
+ */
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/wolfcrypt/asn_public.h>
+#include <wolfssl/wolfcrypt/ecc.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cert_check.h"
+
+/* Chains are a few KiB; more is a wrong file. */
+#define PEM_FILE_MAX	(1024 * 1024)
+#define CHAIN_MAX	16
+
+static int refuse(char *err, size_t errlen, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static void warn(struct cert_facts *facts, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static int refuse(char *err, size_t errlen, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(err, errlen, fmt, args);
+	va_end(args);
+	return -1;
+}
+
+static void warn(struct cert_facts *facts, const char *fmt, ...)
+{
+	va_list args;
+
+	if (facts->warning_count == CERT_WARNINGS_MAX)
+		return;
+	va_start(args, fmt);
+	vsnprintf(facts->warnings[facts->warning_count++], CERT_WARNING_LEN, fmt, args);
+	va_end(args);
+}
+
+static int read_pem(const char *path, char **text, size_t *len, unsigned int *mode, char *err,
+		    size_t errlen)
+{
+	struct stat st;
+	size_t have = 0;
+	ssize_t n = 0;
+	char *buf;
+	int fd;
+
+	/* O_NONBLOCK: a fifo in place of the file must not hang the daemon. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return refuse(err, errlen, "%s: %s", path, strerror(errno));
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return refuse(err, errlen, "%s: not a regular file", path);
+	}
+	if (st.st_size > PEM_FILE_MAX) {
+		close(fd);
+		return refuse(err, errlen, "%s: too large for a PEM file (%lld bytes)", path,
+			      (long long)st.st_size);
+	}
+	buf = malloc(st.st_size + 1);
+	if (!buf) {
+		close(fd);
+		return refuse(err, errlen, "%s: out of memory", path);
+	}
+	while (have < (size_t)st.st_size && (n = read(fd, buf + have, st.st_size - have)) > 0)
+		have += n;
+	close(fd);
+	if (n < 0) {
+		explicit_bzero(buf, have);
+		free(buf);
+		return refuse(err, errlen, "%s: %s", path, strerror(errno));
+	}
+	buf[have] = '\0';
+	*text = buf;
+	*len = have;
+	*mode = st.st_mode;
+	return 0;
+}
+
+int cert_files_read(const char *cert, const char *key, struct cert_files *files, char *err,
+		    size_t errlen)
+{
+	unsigned int mode;
+
+	memset(files, 0, sizeof(*files));
+	if (read_pem(cert, &files->cert, &files->cert_len, &files->key_mode, err, errlen))
+		return -1;
+	if (!key || !*key)
+		key = cert;
+	if (read_pem(key, &files->key, &files->key_len, &mode, err, errlen)) {
+		cert_files_free(files);
+		return -1;
+	}
+	files->key_mode = mode;
+	return 0;
+}
+
+void cert_files_free(struct cert_files *files)
+{
+	if (files->cert)
+		explicit_bzero(files->cert, files->cert_len);	/* may hold the key too */
+	if (files->key)
+		explicit_bzero(files->key, files->key_len);
+	free(files->cert);
+	free(files->key);
+	memset(files, 0, sizeof(*files));
+}
+
+/* Date as it stands in a certificate: tag, length, UTCTime or GeneralizedTime. */
+static int parse_date(const unsigned char *der, time_t *when)
+{
+	const char *digits = (const char *)der + 2;
+	size_t i, year_len;
+	struct tm tm = { 0 };
+
+	if (!der)
+		return -1;
+	if (der[0] == 0x17 && der[1] >= 12)
+		year_len = 2;
+	else if (der[0] == 0x18 && der[1] >= 14)
+		year_len = 4;
+	else
+		return -1;
+	for (i = 0; i < year_len + 10; i++)
+		if (digits[i] < '0' || digits[i] > '9')
+			return -1;
+#define TWO(at) ((digits[at] - '0') * 10 + digits[(at) + 1] - '0')
+	if (year_len == 2)
+		tm.tm_year = TWO(0) < 50 ? TWO(0) + 100 : TWO(0);	/* RFC 5280 4.1.2.5.1 */
+	else
+		tm.tm_year = TWO(0) * 100 + TWO(2) - 1900;
+	digits += year_len;
+	tm.tm_mon = TWO(0) - 1;
+	tm.tm_mday = TWO(2);
+	tm.tm_hour = TWO(4);
+	tm.tm_min = TWO(6);
+	tm.tm_sec = TWO(8);
+#undef TWO
+	*when = timegm(&tm);
+	return 0;
+}
+
+static void day_of(time_t when, char day[16])
+{
+	struct tm tm;
+
+	if (!gmtime_r(&when, &tm) || !strftime(day, 16, "%Y-%m-%d", &tm))
+		snprintf(day, 16, "?");
+}
+
+static void judge_dates(struct cert_facts *facts)
+{
+	time_t now = time(NULL);
+	char day[16];
+
+	if (now < facts->not_before) {
+		day_of(facts->not_before, day);
+		warn(facts, "not valid before %s", day);
+	}
+	if (now > facts->not_after) {
+		day_of(facts->not_after, day);
+		warn(facts, "expired on %s", day);
+	} else if (facts->not_after - now < CERT_EXPIRY_WARNING) {
+		long hours = (facts->not_after - now) / 3600;
+
+		if (hours >= 48)
+			warn(facts, "expires in %ld days", hours / 24);
+		else
+			warn(facts, "expires in %ld hours", hours);
+	}
+}
+
+static int key_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
+{
+	WOLFSSL_EVP_PKEY *pkey = wolfSSL_X509_get_pubkey(x509);
+	int type = pkey ? wolfSSL_EVP_PKEY_base_id(pkey) : 0;
+	int bits = pkey ? wolfSSL_EVP_PKEY_bits(pkey) : 0;
+
+	if (type == EVP_PKEY_RSA) {
+		facts->key_kind = CERT_KEY_RSA;
+		snprintf(facts->key_type, sizeof(facts->key_type), "RSA %d", bits);
+	} else if (type == EVP_PKEY_EC) {
+		/* wolfSSL rounds to bytes: P-521 becomes 528 */
+		if (bits > 521 && bits <= 528)
+			bits = 521;
+		facts->key_kind = CERT_KEY_ECDSA;
+		snprintf(facts->key_type, sizeof(facts->key_type), "ECDSA P-%d", bits);
+	}
+	facts->key_bits = bits;
+	wolfSSL_EVP_PKEY_free(pkey);
+	return facts->key_kind == CERT_KEY_NONE ? -1 : 0;
+}
+
+/* Next certificate of the chain; NULL behind the last one or when it is broken (*broken). */
+static WOLFSSL_X509 *next_cert(const char **at, const char *end, int *broken)
+{
+	static const char head[] = "-----BEGIN CERTIFICATE-----";
+	static const char trusted[] = "-----BEGIN TRUSTED CERTIFICATE-----";
+	static const char tail[] = "-----END CERTIFICATE-----";
+	const char *from = strstr(*at, head), *to;
+	WOLFSSL_X509 *x509 = NULL;
+	int len;
+	unsigned char *der;
+
+	*broken = 0;
+	if (!from) {
+		*broken = strstr(*at, trusted) != NULL;
+		return NULL;
+	}
+	to = strstr(from, tail);
+	*broken = 1;
+	if (!to)
+		return NULL;
+	to += sizeof(tail) - 1;
+	*at = to;
+	der = malloc(end - from);
+	if (!der)
+		return NULL;
+	len = wc_CertPemToDer((const unsigned char *)from, to - from, der, end - from, CERT_TYPE);
+	if (len > 0)
+		x509 = wolfSSL_X509_d2i(NULL, der, len);
+	free(der);
+	*broken = !x509;
+	return x509;
+}
+
+static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
+{
+	unsigned char serial[32];
+	int len = sizeof(serial), i;
+	char *name;
+
+	name = wolfSSL_X509_get_subjectCN(x509);
+	if (!name || !*name)
+		name = wolfSSL_X509_get_next_altname(x509);
+	snprintf(facts->subject, sizeof(facts->subject), "%s", name ? name : "");
+	/* It is printed: no terminal controls out of a certificate. */
+	for (name = facts->subject; *name; name++)
+		if ((unsigned char)*name < 0x20 || *name == 0x7f)
+			*name = '?';
+	if (wolfSSL_X509_get_serial_number(x509, serial, &len) == WOLFSSL_SUCCESS)
+		for (i = 0; i < len && (size_t)i * 2 + 3 <= sizeof(facts->serial); i++)
+			sprintf(facts->serial + i * 2, "%02x", serial[i]);
+	return parse_date(wolfSSL_X509_notBefore(x509), &facts->not_before) ||
+	       parse_date(wolfSSL_X509_notAfter(x509), &facts->not_after) ? -1 : 0;
+}
+
+static int chain_facts(const struct cert_files *files, const char *cert, struct cert_facts *facts,
+		       char *err, size_t errlen)
+{
+	const char *at = files->cert, *end = files->cert + files->cert_len;
+	WOLFSSL_X509 *x509, *below = NULL;
+	int broken, ret = -1;
+
+	while ((x509 = next_cert(&at, end, &broken))) {
+		facts->chain_len++;
+		if (facts->chain_len == 1) {
+			if (subject_facts(x509, facts)) {
+				refuse(err, errlen, "%s: its dates cannot be read", cert);
+				goto out;
+			}
+			if (key_facts(x509, facts)) {
+				refuse(err, errlen,
+				       "%s: its key is neither ECDSA nor RSA: only these are served",
+				       cert);
+				goto out;
+			}
+		} else if (wolfSSL_X509_NAME_cmp(wolfSSL_X509_get_issuer_name(below),
+						 wolfSSL_X509_get_subject_name(x509))) {
+			warn(facts, "certificate %u of the chain did not issue the one before it",
+			     facts->chain_len);
+		}
+		wolfSSL_X509_free(below);
+		below = x509;
+		if (facts->chain_len > CHAIN_MAX) {
+			refuse(err, errlen, "%s: more than %d certificates: not a server's chain",
+			       cert, CHAIN_MAX);
+			below = NULL;
+			goto out;
+		}
+	}
+	if (broken)
+		refuse(err, errlen, "%s: certificate %u in it cannot be parsed", cert,
+		       facts->chain_len + 1);
+	else if (!facts->chain_len)
+		refuse(err, errlen, "%s: no certificate in it (PEM \"BEGIN CERTIFICATE\")", cert);
+	else
+		ret = 0;
+out:
+	wolfSSL_X509_free(x509);
+	wolfSSL_X509_free(below);
+	return ret;
+}
+
+static int key_text_check(const struct cert_files *files, const char *key, char *err,
+			  size_t errlen)
+{
+	if (!strstr(files->key, "PRIVATE KEY-----"))
+		return refuse(err, errlen, "%s: no private key in it (PEM \"BEGIN PRIVATE KEY\")",
+			      key);
+	if (strstr(files->key, "BEGIN ENCRYPTED PRIVATE KEY-----") ||
+	    strstr(files->key, "Proc-Type: 4,ENCRYPTED"))
+		return refuse(err, errlen,
+			      "%s: the key is encrypted with a passphrase, which tlsportd cannot ask for: store it unencrypted, readable by root only (openssl pkey -in FILE -out NEW)",
+			      key);
+	return 0;
+}
+
+/*
+ * The library compares an ECDSA key with its certificate only in builds with
+ * WOLFSSL_VALIDATE_ECC_IMPORT, which Debian's are not: a port would start and
+ * fail every handshake.  So derive the public key and compare it here.
+ */
+static int ecdsa_pair_check(const struct cert_files *files, const struct cert_facts *facts,
+			    const char *cert, const char *key, char *err, size_t errlen)
+{
+	unsigned char der[512], have[2 * 66 + 1], want[256];
+	word32 have_len = sizeof(have), want_len = sizeof(want), at = 0;
+	const char *pem = files->cert;
+	WOLFSSL_X509 *x509 = NULL;
+	int len, broken, ret = -1;
+	WC_RNG rng;
+	ecc_key ecc;
+
+	if (facts->key_kind != CERT_KEY_ECDSA)
+		return 0;
+	if (wc_InitRng(&rng))
+		return refuse(err, errlen, "%s: no random numbers", key);
+	if (wc_ecc_init(&ecc)) {
+		wc_FreeRng(&rng);
+		return refuse(err, errlen, "%s: out of memory", key);
+	}
+#ifdef ECC_TIMING_RESISTANT
+	wc_ecc_set_rng(&ecc, &rng);
+#endif
+	len = wc_KeyPemToDer((const unsigned char *)files->key, files->key_len, der, sizeof(der),
+			     NULL);
+	if (len <= 0 || wc_EccPrivateKeyDecode(der, &at, &ecc, len) ||
+	    wc_ecc_make_pub(&ecc, NULL) || wc_ecc_export_x963(&ecc, have, &have_len)) {
+		refuse(err, errlen, "%s: the private key cannot be used", key);
+		goto out;
+	}
+	x509 = next_cert(&pem, files->cert + files->cert_len, &broken);
+	if (!x509 ||
+	    wolfSSL_X509_get_pubkey_buffer(x509, want, (int *)&want_len) != WOLFSSL_SUCCESS)
+		refuse(err, errlen, "%s: its public key cannot be read", cert);
+	/* Some versions give the point, some the whole SubjectPublicKeyInfo, which ends in it. */
+	else if (want_len < have_len || memcmp(have, want + want_len - have_len, have_len))
+		refuse(err, errlen, "%s: the private key does not belong to the certificate %s",
+		       key, cert);
+	else
+		ret = 0;
+out:
+	wolfSSL_X509_free(x509);
+	explicit_bzero(der, sizeof(der));
+	wc_ecc_free(&ecc);
+	wc_FreeRng(&rng);
+	return ret;
+}
+
+/* A trial with the library that will serve it: the last word on key and match. */
+static int load_check(const struct cert_files *files, const char *cert, const char *key, char *err,
+		      size_t errlen)
+{
+	WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfTLS_server_method());
+	int ret = -1;
+
+	if (!ctx)
+		return refuse(err, errlen, "%s: out of memory", cert);
+	if (wolfSSL_CTX_use_certificate_chain_buffer(ctx, (const unsigned char *)files->cert,
+						     files->cert_len) != WOLFSSL_SUCCESS)
+		refuse(err, errlen, "%s: the TLS library does not take this certificate chain",
+		       cert);
+	else if (wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)files->key,
+						   files->key_len,
+						   WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
+		/* The library compares already while it loads and does not say which it was. */
+		refuse(err, errlen,
+		       "%s: the private key cannot be parsed or is of another type than the certificate %s",
+		       key, cert);
+	else if (wolfSSL_CTX_check_private_key(ctx) != WOLFSSL_SUCCESS)
+		refuse(err, errlen, "%s: the private key does not belong to the certificate %s",
+		       key, cert);
+	else
+		ret = 0;
+	wolfSSL_CTX_free(ctx);
+	return ret;
+}
+
+int cert_files_check(const struct cert_files *files, const char *cert, const char *key,
+		     struct cert_facts *facts, char *err, size_t errlen)
+{
+	struct cert_facts own;
+
+	if (!facts)
+		facts = &own;
+	memset(facts, 0, sizeof(*facts));
+	if (!key || !*key)
+		key = cert;
+	wolfSSL_Init();
+	if (chain_facts(files, cert, facts, err, errlen) ||
+	    key_text_check(files, key, err, errlen) ||
+	    load_check(files, cert, key, err, errlen) ||
+	    ecdsa_pair_check(files, facts, cert, key, err, errlen))
+		return -1;
+	judge_dates(facts);
+	if (facts->key_kind == CERT_KEY_RSA && facts->key_bits < 2048)
+		warn(facts, "the RSA key has only %d bits: clients may refuse it",
+		     facts->key_bits);
+	if (files->key_mode & 0004)
+		warn(facts, "key file is readable by everyone");
+	if (files->key_mode & 0022)
+		warn(facts, "key file can be changed by others than its owner");
+	return 0;
+}
+
+int cert_check(const char *cert, const char *key, struct cert_facts *facts, char *err,
+	       size_t errlen)
+{
+	struct cert_files files;
+	int ret;
+
+	if (facts)
+		memset(facts, 0, sizeof(*facts));
+	if (cert_files_read(cert, key, &files, err, errlen))
+		return -1;
+	ret = cert_files_check(&files, cert, key, facts, err, errlen);
+	cert_files_free(&files);
+	return ret;
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The control socket, see control.h. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "log.h"
+#include "version.h"
+
+/* A packet must fit into the socket's buffer: thousands of ports. */
+#define SEND_BUFFER	(4 * 1024 * 1024)
+
+int control_listen(const char *run_dir)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int fd, err;
+
+	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/control", run_dir) >=
+	    sizeof(addr.sun_path)) {
+		log_error("%s/control: name too long for a socket", run_dir);
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		log_error("control socket: %s", strerror(errno));
+		return -1;
+	}
+	unlink(addr.sun_path);		/* of a predecessor: we hold the lock */
+	mask = umask(0177);
+	err = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 16);
+	umask(mask);
+	if (err) {
+		log_error("%s: %s", addr.sun_path, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int control_accept(int listener)
+{
+	int size = SEND_BUFFER, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return fd;
+}
+
+static const char *state_name(enum worker_state state)
+{
+	switch (state) {
+	case WORKER_STATE_STARTING:
+		return "starting";
+	case WORKER_STATE_READY:
+		return "ready";
+	case WORKER_STATE_DRAINING:
+		return "draining";
+	}
+	return "?";
+}
+
+static json_t *workers_json(const struct parent *parent)
+{
+	json_t *all = json_array();
+
+	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		json_array_append_new(all, json_pack("{s:i, s:i, s:s}", "pid", (int)worker->pid,
+						     "generation",
+						     (int)worker->generation->number, "state",
+						     state_name(worker->state)));
+	return all;
+}
+
+/* Names out of certificates may hold any bytes: what is no UTF-8 is left out. */
+static void set_text(json_t *object, const char *key, const char *text)
+{
+	json_t *value = json_string(text);
+
+	json_object_set_new(object, key, value ? value : json_string("?"));
+}
+
+static json_t *port_json(const struct served_port *port)
+{
+	const struct port_config *config = port->config;
+	json_t *object = json_object();
+
+	json_object_set_new(object, "port", json_integer(config->port));
+	set_text(object, "cert", config->cert ? config->cert : "");
+	set_text(object, "key", config->key ? config->key : config->cert ? config->cert : "");
+	set_text(object, "subject", port->facts.subject);
+	json_object_set_new(object, "not_before", json_integer(port->facts.not_before));
+	json_object_set_new(object, "not_after", json_integer(port->facts.not_after));
+	set_text(object, "serial", port->facts.serial);
+	set_text(object, "key_type", port->facts.key_type);
+	json_object_set_new(object, "usable", json_boolean(port->context));
+	if (!port->context)
+		set_text(object, "error", port->error);
+	return object;
+}
+
+char *control_status(const struct parent *parent)
+{
+	const struct generation *generation = parent->generation;
+	json_t *ports = json_array(), *status;
+	char *text;
+
+	for (size_t i = 0; i < generation->config.count; i++)
+		json_array_append_new(ports, port_json(&generation->ports[i]));
+	status = json_pack("{s:i, s:s, s:s, s:i, s:o, s:o}", "pid", (int)getpid(), "version",
+			   TLSPORT_VERSION, "wolfssl", engine_library(), "generation",
+			   (int)generation->number, "workers", workers_json(parent), "ports",
+			   ports);
+	text = json_dumps(status, JSON_COMPACT);
+	json_decref(status);
+	return text;
+}
+
+static void reply(int fd, const char *text)
+{
+	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
+		log_warning("control socket: reply not sent: %s", strerror(errno));
+}
+
+static void reply_reload(int fd, int err, struct text *errors)
+{
+	struct text message = { NULL, 0 };
+
+	if (!err) {
+		reply(fd, "ok");
+	} else {
+		text_add(&message, "error: %s", errors->chars ? errors->chars : "out of memory");
+		while (message.len && message.chars[message.len - 1] == '\n')
+			message.chars[--message.len] = '\0';
+		reply(fd, message.chars ? message.chars : "error: out of memory");
+		text_free(&message);
+	}
+}
+
+bool control_serve(int fd, struct parent *parent,
+		   int (*reload)(struct parent *parent, struct text *errors))
+{
+	char request[CONTROL_REQUEST_MAX + 1];
+	struct text errors = { NULL, 0 };
+	ssize_t len = recv(fd, request, CONTROL_REQUEST_MAX, 0);
+	char *status;
+
+	if (len <= 0)
+		return len < 0 && (errno == EAGAIN || errno == EINTR);
+	while (len && (request[len - 1] == '\n' || !request[len - 1]))
+		len--;
+	request[len] = '\0';
+	if (!strcmp(request, "reload")) {
+		reply_reload(fd, reload(parent, &errors), &errors);
+		text_free(&errors);
+	} else if (!strcmp(request, "status")) {
+		status = control_status(parent);
+		reply(fd, status ? status : "error: out of memory");
+		free(status);
+	} else {
+		reply(fd, "error: unknown request; allowed are reload and status");
+	}
+	return true;
+}

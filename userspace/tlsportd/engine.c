@@ -1,0 +1,809 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The server handshake record by record (see engine.h).
+ *
+ * The library computes; what may come when, what is chosen and which alert goes
+ * out is decided here, for it was found that the library is too lenient in the
+ * first and not exact in the last.  Protected records of the client are opened
+ * here first, with the same keys, to see what is in them; then the library gets
+ * them as they came.
+ *
+ * Alerts: exactly one for a handshake that fails by the peer's fault, made here
+ * and protected when something protected went out before; none as an answer to
+ * an alert or to the end of the stream.  What the library wanted to send with
+ * the failing record, its own alert among it, is dropped.
+ *
+ * Garbage that is not TLS (a plain HTTP request) gets unexpected_message, as
+ * RFC 8446 5 asks for records of unknown types.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "library.h"
+#include "records.h"
+
+/* RFC 8446 4.2.10 wants a bound on what is skipped; a client's first flight. */
+#define EARLY_DATA_MAX		16384
+#define EARLY_DATA_OVERHEAD	1024
+/* TLS 1.2 lets warnings be ignored; this many are enough. */
+#define WARNINGS_MAX		5
+/* Our ClientHello: one record, room for a ticket and more. */
+#define CANONICAL_MAX		8192
+#define KEY_EXCHANGE_MAX	(TLS_HANDSHAKE_HEADER + 256)
+#define FINISHED_12_LEN		12
+
+/* A step's result besides an alert. */
+#define STEP_OK			0
+#define STEP_SILENT		(-1)	/* ended without an alert; the reason is set */
+
+struct engine_context {
+	struct hello_policy policy;
+	struct library_context *library;
+	const struct ticket_keys *tickets;
+	uint8_t binding[CRYPT_SHA256_LEN];
+};
+
+enum state {
+	STATE_HELLO,			/* ClientHello */
+	STATE_RETRIED,			/* second ClientHello after HelloRetryRequest */
+	STATE_TLS13,			/* protected Finished */
+	STATE_KEY_EXCHANGE,		/* TLS 1.2: ClientKeyExchange */
+	STATE_CHANGE_CIPHER,		/* TLS 1.2: change_cipher_spec */
+	STATE_TLS12,			/* TLS 1.2: protected Finished */
+};
+
+/**
+ * struct engine - one handshake
+ * @message: the one that is being put together
+ * @hello1: the ClientHello that was answered with HelloRetryRequest
+ * @rx: to look into records, once the client protects them
+ * @tx: protection of an alert of ours, once something protected was sent
+ * @sealed: it was
+ * @nonce: last explicit nonce of TLS 1.2 GCM
+ * @early_left: bytes of early data that may be skipped yet
+ */
+struct engine {
+	const struct engine_context *context;
+	enum state state;
+	enum engine_status status;
+	struct library library;
+	struct message message;
+	struct message hello1;
+	struct hello_choice choice;
+	struct record_keys rx;
+	struct record_keys tx;
+	bool sealed;
+	bool ccs_sent;
+	uint8_t nonce[8];
+	size_t early_left;
+	unsigned int warnings;
+	enum tlsport_reason reason;
+	const char *text;
+	uint8_t alert[TLS_RECORD_HEADER + 64];
+	char server_name[256];
+};
+
+const char *engine_library(void)
+{
+	return library_version();
+}
+
+static uint16_t curve_of(const struct cert_facts *facts)
+{
+	if (facts->key_kind != CERT_KEY_ECDSA)
+		return 0;
+	return facts->key_bits == 256 ? GROUP_SECP256R1 :
+	       facts->key_bits == 384 ? GROUP_SECP384R1 :
+	       facts->key_bits == 521 ? GROUP_SECP521R1 : 0;
+}
+
+/* What a session was made under; names that the client asks for come on top. */
+static int bind_policy(struct engine_context *context, uint16_t port,
+		       const struct cert_files *files)
+{
+	const struct crypt_piece pieces[] = {
+		{ &port, sizeof(port) },
+		{ &context->policy, sizeof(context->policy) },
+		{ files->cert, files->cert_len },
+	};
+
+	return crypt_sha256(pieces, sizeof(pieces) / sizeof(pieces[0]), context->binding);
+}
+
+struct engine_context *engine_context_new(const struct engine_policy *policy,
+					  const struct cert_files *files,
+					  const struct cert_facts *facts, char *err,
+					  size_t errlen)
+{
+	struct engine_context *context = calloc(1, sizeof(*context));
+	struct hello_policy *want;
+
+	if (!context) {
+		snprintf(err, errlen, "out of memory");
+		return NULL;
+	}
+	want = &context->policy;	/* calloc: no padding with noise in the hash */
+	want->min_version = policy->min_version;
+	want->max_version = policy->max_version;
+	want->auth = facts->key_kind == CERT_KEY_RSA ? AUTH_RSA : AUTH_ECDSA;
+	want->curve = curve_of(facts);
+	want->resumption = policy->tickets != NULL;
+	for (size_t i = 0; i < policy->suite_count; i++) {
+		const struct tls_suite *suite = tls_suite_by_id(policy->suites[i]);
+
+		if (suite && suite->version >= want->min_version &&
+		    suite->version <= want->max_version &&
+		    (suite->auth == AUTH_ANY || suite->auth == want->auth))
+			want->suites[want->suite_count++] = suite->id;
+	}
+	for (size_t i = 0; i < policy->group_count; i++)
+		want->groups[want->group_count++] = policy->groups[i];
+	if (!want->suite_count) {
+		snprintf(err, errlen, "no cipher is left that fits the versions and the %s key",
+			 want->auth == AUTH_RSA ? "RSA" : "ECDSA");
+		goto fail;
+	}
+	/* The flight must fit: PEM is a third longer than what is sent. */
+	if (files->cert_len > LIBRARY_OUT_MAX) {
+		snprintf(err, errlen, "the certificate chain is too long (%zu bytes)",
+			 files->cert_len);
+		goto fail;
+	}
+	context->tickets = policy->tickets;
+	if (bind_policy(context, policy->port, files)) {
+		snprintf(err, errlen, "out of memory");
+		goto fail;
+	}
+	context->library = library_context_new(want, files, policy->tickets, err, errlen);
+	if (!context->library)
+		goto fail;
+	return context;
+fail:
+	free(context);
+	return NULL;
+}
+
+void engine_context_free(struct engine_context *context)
+{
+	if (!context)
+		return;
+	library_context_free(context->library);
+	free(context);
+}
+
+struct engine *engine_new(const struct engine_context *context)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+
+	if (engine)
+		engine->context = context;
+	return engine;
+}
+
+static void forget_hello(struct engine *engine)
+{
+	engine->library.shown = (struct bytes){ NULL, 0 };
+	engine->library.heard = (struct bytes){ NULL, 0 };
+}
+
+void engine_free(struct engine *engine)
+{
+	if (!engine)
+		return;
+	if (engine->library.ssl)
+		library_close(&engine->library);
+	message_free(&engine->message);
+	message_free(&engine->hello1);
+	explicit_bzero(engine, sizeof(*engine));
+	free(engine);
+}
+
+static int end_silently(struct engine *engine, enum tlsport_reason reason, const char *text)
+{
+	engine->reason = reason;
+	engine->text = text;
+	return STEP_SILENT;
+}
+
+static int refuse(struct engine *engine, int alert, const char *text)
+{
+	engine->text = text;
+	return alert;
+}
+
+/* An alert of the peer: level and description, wherever they came from. */
+static int on_alert(struct engine *engine, const uint8_t *body, size_t len)
+{
+	if (len != 2)
+		return refuse(engine, ALERT_DECODE_ERROR, "an alert that is not one");
+	if (body[1] == ALERT_CLOSE_NOTIFY)
+		return end_silently(engine, TLSPORT_REASON_PEER_CLOSED, "close_notify");
+	/* TLS 1.3: the level is ignored, all but these are fatal */
+	if (body[0] == TLS_ALERT_FATAL ||
+	    (engine->choice.version == TLS_1_3 && body[1] != ALERT_USER_CANCELED))
+		return end_silently(engine, TLSPORT_REASON_PEER_ALERT, "fatal alert");
+	if (body[0] != TLS_ALERT_WARNING)
+		return refuse(engine, ALERT_ILLEGAL_PARAMETER, "an alert of an unknown level");
+	if (++engine->warnings > WARNINGS_MAX)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "too many warnings");
+	return STEP_OK;
+}
+
+static bool is_compat_ccs(const struct record *record)
+{
+	return record->type == TLS_CHANGE_CIPHER_SPEC && record->body_len == 1 &&
+	       record->body[0] == 1;
+}
+
+/* Give the library something; whether it is done has to be what we expect. */
+static int feed_library(struct engine *engine, const uint8_t *record, size_t len, bool last)
+{
+	enum library_status status = library_feed(&engine->library, record, len);
+
+	if (status == LIBRARY_FAILED)
+		return refuse(engine, library_alert(&engine->library),
+			      library_error_text(&engine->library));
+	if ((status == LIBRARY_DONE) != last)
+		return refuse(engine, ALERT_INTERNAL_ERROR, "the library is out of step");
+	if (last)
+		engine->status = ENGINE_DONE;
+	return STEP_OK;
+}
+
+static int feed_message(struct engine *engine, const uint8_t *message, size_t len)
+{
+	uint8_t record[TLS_RECORD_HEADER + CANONICAL_MAX] = { TLS_HANDSHAKE, 3, 3 };
+	int alert;
+
+	put16(record + 3, len);
+	memcpy(record + TLS_RECORD_HEADER, message, len);
+	alert = feed_library(engine, record, TLS_RECORD_HEADER + len, false);
+	explicit_bzero(record, sizeof(record));
+	return alert;
+}
+
+/*
+ * Middlebox compatibility, RFC 8446 D.4: a change_cipher_spec behind our first
+ * handshake message when the client sent a session id.
+ */
+static int add_compat_ccs(struct engine *engine)
+{
+	static const uint8_t ccs[] = { TLS_CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1 };
+	struct library *library = &engine->library;
+	struct record first;
+	uint8_t *out;
+	int alert;
+
+	if (engine->ccs_sent)
+		return STEP_OK;
+	engine->ccs_sent = true;
+	if (record_next(library->out, library->out_len, TLS_PLAINTEXT_MAX, &first, &alert) !=
+		    RECORD_WHOLE || first.type != TLS_HANDSHAKE)
+		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
+	if (library->out_len > first.len && library->out[first.len] == TLS_CHANGE_CIPHER_SPEC)
+		return STEP_OK;
+	out = malloc(library->out_len + sizeof(ccs));
+	if (!out)
+		return ALERT_INTERNAL_ERROR;
+	memcpy(out, library->out, first.len);
+	memcpy(out + first.len, ccs, sizeof(ccs));
+	memcpy(out + first.len + sizeof(ccs), library->out + first.len,
+	       library->out_len - first.len);
+	free(library->out);
+	library->out = out;
+	library->out_len += sizeof(ccs);
+	library->out_room = library->out_len;
+	return STEP_OK;
+}
+
+/* First record of ours behind change_cipher_spec: TLS 1.2 protects from there on. */
+static const uint8_t *first_protected(const struct engine *engine)
+{
+	const uint8_t *out = engine->library.out;
+	size_t left = engine->library.out_len;
+	bool ccs = false;
+	struct record record;
+	int alert;
+
+	while (record_next(out, left, TLS_12_CIPHERTEXT_MAX, &record, &alert) == RECORD_WHOLE) {
+		if (ccs)
+			return record.bytes;
+		ccs = record.type == TLS_CHANGE_CIPHER_SPEC;
+		out += record.len;
+		left -= record.len;
+	}
+	return NULL;
+}
+
+/*
+ * TLS 1.2 GCM: an explicit nonce must never repeat under a key.  wolfSSL starts
+ * it at random and does not tell; it stands at the start of Finished, the only
+ * protected record that was sent.  Whoever goes on goes on from the next.
+ */
+static void keep_nonce(struct engine *engine)
+{
+	const uint8_t *record = first_protected(engine);
+
+	if (!record)
+		return;
+	memcpy(engine->nonce, record + TLS_RECORD_HEADER, sizeof(engine->nonce));
+	for (size_t i = sizeof(engine->nonce); i-- && !++engine->nonce[i];)
+		;
+}
+
+static int after_hello_13(struct engine *engine, const struct hello *hello)
+{
+	if (hello->session_id.len) {
+		int alert = add_compat_ccs(engine);
+
+		if (alert)
+			return alert;
+	}
+	if (hello->early_data)
+		engine->early_left = EARLY_DATA_MAX + EARLY_DATA_OVERHEAD;
+	if (engine->choice.retry) {
+		message_free(&engine->hello1);
+		engine->hello1 = engine->message;
+		memset(&engine->message, 0, sizeof(engine->message));
+		engine->state = STATE_RETRIED;
+		return STEP_OK;
+	}
+	/* After HelloRetryRequest there is no early data left to skip. */
+	if (engine->state == STATE_RETRIED)
+		engine->early_left = 0;
+	engine->state = STATE_TLS13;
+	if (!engine->library.have_secrets ||
+	    crypt_record_keys(engine->choice.suite, engine->library.client_handshake_secret,
+			      &engine->rx) ||
+	    crypt_record_keys(engine->choice.suite, engine->library.server_secret, &engine->tx))
+		return refuse(engine, ALERT_INTERNAL_ERROR, "the library gave no secrets");
+	return STEP_OK;
+}
+
+static int take_keys12(struct engine *engine)
+{
+	if (library_keys12(&engine->library, engine->choice.suite, &engine->rx, &engine->tx))
+		return refuse(engine, ALERT_INTERNAL_ERROR, "the library gave no keys");
+	return STEP_OK;
+}
+
+static int after_hello_12(struct engine *engine)
+{
+	if (!first_protected(engine)) {
+		engine->state = STATE_KEY_EXCHANGE;
+		return STEP_OK;
+	}
+	/* resumed: our Finished is out, the client's comes next */
+	engine->state = STATE_CHANGE_CIPHER;
+	if (take_keys12(engine))
+		return ALERT_INTERNAL_ERROR;
+	keep_nonce(engine);
+	engine->tx.seq = 1;
+	return STEP_OK;
+}
+
+/* A session is resumed only for the same name: RFC 6066 3, RFC 8446 4.6.1. */
+static int open_library(struct engine *engine, const struct hello *hello)
+{
+	const struct engine_context *context = engine->context;
+	const struct crypt_piece pieces[] = {
+		{ context->binding, sizeof(context->binding) },
+		{ hello->server_name.data, hello->server_name.len },
+	};
+	uint8_t binding[CRYPT_SHA256_LEN];
+	bool tickets;
+
+	if (engine->library.ssl)
+		return STEP_OK;
+	tickets = context->policy.resumption &&
+		  (engine->choice.version == TLS_1_2 || engine->choice.psk_dhe);
+	if (crypt_sha256(pieces, 2, binding) ||
+	    library_open(&engine->library, context->library, tickets, binding))
+		return refuse(engine, ALERT_INTERNAL_ERROR, "out of memory");
+	return STEP_OK;
+}
+
+static int answer_hello(struct engine *engine, struct hello *hello)
+{
+	const struct hello_policy *policy = &engine->context->policy;
+	struct library *library = &engine->library;
+	uint8_t shown[CANONICAL_MAX];
+	size_t len;
+	int alert;
+
+	alert = open_library(engine, hello);
+	if (alert)
+		return alert;
+	len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown));
+	if (!len) {
+		/* A ticket that large is none of ours. */
+		engine->choice.psk = false;
+		hello->session_ticket = (struct bytes){ NULL, 0 };
+		len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown));
+	}
+	if (!len)
+		return refuse(engine, ALERT_INTERNAL_ERROR, "ClientHello cannot be rewritten");
+	library->shown = (struct bytes){ shown, len };
+	library->heard = hello->message;
+	library->tail_len = engine->choice.psk ? hello->binders_len : 0;
+	alert = feed_message(engine, shown, len);
+	forget_hello(engine);
+	if (alert)
+		return alert;
+	return engine->choice.version == TLS_1_3 ? after_hello_13(engine, hello) :
+						   after_hello_12(engine);
+}
+
+static int on_hello_whole(struct engine *engine)
+{
+	struct hello_choice first = engine->choice;
+	struct hello hello, hello1;
+	int alert;
+
+	alert = hello_parse(engine->message.bytes, engine->message.len, &hello);
+	if (alert)
+		return refuse(engine, alert, "malformed ClientHello");
+	if (hello.server_name.len) {
+		memcpy(engine->server_name, hello.server_name.data, hello.server_name.len);
+		engine->server_name[hello.server_name.len] = '\0';
+	}
+	alert = hello_choose(&hello, &engine->context->policy, &engine->choice);
+	if (alert)
+		return refuse(engine, alert, "ClientHello offers nothing that the port allows");
+	if (engine->state == STATE_RETRIED) {
+		alert = hello_parse(engine->hello1.bytes, engine->hello1.len, &hello1);
+		if (!alert)
+			alert = hello_retry_check(&hello1, &first, &hello, &engine->choice);
+		if (alert)
+			return refuse(engine, alert, "second ClientHello differs");
+	}
+	if (engine->choice.share.data &&
+	    crypt_share_check(engine->choice.group, engine->choice.share.data,
+			      engine->choice.share.len))
+		return refuse(engine, ALERT_ILLEGAL_PARAMETER, "invalid key share");
+	alert = answer_hello(engine, &hello);
+	/* It points into the message, which goes now or serves as the first one. */
+	engine->choice.share = (struct bytes){ NULL, 0 };
+	if (!alert)
+		message_free(&engine->message);
+	return alert;
+}
+
+static int on_hello(struct engine *engine, const struct record *record)
+{
+	int alert;
+
+	if (record->type == TLS_ALERT && !message_begun(&engine->message))
+		return on_alert(engine, record->body, record->body_len);
+	if (engine->state == STATE_RETRIED && !message_begun(&engine->message)) {
+		if (is_compat_ccs(record))
+			return STEP_OK;
+		/* RFC 8446 4.2.10: early data after HelloRetryRequest, by its type alone */
+		if (record->type == TLS_APPLICATION_DATA &&
+		    record->body_len <= engine->early_left) {
+			engine->early_left -= record->body_len;
+			return STEP_OK;
+		}
+	}
+	if (record->type != TLS_HANDSHAKE)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "ClientHello expected");
+	alert = message_add(&engine->message, TLS_CLIENT_HELLO, TLS_HANDSHAKE_HEADER + HELLO_MAX,
+			    record->body, record->body_len);
+	if (alert)
+		return refuse(engine, alert, "malformed ClientHello");
+	return message_whole(&engine->message) ? on_hello_whole(engine) : STEP_OK;
+}
+
+/* What a protected record of the client holds; the library has not seen it yet. */
+static int on_content(struct engine *engine, const struct record *record, uint8_t type,
+		      const uint8_t *content, size_t len)
+{
+	size_t finished = TLS_HANDSHAKE_HEADER + (engine->choice.version == TLS_1_3 ?
+						  engine->choice.suite->hash_len :
+						  FINISHED_12_LEN);
+	int alert;
+
+	if (len > TLS_PLAINTEXT_MAX)
+		return refuse(engine, ALERT_RECORD_OVERFLOW, "record too long");
+	if (type == TLS_ALERT && !message_begun(&engine->message)) {
+		alert = on_alert(engine, content, len);
+		/* a warning: the library has to count the record */
+		return alert ? alert : feed_library(engine, record->bytes, record->len, false);
+	}
+	if (type != TLS_HANDSHAKE)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "Finished expected");
+	alert = message_add(&engine->message, TLS_FINISHED, finished, content, len);
+	if (!alert && engine->message.want && engine->message.want != finished)
+		alert = ALERT_DECODE_ERROR;
+	if (alert)
+		return refuse(engine, alert, "Finished expected");
+	return feed_library(engine, record->bytes, record->len, message_whole(&engine->message));
+}
+
+static int on_protected(struct engine *engine, const struct record *record)
+{
+	uint8_t content[TLS_12_CIPHERTEXT_MAX];
+	uint8_t type = record->type;
+	int len, alert;
+
+	len = crypt_record_open(&engine->rx, record->bytes, record->len, content, &type);
+	if (len < 0) {
+		/* Early data is under a key that we never had. */
+		if (!engine->rx.seq && engine->early_left) {
+			if (record->body_len > engine->early_left)
+				return refuse(engine, ALERT_UNEXPECTED_MESSAGE,
+					      "too much early data");
+			engine->early_left -= record->body_len;
+			return STEP_OK;
+		}
+		return refuse(engine, ALERT_BAD_RECORD_MAC, "record does not authenticate");
+	}
+	alert = on_content(engine, record, type, content, len);
+	explicit_bzero(content, len);
+	return alert;
+}
+
+static int on_tls13(struct engine *engine, const struct record *record)
+{
+	if (is_compat_ccs(record) && !message_begun(&engine->message))
+		return STEP_OK;
+	/* A client that could not make sense of ServerHello has no keys. */
+	if (record->type == TLS_ALERT && record->body_len == 2 && !engine->rx.seq)
+		return on_alert(engine, record->body, record->body_len);
+	if (record->type != TLS_APPLICATION_DATA)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "protected record expected");
+	return on_protected(engine, record);
+}
+
+static int on_key_exchange(struct engine *engine, const struct record *record)
+{
+	const uint8_t *body;
+	size_t len;
+	int alert;
+
+	if (record->type == TLS_ALERT && !message_begun(&engine->message))
+		return on_alert(engine, record->body, record->body_len);
+	if (record->type != TLS_HANDSHAKE)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "ClientKeyExchange expected");
+	alert = message_add(&engine->message, TLS_CLIENT_KEY_EXCHANGE, KEY_EXCHANGE_MAX,
+			    record->body, record->body_len);
+	if (alert)
+		return refuse(engine, alert, "malformed ClientKeyExchange");
+	if (!message_whole(&engine->message))
+		return STEP_OK;
+	body = engine->message.bytes + TLS_HANDSHAKE_HEADER;
+	len = engine->message.len - TLS_HANDSHAKE_HEADER;
+	if (!len || !body[0] || len != 1u + body[0])
+		return refuse(engine, ALERT_DECODE_ERROR, "malformed ClientKeyExchange");
+	if (crypt_share_check(engine->choice.group, body + 1, len - 1))
+		return refuse(engine, ALERT_ILLEGAL_PARAMETER, "invalid public value");
+	alert = feed_message(engine, engine->message.bytes, engine->message.len);
+	if (alert)
+		return alert;
+	message_free(&engine->message);
+	engine->state = STATE_CHANGE_CIPHER;
+	return take_keys12(engine);
+}
+
+static int on_change_cipher(struct engine *engine, const struct record *record)
+{
+	int alert;
+
+	if (record->type == TLS_ALERT)
+		return on_alert(engine, record->body, record->body_len);
+	if (record->type != TLS_CHANGE_CIPHER_SPEC)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "change_cipher_spec expected");
+	if (!is_compat_ccs(record))
+		return refuse(engine, ALERT_DECODE_ERROR, "malformed change_cipher_spec");
+	alert = feed_library(engine, record->bytes, record->len, false);
+	engine->state = STATE_TLS12;
+	return alert;
+}
+
+static int on_tls12(struct engine *engine, const struct record *record)
+{
+	if (record->type == TLS_CHANGE_CIPHER_SPEC)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "Finished expected");
+	return on_protected(engine, record);
+}
+
+static int step(struct engine *engine, const struct record *record)
+{
+	switch (engine->state) {
+	case STATE_HELLO:
+	case STATE_RETRIED:
+		return on_hello(engine, record);
+	case STATE_TLS13:
+		return on_tls13(engine, record);
+	case STATE_KEY_EXCHANGE:
+		return on_key_exchange(engine, record);
+	case STATE_CHANGE_CIPHER:
+		return on_change_cipher(engine, record);
+	case STATE_TLS12:
+		return on_tls12(engine, record);
+	}
+	return ALERT_INTERNAL_ERROR;
+}
+
+static size_t longest_body(const struct engine *engine)
+{
+	switch (engine->state) {
+	case STATE_TLS13:
+	case STATE_RETRIED:		/* early data may come */
+		return TLS_13_CIPHERTEXT_MAX;
+	case STATE_TLS12:
+		return TLS_12_CIPHERTEXT_MAX;
+	default:
+		return TLS_PLAINTEXT_MAX;
+	}
+}
+
+/* Bytes that are no record: what are they, when the client starts with them? */
+static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, int alert)
+{
+	if (engine->state != STATE_HELLO || message_begun(&engine->message) ||
+	    alert != ALERT_UNEXPECTED_MESSAGE)
+		return refuse(engine, alert, "malformed record");
+	/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0 */
+	if (len >= 3 && data[0] & 0x80 && data[2] == TLS_CLIENT_HELLO)
+		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");
+	engine->reason = TLSPORT_REASON_NOT_TLS;
+	return refuse(engine, alert, "not TLS");
+}
+
+static int run(struct engine *engine, const uint8_t *data, size_t len, size_t *consumed)
+{
+	struct record record;
+	int result = STEP_OK;
+	int alert;
+
+	while (result == STEP_OK && engine->status == ENGINE_MORE) {
+		switch (record_next(data + *consumed, len - *consumed, longest_body(engine),
+				    &record, &alert)) {
+		case RECORD_PARTIAL:
+			return STEP_OK;
+		case RECORD_BAD:
+			return on_garbage(engine, data + *consumed, len - *consumed, alert);
+		case RECORD_WHOLE:
+			*consumed += record.len;
+			result = step(engine, &record);
+			break;
+		}
+	}
+	return result;
+}
+
+/* Into engine->alert; returns its length. */
+static size_t make_alert(struct engine *engine, int description)
+{
+	const uint8_t body[2] = { TLS_ALERT_FATAL, description };
+	uint8_t *alert = engine->alert;
+	int len;
+
+	if (engine->sealed) {
+		len = crypt_record_seal(&engine->tx, TLS_ALERT, engine->nonce, body, sizeof(body),
+					alert);
+		return len < 0 ? 0 : len;
+	}
+	alert[0] = TLS_ALERT;
+	put16(alert + 1, TLS_1_2);
+	put16(alert + 3, sizeof(body));
+	memcpy(alert + TLS_RECORD_HEADER, body, sizeof(body));
+	return TLS_RECORD_HEADER + sizeof(body);
+}
+
+static enum engine_status fail(struct engine *engine, int result, const uint8_t **out,
+			       size_t *out_len)
+{
+	engine->status = ENGINE_FAILED;
+	if (!engine->reason)
+		engine->reason = TLSPORT_REASON_HANDSHAKE_REFUSED;
+	*out = engine->alert;
+	*out_len = result == STEP_SILENT ? 0 : make_alert(engine, result);
+	return ENGINE_FAILED;
+}
+
+enum engine_status engine_feed(struct engine *engine, const uint8_t *data, size_t len, bool eof,
+			       size_t *consumed, const uint8_t **out, size_t *out_len)
+{
+	int result;
+
+	*consumed = 0;
+	*out = NULL;
+	*out_len = 0;
+	engine->library.out_len = 0;
+	if (engine->status != ENGINE_MORE)
+		return engine->status;
+	if (!engine->context) {
+		engine->reason = TLSPORT_REASON_NO_CONTEXT;
+		result = refuse(engine, ALERT_INTERNAL_ERROR, "no usable certificate");
+		return fail(engine, result, out, out_len);
+	}
+	result = run(engine, data, len, consumed);
+	if (result == STEP_OK && eof && engine->status == ENGINE_MORE)
+		result = end_silently(engine, TLSPORT_REASON_PEER_CLOSED, "end of the stream");
+	if (result != STEP_OK)
+		return fail(engine, result, out, out_len);
+	*out = engine->library.out;
+	*out_len = engine->library.out_len;
+	/* from the next call on, for what is in out now goes out */
+	engine->sealed = engine->state == STATE_TLS13 ||
+			 (engine->choice.version == TLS_1_2 && engine->tx.seq);
+	return engine->status;
+}
+
+enum tlsport_reason engine_reason(const struct engine *engine)
+{
+	return engine->reason;
+}
+
+const char *engine_reason_text(const struct engine *engine)
+{
+	return engine->text ? engine->text : "";
+}
+
+static void fill_info(const struct record_keys *keys, const uint8_t *nonce,
+		      union engine_crypto_info *info, size_t *len)
+{
+	/* TLS 1.3: the last 8 bytes of the IV; TLS 1.2: the explicit nonce */
+	const uint8_t *iv = keys->version == TLS_1_3 ? keys->iv + 4 : nonce;
+
+	memset(info, 0, sizeof(*info));
+	info->info.version = keys->version;
+	switch (keys->aead) {
+	case AEAD_AES_128_GCM:
+		info->info.cipher_type = TLS_CIPHER_AES_GCM_128;
+		memcpy(info->gcm128.key, keys->key, sizeof(info->gcm128.key));
+		memcpy(info->gcm128.salt, keys->iv, sizeof(info->gcm128.salt));
+		memcpy(info->gcm128.iv, iv, sizeof(info->gcm128.iv));
+		put64(info->gcm128.rec_seq, keys->seq);
+		*len = sizeof(info->gcm128);
+		break;
+	case AEAD_AES_256_GCM:
+		info->info.cipher_type = TLS_CIPHER_AES_GCM_256;
+		memcpy(info->gcm256.key, keys->key, sizeof(info->gcm256.key));
+		memcpy(info->gcm256.salt, keys->iv, sizeof(info->gcm256.salt));
+		memcpy(info->gcm256.iv, iv, sizeof(info->gcm256.iv));
+		put64(info->gcm256.rec_seq, keys->seq);
+		*len = sizeof(info->gcm256);
+		break;
+	case AEAD_CHACHA20_POLY1305:
+		info->info.cipher_type = TLS_CIPHER_CHACHA20_POLY1305;
+		memcpy(info->chacha.key, keys->key, sizeof(info->chacha.key));
+		memcpy(info->chacha.iv, keys->iv, sizeof(info->chacha.iv));
+		put64(info->chacha.rec_seq, keys->seq);
+		*len = sizeof(info->chacha);
+		break;
+	}
+}
+
+int engine_result(struct engine *engine, struct engine_result *result)
+{
+	const struct library *library = &engine->library;
+	const struct tls_suite *suite = engine->choice.suite;
+
+	memset(result, 0, sizeof(*result));
+	if (engine->status != ENGINE_DONE)
+		return -1;
+	if (engine->choice.version == TLS_1_3) {
+		if (crypt_record_keys(suite, library->client_secret, &engine->rx) ||
+		    crypt_record_keys(suite, library->server_secret, &engine->tx))
+			return -1;
+		memcpy(result->rx_secret, library->client_secret, suite->hash_len);
+		memcpy(result->tx_secret, library->server_secret, suite->hash_len);
+		result->secret_len = suite->hash_len;
+	} else {
+		/* in a resumed handshake it is out since the first call */
+		keep_nonce(engine);
+	}
+	engine->tx.seq = library_sent(library);
+	result->version = engine->choice.version;
+	result->suite = suite->id;
+	result->resumed = library_resumed(library);
+	memcpy(result->server_name, engine->server_name, sizeof(result->server_name));
+	fill_info(&engine->tx, engine->nonce, &result->tx, &result->info_len);
+	fill_info(&engine->rx, engine->nonce, &result->rx, &result->info_len);
+	return 0;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A TLS server handshake as a function from bytes to bytes.  No sockets, no
+ * time, no threads: one handshake is fed at a time in a process.
+ */
+#ifndef _TLSPORTD_ENGINE_H
+#define _TLSPORTD_ENGINE_H
+
+#include <linux/tls.h>
+#include <linux/tlsport.h>
+
+#include "../common/cert_check.h"
+#include "hello.h"
+#include "tickets.h"
+
+/**
+ * struct engine_policy - what one port asks, as configured
+ * @suites: in order of preference; those that do not fit the key are skipped
+ * @tickets: keys of session tickets; NULL: no resumption
+ */
+struct engine_policy {
+	uint16_t port;
+	uint16_t min_version;
+	uint16_t max_version;
+	uint16_t suites[TLS_SUITES];
+	size_t suite_count;
+	uint16_t groups[TLS_GROUPS];
+	size_t group_count;
+	const struct ticket_keys *tickets;
+};
+
+enum engine_status {
+	ENGINE_MORE,			/* send the output, feed what comes */
+	ENGINE_DONE,			/* send the output, take the result */
+	ENGINE_FAILED,			/* send the output, an alert if any */
+};
+
+union engine_crypto_info {
+	struct tls_crypto_info info;
+	struct tls12_crypto_info_aes_gcm_128 gcm128;
+	struct tls12_crypto_info_aes_gcm_256 gcm256;
+	struct tls12_crypto_info_chacha20_poly1305 chacha;
+};
+
+/**
+ * struct engine_result - what a finished handshake hands over
+ * @info_len: bytes of @tx and @rx
+ * @secret_len: bytes of the secrets, 0 for TLS 1.2
+ * @server_name: what the client asked for, "" for none
+ *
+ * Holds keys: wipe it.
+ */
+struct engine_result {
+	uint16_t version;
+	uint16_t suite;
+	bool resumed;
+	union engine_crypto_info tx;
+	union engine_crypto_info rx;
+	size_t info_len;
+	uint8_t tx_secret[TLS_SECRET_MAX];
+	uint8_t rx_secret[TLS_SECRET_MAX];
+	size_t secret_len;
+	char server_name[256];
+};
+
+struct engine_context;
+struct engine;
+
+/* Of the library, for people. */
+const char *engine_library(void);
+
+/**
+ * engine_context_new() - all that the handshakes of one port share
+ * @files: certificate and key, already checked; not kept
+ * @facts: what the check found
+ *
+ * Return: NULL with @err filled in.
+ */
+struct engine_context *engine_context_new(const struct engine_policy *policy,
+					  const struct cert_files *files,
+					  const struct cert_facts *facts, char *err,
+					  size_t errlen);
+void engine_context_free(struct engine_context *context);
+
+/**
+ * engine_new() - a handshake that waits for its ClientHello
+ * @context: must outlive it; NULL: the port has no usable certificate, the
+ *	handshake ends with internal_error
+ *
+ * Return: NULL when memory ran out.
+ */
+struct engine *engine_new(const struct engine_context *context);
+
+/**
+ * engine_feed() - go on with a handshake
+ * @data: what is at the head of the receive queue; as in TLSPORT_A_HS_DATA
+ * @eof: the peer will send no more
+ * @consumed: bytes of @data that are used up; the rest is to be shown again,
+ *	or, after ENGINE_DONE, belongs to the record layer
+ * @out: bytes to send, valid until the next call
+ */
+enum engine_status engine_feed(struct engine *engine, const uint8_t *data, size_t len, bool eof,
+			       size_t *consumed, const uint8_t **out, size_t *out_len);
+
+/* After ENGINE_FAILED. */
+enum tlsport_reason engine_reason(const struct engine *engine);
+
+/* After ENGINE_FAILED: for the log, never NULL. */
+const char *engine_reason_text(const struct engine *engine);
+
+/* After ENGINE_DONE, once: 0, or -1 when the keys cannot be had. */
+int engine_result(struct engine *engine, struct engine_result *result);
+
+void engine_free(struct engine *engine);
+
+#endif /* _TLSPORTD_ENGINE_H */

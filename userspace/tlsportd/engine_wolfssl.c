@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * library.h by wolfSSL 5.5.4 to 5.9.
+ *
+ * The transcript: the library is shown a ClientHello of ours (hello.h), yet the
+ * handshake is authenticated over the bytes that the client sent.  Its transcript
+ * hashes are made with a device number of ours, so that every update passes by
+ * on_crypto(), and there the shown hello is replaced by the heard one.  Nothing
+ * else is changed there; randomness comes from the kernel on the same way.
+ *
+ * Callbacks that are told of no connection find it in "current".
+ */
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/version.h>
+#include <wolfssl/wolfcrypt/cryptocb.h>
+#include <wolfssl/wolfcrypt/error-crypt.h>
+#include <wolfssl/wolfcrypt/kdf.h>
+#include <wolfssl/wolfcrypt/sha256.h>
+#include <wolfssl/wolfcrypt/sha512.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "library.h"
+
+#ifndef WOLF_CRYPTO_CB
+#error "wolfSSL must be built with crypto callbacks (WOLF_CRYPTO_CB)"
+#endif
+#ifndef HAVE_PK_CALLBACKS
+#error "wolfSSL must be built with public key callbacks (HAVE_PK_CALLBACKS)"
+#endif
+#ifndef ATOMIC_USER
+#error "wolfSSL must be built with atomic user record callbacks (ATOMIC_USER)"
+#endif
+
+#define DEVICE			0x746c7370	/* any number that is not taken */
+#define TICKET_EXTRA		32		/* ours, behind the library's own */
+#define TICKET_MAC_LEN		32
+/* wolfSSL 5.9.2 counts resumptions in a row in one byte of the ticket nonce. */
+#define TICKET_CHAIN_MAX	100
+
+struct library_context {
+	WOLFSSL_CTX *ctx;
+	const struct ticket_keys *tickets;
+};
+
+static struct library *current;
+
+static int on_recv(WOLFSSL *ssl, char *buf, int len, void *arg)
+{
+	struct library *library = arg;
+	size_t n = (size_t)len < library->in_len ? (size_t)len : library->in_len;
+
+	(void)ssl;
+	if (!n)
+		return WOLFSSL_CBIO_ERR_WANT_READ;
+	memcpy(buf, library->in, n);
+	library->in += n;
+	library->in_len -= n;
+	return n;
+}
+
+static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
+{
+	struct library *library = arg;
+	size_t need = library->out_len + len, room;
+	uint8_t *out;
+
+	(void)ssl;
+	if (need > LIBRARY_OUT_MAX)
+		return WOLFSSL_CBIO_ERR_GENERAL;
+	if (need > library->out_room) {
+		room = need < 4096 ? 4096 : LIBRARY_OUT_MAX;
+		out = realloc(library->out, room);	/* nothing secret in there */
+		if (!out)
+			return WOLFSSL_CBIO_ERR_GENERAL;
+		library->out = out;
+		library->out_room = room;
+	}
+	memcpy(library->out + library->out_len, buf, len);
+	library->out_len += len;
+	return len;
+}
+
+/* The traffic secrets pass by here when TLS 1.3 derives them. */
+static int on_expand_label(byte *okm, word32 okm_len, const byte *prk, word32 prk_len,
+			   const byte *protocol, word32 protocol_len, const byte *label,
+			   word32 label_len, const byte *info, word32 info_len, int digest,
+			   int side)
+{
+	int err = wc_Tls13_HKDF_Expand_Label(okm, okm_len, prk, prk_len, protocol, protocol_len,
+					     label, label_len, info, info_len, digest);
+	uint8_t *to = NULL;
+
+	(void)side;
+	if (err || !current || label_len != 12 || okm_len > TLS_SECRET_MAX)
+		return err;
+	if (!memcmp(label, "c hs traffic", 12)) {
+		to = current->client_handshake_secret;
+	} else if (!memcmp(label, "c ap traffic", 12)) {
+		to = current->client_secret;
+	} else if (!memcmp(label, "s ap traffic", 12)) {
+		to = current->server_secret;
+		current->have_secrets = true;
+	}
+	if (to)
+		memcpy(to, okm, okm_len);
+	return 0;
+}
+
+/* Is this the shown hello, or it without its binders?  Then what of the heard one is meant? */
+static size_t heard_len(const struct library *library, const byte *in, word32 len)
+{
+	const struct bytes *shown = &library->shown;
+
+	if (!shown->len || (len != shown->len && len != shown->len - library->tail_len) ||
+	    memcmp(in, shown->data, len))
+		return 0;
+	return library->heard.len - (shown->len - len);
+}
+
+/* Hash in software: without the device, or it would come back here. */
+#define HASH_HEARD(sha, update, len) ({				\
+	int device_ = (sha)->devId, err_;			\
+								\
+	(sha)->devId = INVALID_DEVID;				\
+	err_ = update(sha, current->heard.data, len);		\
+	(sha)->devId = device_;					\
+	err_;							\
+})
+
+static int hash_hello(wc_CryptoInfo *info)
+{
+	size_t len = heard_len(current, info->hash.in, info->hash.inSz);
+
+	if (!len)
+		return CRYPTOCB_UNAVAILABLE;
+	switch (info->hash.type) {
+	case WC_HASH_TYPE_SHA256:
+		return HASH_HEARD(info->hash.sha256, wc_Sha256Update, len);
+	case WC_HASH_TYPE_SHA384:
+		return HASH_HEARD(info->hash.sha384, wc_Sha384Update, len);
+	case WC_HASH_TYPE_SHA512:
+		return HASH_HEARD(info->hash.sha512, wc_Sha512Update, len);
+	default:
+		return CRYPTOCB_UNAVAILABLE;	/* of TLS before 1.2 */
+	}
+}
+
+static int on_crypto(int device, wc_CryptoInfo *info, void *arg)
+{
+	(void)device;
+	(void)arg;
+	switch (info->algo_type) {
+	case WC_ALGO_TYPE_HASH:
+		if (current && info->hash.in)
+			return hash_hello(info);
+		return CRYPTOCB_UNAVAILABLE;
+	case WC_ALGO_TYPE_RNG:
+		return crypt_random(info->rng.out, info->rng.sz) ? RNG_FAILURE_E : 0;
+	case WC_ALGO_TYPE_SEED:
+		return crypt_random(info->seed.seed, info->seed.sz) ? RNG_FAILURE_E : 0;
+	default:
+		return CRYPTOCB_UNAVAILABLE;
+	}
+}
+
+/*
+ * A resumed handshake counts as authenticated and goes past every check of the
+ * port.  So a ticket opens only under the policy that it was sealed under: key
+ * name, library and binding are authenticated with it.
+ */
+static void ticket_aad(const struct library *library, const unsigned char *name,
+		       uint8_t aad[TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN])
+{
+	uint32_t version = library_version_number();
+
+	memcpy(aad, name, TICKET_NAME_LEN);
+	put16(aad + TICKET_NAME_LEN, version >> 16);
+	put16(aad + TICKET_NAME_LEN + 2, version);
+	memcpy(aad + TICKET_NAME_LEN + 4, library->binding, CRYPT_SHA256_LEN);
+}
+
+#define TICKET_AAD_LEN	(TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN)
+
+static int seal_ticket(struct library *library, unsigned char *name, unsigned char *iv,
+		       unsigned char *mac, unsigned char *ticket, int len, int *out_len)
+{
+	uint8_t aad[TICKET_AAD_LEN];
+	struct ticket_key key;
+	int err;
+
+	if (!library->tickets || *out_len < len + TICKET_EXTRA)
+		return WOLFSSL_TICKET_RET_FATAL;
+	if (!ticket_key_current(library->context->tickets, &key))
+		return WOLFSSL_TICKET_RET_FATAL;
+	memset(ticket + len, 0, TICKET_EXTRA);
+	ticket[len] = library->chain + 1;
+	len += TICKET_EXTRA;
+	memcpy(name, key.name, TICKET_NAME_LEN);
+	memset(mac, 0xff, TICKET_MAC_LEN);
+	ticket_aad(library, name, aad);
+	err = crypt_random(iv, WOLFSSL_TICKET_IV_SZ) ||
+	      crypt_seal(AEAD_CHACHA20_POLY1305, key.key, iv, aad, sizeof(aad), ticket, len,
+			 ticket, mac);
+	explicit_bzero(&key, sizeof(key));
+	*out_len = len;
+	return err ? WOLFSSL_TICKET_RET_FATAL : WOLFSSL_TICKET_RET_OK;
+}
+
+static int open_ticket(struct library *library, const unsigned char *name,
+		       const unsigned char *iv, const unsigned char *mac, unsigned char *ticket,
+		       int len, int *out_len)
+{
+	uint8_t aad[TICKET_AAD_LEN];
+	struct ticket_key key;
+	int err;
+
+	if (!library->tickets || len < TICKET_EXTRA ||
+	    !ticket_key_find(library->context->tickets, name, &key))
+		return WOLFSSL_TICKET_RET_REJECT;
+	ticket_aad(library, name, aad);
+	err = crypt_open(AEAD_CHACHA20_POLY1305, key.key, iv, aad, sizeof(aad), ticket, len, mac,
+			 ticket);
+	explicit_bzero(&key, sizeof(key));
+	if (err || ticket[len - TICKET_EXTRA] >= TICKET_CHAIN_MAX)
+		return WOLFSSL_TICKET_RET_REJECT;
+	library->chain = ticket[len - TICKET_EXTRA];
+	*out_len = len - TICKET_EXTRA;
+	return WOLFSSL_TICKET_RET_OK;
+}
+
+static int on_ticket(WOLFSSL *ssl, unsigned char name[WOLFSSL_TICKET_NAME_SZ],
+		     unsigned char iv[WOLFSSL_TICKET_IV_SZ],
+		     unsigned char mac[WOLFSSL_TICKET_MAC_SZ], int seal, unsigned char *ticket,
+		     int len, int *out_len, void *arg)
+{
+	struct library *library = wolfSSL_GetIOReadCtx(ssl);
+
+	(void)arg;
+	return seal ? seal_ticket(library, name, iv, mac, ticket, len, out_len) :
+		      open_ticket(library, name, iv, mac, ticket, len, out_len);
+}
+
+const char *library_version(void)
+{
+	return wolfSSL_lib_version();
+}
+
+uint32_t library_version_number(void)
+{
+	return wolfSSL_lib_version_hex();
+}
+
+static int start_library(void)
+{
+	static bool started;
+
+	if (started)
+		return 0;
+	if (wolfSSL_Init() != WOLFSSL_SUCCESS ||
+	    wc_CryptoCb_RegisterDevice(DEVICE, on_crypto, NULL))
+		return -1;
+	started = true;
+	return 0;
+}
+
+static int set_suites(WOLFSSL_CTX *ctx, const struct hello_policy *policy)
+{
+	char list[TLS_SUITES * 48] = "";
+
+	for (size_t i = 0; i < policy->suite_count; i++) {
+		if (i)
+			strcat(list, ":");
+		strcat(list, tls_suite_by_id(policy->suites[i])->library);
+	}
+	return wolfSSL_CTX_set_cipher_list(ctx, list) == WOLFSSL_SUCCESS ? 0 : -1;
+}
+
+static int set_groups(WOLFSSL_CTX *ctx, const struct hello_policy *policy)
+{
+	int groups[TLS_GROUPS];
+
+	/* wolfSSL's numbers of groups are IANA's */
+	for (size_t i = 0; i < policy->group_count; i++)
+		groups[i] = policy->groups[i];
+	return wolfSSL_CTX_set_groups(ctx, groups, policy->group_count) == WOLFSSL_SUCCESS ? 0 :
+											     -1;
+}
+
+static void set_tickets(WOLFSSL_CTX *ctx, bool tickets)
+{
+	/* Both: 5.5.4 stores master secrets with the first alone. */
+	wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
+	wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL);
+	if (!tickets) {
+		wolfSSL_CTX_set_num_tickets(ctx, 0);
+		wolfSSL_CTX_no_ticket_TLSv13(ctx);
+		wolfSSL_CTX_NoTicketTLSv12(ctx);
+		return;
+	}
+	wolfSSL_CTX_set_num_tickets(ctx, 1);
+	wolfSSL_CTX_set_timeout(ctx, TICKET_LIFETIME);
+	wolfSSL_CTX_set_TicketHint(ctx, TICKET_LIFETIME);
+	wolfSSL_CTX_set_TicketEncCb(ctx, on_ticket);
+}
+
+struct library_context *library_context_new(const struct hello_policy *policy,
+					    const struct cert_files *files,
+					    const struct ticket_keys *tickets, char *err,
+					    size_t errlen)
+{
+	struct library_context *context;
+	WOLFSSL_CTX *ctx = NULL;
+
+	context = calloc(1, sizeof(*context));
+	if (!context || start_library() || !(ctx = wolfSSL_CTX_new(wolfTLS_server_method()))) {
+		snprintf(err, errlen, "the TLS library could not be started");
+		goto fail;
+	}
+	if (wolfSSL_CTX_use_certificate_chain_buffer(ctx, (const unsigned char *)files->cert,
+						     files->cert_len) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)files->key,
+					      files->key_len,
+					      WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS) {
+		snprintf(err, errlen, "the TLS library does not take certificate and key");
+		goto fail;
+	}
+	/* The maximum decides whether ServerHello.random says "I could do TLS 1.3". */
+	if (wolfSSL_CTX_set_min_proto_version(ctx, policy->min_version) != WOLFSSL_SUCCESS ||
+	    (policy->max_version == TLS_1_2 &&
+	     wolfSSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) != WOLFSSL_SUCCESS) ||
+	    set_suites(ctx, policy) || set_groups(ctx, policy)) {
+		snprintf(err, errlen,
+			 "the TLS library does not take these versions, ciphers or groups");
+		goto fail;
+	}
+	set_tickets(ctx, tickets != NULL);
+	wolfSSL_CTX_SetIORecv(ctx, on_recv);
+	wolfSSL_CTX_SetIOSend(ctx, on_send);
+	wolfSSL_CTX_SetHKDFExpandLabelCb(ctx, on_expand_label);
+	wolfSSL_CTX_SetDevId(ctx, DEVICE);
+	context->ctx = ctx;
+	context->tickets = tickets;
+	return context;
+fail:
+	wolfSSL_CTX_free(ctx);
+	free(context);
+	return NULL;
+}
+
+void library_context_free(struct library_context *context)
+{
+	if (!context)
+		return;
+	wolfSSL_CTX_free(context->ctx);
+	free(context);
+}
+
+int library_open(struct library *library, const struct library_context *context, bool tickets,
+		 const uint8_t binding[CRYPT_SHA256_LEN])
+{
+	memset(library, 0, sizeof(*library));
+	library->context = context;
+	library->tickets = tickets && context->tickets;
+	memcpy(library->binding, binding, CRYPT_SHA256_LEN);
+	current = library;
+	library->ssl = wolfSSL_new(context->ctx);
+	current = NULL;
+	if (!library->ssl)
+		return -1;
+	if (!library->tickets)
+		wolfSSL_no_ticket_TLSv13(library->ssl);
+	wolfSSL_SetIOReadCtx(library->ssl, library);
+	wolfSSL_SetIOWriteCtx(library->ssl, library);
+	return 0;
+}
+
+void library_close(struct library *library)
+{
+	wolfSSL_free(library->ssl);
+	free(library->out);
+	explicit_bzero(library, sizeof(*library));
+}
+
+enum library_status library_feed(struct library *library, const uint8_t *record, size_t len)
+{
+	enum library_status status = LIBRARY_MORE;
+	int ret;
+
+	library->in = record;
+	library->in_len = len;
+	current = library;
+	ret = wolfSSL_accept(library->ssl);
+	if (ret == WOLFSSL_SUCCESS) {
+		status = LIBRARY_DONE;
+	} else {
+		library->error = wolfSSL_get_error(library->ssl, ret);
+		if (library->error != WOLFSSL_ERROR_WANT_READ)
+			status = LIBRARY_FAILED;
+	}
+	current = NULL;
+	/* Every record is read to its end before more is wanted. */
+	if (status != LIBRARY_FAILED && library->in_len) {
+		library->error = BUFFER_ERROR;
+		status = LIBRARY_FAILED;
+	}
+	library->in = NULL;
+	library->in_len = 0;
+	return status;
+}
+
+static const struct {
+	int error;
+	int alert;
+} alerts[] = {
+	{ VERIFY_FINISHED_ERROR, ALERT_DECRYPT_ERROR },
+	{ BAD_BINDER, ALERT_DECRYPT_ERROR },
+	{ VERIFY_MAC_ERROR, ALERT_BAD_RECORD_MAC },
+	{ DECRYPT_ERROR, ALERT_BAD_RECORD_MAC },
+	{ EXT_MASTER_SECRET_NEEDED_E, ALERT_HANDSHAKE_FAILURE },
+	{ MATCH_SUITE_ERROR, ALERT_HANDSHAKE_FAILURE },
+	{ SECURE_RENEGOTIATION_E, ALERT_HANDSHAKE_FAILURE },
+	{ VERSION_ERROR, ALERT_PROTOCOL_VERSION },
+	{ BUFFER_ERROR, ALERT_DECODE_ERROR },
+	{ BUFFER_E, ALERT_DECODE_ERROR },
+	{ LENGTH_ERROR, ALERT_DECODE_ERROR },
+	{ PARSE_ERROR, ALERT_DECODE_ERROR },
+	{ OUT_OF_ORDER_E, ALERT_UNEXPECTED_MESSAGE },
+	{ SANITY_MSG_E, ALERT_UNEXPECTED_MESSAGE },
+	{ DUPLICATE_MSG_E, ALERT_UNEXPECTED_MESSAGE },
+	{ NO_CHANGE_CIPHER_E, ALERT_UNEXPECTED_MESSAGE },
+	{ ECC_PEERKEY_ERROR, ALERT_ILLEGAL_PARAMETER },
+	{ ECC_SHARED_ERROR, ALERT_ILLEGAL_PARAMETER },
+	{ BAD_KEY_SHARE_DATA, ALERT_ILLEGAL_PARAMETER },
+	{ INVALID_PARAMETER, ALERT_ILLEGAL_PARAMETER },
+};
+
+int library_alert(const struct library *library)
+{
+	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
+		if (alerts[i].error == library->error)
+			return alerts[i].alert;
+	return ALERT_INTERNAL_ERROR;
+}
+
+const char *library_error_text(const struct library *library)
+{
+	return wolfSSL_ERR_reason_error_string(library->error);
+}
+
+bool library_resumed(const struct library *library)
+{
+	return wolfSSL_session_reused(library->ssl);
+}
+
+static int take_keys12(const struct tls_suite *suite, const uint8_t *key, const uint8_t *iv,
+		       struct record_keys *keys)
+{
+	memset(keys, 0, sizeof(*keys));
+	if (!key || !iv)
+		return -1;
+	keys->version = TLS_1_2;
+	keys->aead = suite->aead;
+	memcpy(keys->key, key, suite->key_len);
+	memcpy(keys->iv, iv, suite->aead == AEAD_CHACHA20_POLY1305 ? CRYPT_NONCE_LEN : 4);
+	return 0;
+}
+
+int library_keys12(const struct library *library, const struct tls_suite *suite,
+		   struct record_keys *client, struct record_keys *server)
+{
+	if (wolfSSL_get_current_cipher_suite(library->ssl) != suite->id)
+		return -1;
+	return take_keys12(suite, wolfSSL_GetClientWriteKey(library->ssl),
+			   wolfSSL_GetClientWriteIV(library->ssl), client) ||
+	       take_keys12(suite, wolfSSL_GetServerWriteKey(library->ssl),
+			   wolfSSL_GetServerWriteIV(library->ssl), server) ? -1 : 0;
+}
+
+uint64_t library_sent(const struct library *library)
+{
+	word64 sequence = 0;
+
+	/* Returns 1 for the number 0; it fails only without its arguments. */
+	wolfSSL_GetSequenceNumber(library->ssl, &sequence);
+	return sequence;
+}

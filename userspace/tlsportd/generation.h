@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A generation: one configuration with all its certificates and keys loaded.
+ * Workers are forked with one and keep it for life.
+ */
+#ifndef _TLSPORTD_GENERATION_H
+#define _TLSPORTD_GENERATION_H
+
+#include "config.h"
+#include "engine.h"
+#include "text.h"
+
+/**
+ * struct served_port - a port and what its handshakes need
+ * @context: NULL: there is no usable certificate, @error says why
+ */
+struct served_port {
+	const struct port_config *config;
+	struct engine_context *context;
+	struct cert_facts facts;
+	char error[512];
+};
+
+/**
+ * struct generation - see above
+ * @number: 1, 2, ...
+ * @ports: one for each of @config, in its order
+ * @workers: how many have it; the parent frees it after the last
+ */
+struct generation {
+	unsigned int number;
+	struct config config;
+	struct served_port *ports;
+	unsigned int workers;
+};
+
+/**
+ * generation_load() - read configuration, certificates and keys
+ * @number: for the new generation
+ * @errors: one line each
+ *
+ * With errors, too, there is a generation: a port whose configuration or
+ * certificate is wrong has no context, and is kept shut.  A daemon that starts
+ * has no better one; a running daemon stays with the one that it has.
+ *
+ * Return: NULL when memory ran out.
+ */
+struct generation *generation_load(unsigned int number, const char *config_dir,
+				   const char *run_dir, const struct ticket_keys *tickets,
+				   struct text *errors);
+void generation_free(struct generation *generation);
+
+/* NULL: not configured. */
+const struct served_port *generation_port(const struct generation *generation, uint16_t port);
+
+#endif /* _TLSPORTD_GENERATION_H */

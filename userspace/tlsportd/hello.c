@@ -1,0 +1,666 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * ClientHello: parse, judge, rewrite (see hello.h).  Pure functions on bytes:
+ * no allocation, no state, no library.
+ */
+#include <string.h>
+
+#include "hello.h"
+
+enum extension {
+	EXT_SERVER_NAME			= 0,
+	EXT_SUPPORTED_GROUPS		= 10,
+	EXT_EC_POINT_FORMATS		= 11,
+	EXT_SIGNATURE_ALGORITHMS	= 13,
+	EXT_ALPN			= 16,
+	EXT_PADDING			= 21,
+	EXT_ENCRYPT_THEN_MAC		= 22,
+	EXT_EXTENDED_MASTER_SECRET	= 23,
+	EXT_SESSION_TICKET		= 35,
+	EXT_PRE_SHARED_KEY		= 41,
+	EXT_EARLY_DATA			= 42,
+	EXT_SUPPORTED_VERSIONS		= 43,
+	EXT_COOKIE			= 44,
+	EXT_PSK_KEY_EXCHANGE_MODES	= 45,
+	EXT_KEY_SHARE			= 51,
+	EXT_RENEGOTIATION_INFO		= 0xff01,
+};
+
+#define RANDOM_LEN			32
+#define SESSION_ID_MAX			32
+#define HOST_NAME_MAX_LEN		255
+#define PSK_DHE_KE			1
+#define SSL_3_0				0x0300
+
+#define EMPTY_RENEGOTIATION_INFO_SCSV	0x00ff
+#define FALLBACK_SCSV			0x5600
+
+/*
+ * A cursor over bytes.  A read beyond the end makes it bad for good and gives
+ * zeros: check once, at the end.
+ */
+struct cursor {
+	const uint8_t *at;
+	const uint8_t *end;
+	bool bad;
+};
+
+static struct cursor over(struct bytes b)
+{
+	return (struct cursor){ b.data, b.data + b.len, false };
+}
+
+static const uint8_t *take(struct cursor *c, size_t len)
+{
+	const uint8_t *p = c->at;
+
+	if (c->bad || (size_t)(c->end - c->at) < len) {
+		c->bad = true;
+		return NULL;
+	}
+	c->at += len;
+	return p;
+}
+
+static uint8_t take8(struct cursor *c)
+{
+	const uint8_t *p = take(c, 1);
+
+	return p ? *p : 0;
+}
+
+static uint16_t take16(struct cursor *c)
+{
+	const uint8_t *p = take(c, 2);
+
+	return p ? get16(p) : 0;
+}
+
+/* A vector with a length prefix of so many bytes and so many bytes at least. */
+static struct bytes take_vector(struct cursor *c, unsigned int prefix, size_t min)
+{
+	size_t len = prefix == 1 ? take8(c) : take16(c);
+	struct bytes b = { take(c, len), len };
+
+	if (!b.data || len < min) {
+		c->bad = true;
+		return (struct bytes){ NULL, 0 };
+	}
+	return b;
+}
+
+static bool more(const struct cursor *c)
+{
+	return !c->bad && c->at < c->end;
+}
+
+static bool finished(const struct cursor *c)
+{
+	return !c->bad && c->at == c->end;
+}
+
+/* The body is one vector of 16-bit numbers, at least one. */
+static int parse_list16(struct cursor *body, unsigned int prefix, struct bytes *list)
+{
+	*list = take_vector(body, prefix, 2);
+	return finished(body) && list->len % 2 == 0 ? 0 : ALERT_DECODE_ERROR;
+}
+
+static int parse_list8(struct cursor *body, struct bytes *list)
+{
+	*list = take_vector(body, 1, 1);
+	return finished(body) ? 0 : ALERT_DECODE_ERROR;
+}
+
+static int parse_empty(const struct cursor *body, bool *seen)
+{
+	*seen = true;
+	return finished(body) ? 0 : ALERT_DECODE_ERROR;
+}
+
+static int parse_server_name(struct cursor *body, struct hello *hello)
+{
+	struct bytes list = take_vector(body, 2, 4);
+	struct cursor names = over(list);
+
+	if (!finished(body))
+		return ALERT_DECODE_ERROR;
+	while (more(&names)) {
+		uint8_t type = take8(&names);
+		struct bytes name = take_vector(&names, 2, 1);
+
+		if (names.bad || type)
+			continue;
+		/* RFC 6066: not more than one name of the same type */
+		if (hello->server_name.data)
+			return ALERT_ILLEGAL_PARAMETER;
+		hello->server_name = name;
+	}
+	if (!finished(&names))
+		return ALERT_DECODE_ERROR;
+	/* No name of ours, and none that could be logged. */
+	if (hello->server_name.data &&
+	    (hello->server_name.len > HOST_NAME_MAX_LEN ||
+	     memchr(hello->server_name.data, 0, hello->server_name.len)))
+		return ALERT_UNRECOGNIZED_NAME;
+	return 0;
+}
+
+static int parse_alpn(struct cursor *body, struct hello *hello)
+{
+	struct cursor names;
+
+	hello->alpn = take_vector(body, 2, 2);
+	if (!finished(body))
+		return ALERT_DECODE_ERROR;
+	names = over(hello->alpn);
+	while (more(&names))
+		take_vector(&names, 1, 1);
+	return finished(&names) ? 0 : ALERT_DECODE_ERROR;
+}
+
+static int parse_key_share(struct cursor *body, struct hello *hello)
+{
+	struct cursor shares;
+
+	hello->key_shares = take_vector(body, 2, 0);
+	if (!finished(body))
+		return ALERT_DECODE_ERROR;
+	shares = over(hello->key_shares);
+	while (more(&shares)) {
+		take16(&shares);
+		take_vector(&shares, 2, 1);
+	}
+	return finished(&shares) ? 0 : ALERT_DECODE_ERROR;
+}
+
+static int parse_psk(struct cursor *body, struct hello *hello)
+{
+	struct bytes whole = { body->at, body->end - body->at };
+	struct cursor identities, binders;
+	size_t offered = 0, bound = 0;
+	struct bytes list;
+
+	list = take_vector(body, 2, 7);
+	identities = over(list);
+	hello->binders_len = body->end - body->at;
+	list = take_vector(body, 2, 33);
+	binders = over(list);
+	if (!finished(body))
+		return ALERT_DECODE_ERROR;
+	for (; more(&identities); offered++) {
+		take_vector(&identities, 2, 1);
+		take(&identities, 4);
+	}
+	for (; more(&binders); bound++)
+		take_vector(&binders, 1, 32);
+	if (!finished(&identities) || !finished(&binders))
+		return ALERT_DECODE_ERROR;
+	hello->psk = whole;
+	return offered == bound ? 0 : ALERT_ILLEGAL_PARAMETER;
+}
+
+static int parse_extension(uint16_t type, struct cursor body, struct hello *hello)
+{
+	switch (type) {
+	case EXT_SERVER_NAME:
+		return parse_server_name(&body, hello);
+	case EXT_SUPPORTED_GROUPS:
+		return parse_list16(&body, 2, &hello->groups);
+	case EXT_EC_POINT_FORMATS:
+		return parse_list8(&body, &hello->point_formats);
+	case EXT_SIGNATURE_ALGORITHMS:
+		return parse_list16(&body, 2, &hello->schemes);
+	case EXT_ALPN:
+		return parse_alpn(&body, hello);
+	case EXT_ENCRYPT_THEN_MAC:
+		return parse_empty(&body, &hello->encrypt_then_mac);
+	case EXT_EXTENDED_MASTER_SECRET:
+		return parse_empty(&body, &hello->extended_master_secret);
+	case EXT_SESSION_TICKET:
+		hello->session_ticket = (struct bytes){ body.at, body.end - body.at };
+		return 0;
+	case EXT_PRE_SHARED_KEY:
+		return parse_psk(&body, hello);
+	case EXT_EARLY_DATA:
+		return parse_empty(&body, &hello->early_data);
+	case EXT_SUPPORTED_VERSIONS:
+		return parse_list16(&body, 1, &hello->versions);
+	case EXT_PSK_KEY_EXCHANGE_MODES:
+		return parse_list8(&body, &hello->psk_modes);
+	case EXT_KEY_SHARE:
+		return parse_key_share(&body, hello);
+	case EXT_RENEGOTIATION_INFO:
+		hello->renegotiation = take_vector(&body, 1, 0);
+		return finished(&body) ? 0 : ALERT_DECODE_ERROR;
+	default:
+		return 0;
+	}
+}
+
+static int parse_extensions(struct hello *hello)
+{
+	/* 64 KiB of ClientHello holds 16,000 extensions: no list of those seen. */
+	uint8_t seen[65536 / 8] = { 0 };
+	struct cursor c = over(hello->extensions);
+	bool psk_seen = false;
+	int alert;
+
+	while (more(&c)) {
+		uint16_t type = take16(&c);
+		struct bytes body = take_vector(&c, 2, 0);
+
+		if (c.bad)
+			return ALERT_DECODE_ERROR;
+		if (seen[type / 8] & 1 << type % 8)
+			return ALERT_ILLEGAL_PARAMETER;
+		seen[type / 8] |= 1 << type % 8;
+		if (psk_seen)
+			return ALERT_ILLEGAL_PARAMETER;	/* RFC 8446 4.2.11: must be last */
+		psk_seen = type == EXT_PRE_SHARED_KEY;
+		alert = parse_extension(type, over(body), hello);
+		if (alert)
+			return alert;
+	}
+	return finished(&c) ? 0 : ALERT_DECODE_ERROR;
+}
+
+int hello_parse(const uint8_t *message, size_t len, struct hello *hello)
+{
+	struct cursor c = { message, message + len, false };
+
+	memset(hello, 0, sizeof(*hello));
+	hello->message = (struct bytes){ message, len };
+	take(&c, TLS_HANDSHAKE_HEADER);
+	hello->legacy_version = take16(&c);
+	hello->random = take(&c, RANDOM_LEN);
+	hello->session_id = take_vector(&c, 1, 0);
+	hello->suites = take_vector(&c, 2, 2);
+	hello->compression = take_vector(&c, 1, 1);
+	if (c.bad || hello->session_id.len > SESSION_ID_MAX || hello->suites.len % 2)
+		return ALERT_DECODE_ERROR;
+	if (finished(&c))
+		return 0;		/* RFC 5246: no extensions at all */
+	hello->extensions = take_vector(&c, 2, 0);
+	if (!finished(&c))
+		return ALERT_DECODE_ERROR;
+	return parse_extensions(hello);
+}
+
+static bool list_has(struct bytes list, uint16_t value)
+{
+	for (size_t i = 0; i + 1 < list.len; i += 2)
+		if (get16(list.data + i) == value)
+			return true;
+	return false;
+}
+
+static bool list8_has(struct bytes list, uint8_t value)
+{
+	return list.len && memchr(list.data, value, list.len);
+}
+
+static int choose_version(const struct hello *hello, const struct hello_policy *policy,
+			  struct hello_choice *choice)
+{
+	uint16_t version;
+
+	/* RFC 8446 D.5: whatever the extension says */
+	if (hello->legacy_version == SSL_3_0)
+		return ALERT_PROTOCOL_VERSION;
+	for (version = policy->max_version; version >= policy->min_version; version--) {
+		if (hello->versions.data ? list_has(hello->versions, version) :
+					   version == TLS_1_2 && hello->legacy_version >= TLS_1_2) {
+			choice->version = version;
+			break;
+		}
+	}
+	/* RFC 7507: the client has fallen back although we speak more */
+	if (choice->version != policy->max_version && list_has(hello->suites, FALLBACK_SCSV))
+		return ALERT_INAPPROPRIATE_FALLBACK;
+	return choice->version ? 0 : ALERT_PROTOCOL_VERSION;
+}
+
+static const struct tls_suite *choose_suite(const struct hello *hello,
+					    const struct hello_policy *policy, uint16_t version)
+{
+	for (size_t i = 0; i < policy->suite_count; i++) {
+		const struct tls_suite *suite = tls_suite_by_id(policy->suites[i]);
+
+		if (suite && suite->version == version &&
+		    (suite->auth == AUTH_ANY || suite->auth == policy->auth) &&
+		    list_has(hello->suites, suite->id))
+			return suite;
+	}
+	return NULL;
+}
+
+/*
+ * Schemes that we sign with, in order of preference.  TLS 1.3 ties an ECDSA
+ * scheme to the curve, TLS 1.2 does not, but a hash as wide as the curve is
+ * right for both.
+ */
+static const uint16_t schemes_rsa_13[] = { 0x0804, 0x0805, 0x0806 };
+static const uint16_t schemes_rsa_12[] = { 0x0804, 0x0401, 0x0805, 0x0501, 0x0806, 0x0601 };
+static const uint16_t schemes_p256[] = { 0x0403, 0x0503, 0x0603 };
+static const uint16_t schemes_p384[] = { 0x0503, 0x0603, 0x0403 };
+static const uint16_t schemes_p521[] = { 0x0603, 0x0503, 0x0403 };
+
+static uint16_t choose_scheme(const struct hello *hello, const struct hello_policy *policy,
+			      uint16_t version)
+{
+	const uint16_t *scheme;
+	size_t count;
+
+	if (policy->auth == AUTH_RSA) {
+		scheme = version == TLS_1_3 ? schemes_rsa_13 : schemes_rsa_12;
+		count = version == TLS_1_3 ? 3 : 6;
+	} else {
+		scheme = policy->curve == GROUP_SECP256R1 ? schemes_p256 :
+			 policy->curve == GROUP_SECP384R1 ? schemes_p384 : schemes_p521;
+		count = version == TLS_1_3 ? 1 : 3;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (list_has(hello->schemes, scheme[i]))
+			return scheme[i];
+	return 0;
+}
+
+size_t hello_share_len(uint16_t group)
+{
+	switch (group) {
+	case GROUP_X25519:
+		return 32;
+	case GROUP_SECP256R1:
+		return 1 + 2 * 32;
+	case GROUP_SECP384R1:
+		return 1 + 2 * 48;
+	default:
+		return 0;
+	}
+}
+
+/* All shares are looked at, not only the one that is used. */
+static int check_shares(const struct hello *hello)
+{
+	uint8_t seen[65536 / 8] = { 0 };
+	struct cursor c = over(hello->key_shares);
+
+	while (more(&c)) {
+		uint16_t group = take16(&c);
+		struct bytes share = take_vector(&c, 2, 1);
+		size_t want = hello_share_len(group);
+
+		if (seen[group / 8] & 1 << group % 8 || !list_has(hello->groups, group))
+			return ALERT_ILLEGAL_PARAMETER;
+		seen[group / 8] |= 1 << group % 8;
+		if (want && share.len != want)
+			return ALERT_ILLEGAL_PARAMETER;
+		if (want > 32 && share.data[0] != 4)
+			return ALERT_ILLEGAL_PARAMETER;	/* RFC 8446 4.2.8.2: uncompressed */
+	}
+	return 0;
+}
+
+static struct bytes find_share(const struct hello *hello, uint16_t wanted)
+{
+	struct cursor c = over(hello->key_shares);
+
+	while (more(&c)) {
+		uint16_t group = take16(&c);
+		struct bytes share = take_vector(&c, 2, 1);
+
+		if (group == wanted)
+			return share;
+	}
+	return (struct bytes){ NULL, 0 };
+}
+
+/* A group with a share saves a round trip: that counts more than our order. */
+static int choose_share(const struct hello *hello, const struct hello_policy *policy,
+			struct hello_choice *choice)
+{
+	for (size_t i = 0; i < policy->group_count; i++) {
+		uint16_t group = policy->groups[i];
+
+		if (!list_has(hello->groups, group))
+			continue;
+		choice->share = find_share(hello, group);
+		if (choice->share.data) {
+			choice->group = group;
+			return 0;
+		}
+		if (!choice->group)
+			choice->group = group;
+	}
+	choice->retry = true;
+	return choice->group ? 0 : ALERT_HANDSHAKE_FAILURE;
+}
+
+static int choose_tls13(const struct hello *hello, const struct hello_policy *policy,
+			struct hello_choice *choice)
+{
+	int alert;
+
+	if (hello->compression.len != 1 || hello->compression.data[0])
+		return ALERT_ILLEGAL_PARAMETER;
+	/* RFC 8446 4.2.9, 9.2; we always authenticate or exchange keys, so all are needed */
+	if (hello->psk.data && !hello->psk_modes.data)
+		return ALERT_MISSING_EXTENSION;
+	if (!hello->schemes.data || !hello->groups.data || !hello->key_shares.data)
+		return ALERT_MISSING_EXTENSION;
+	alert = check_shares(hello);
+	if (alert)
+		return alert;
+	choice->suite = choose_suite(hello, policy, TLS_1_3);
+	choice->scheme = choose_scheme(hello, policy, TLS_1_3);
+	if (!choice->suite || !choice->scheme)
+		return ALERT_HANDSHAKE_FAILURE;
+	/* without psk_dhe_ke there would be no forward secrecy: full handshake */
+	choice->psk_dhe = list8_has(hello->psk_modes, PSK_DHE_KE);
+	choice->psk = policy->resumption && hello->psk.data && choice->psk_dhe;
+	return choose_share(hello, policy, choice);
+}
+
+static int choose_tls12(const struct hello *hello, const struct hello_policy *policy,
+			struct hello_choice *choice)
+{
+	if (!list8_has(hello->compression, 0))
+		return ALERT_ILLEGAL_PARAMETER;
+	/* RFC 5746 3.6: a first handshake has nothing to renegotiate */
+	if (hello->renegotiation.len)
+		return ALERT_HANDSHAKE_FAILURE;
+	/* RFC 8422 5.1.2 */
+	if (hello->point_formats.data && !list8_has(hello->point_formats, 0))
+		return ALERT_ILLEGAL_PARAMETER;
+	choice->suite = choose_suite(hello, policy, TLS_1_2);
+	/* RFC 9155: without signature_algorithms it would be SHA-1 */
+	choice->scheme = choose_scheme(hello, policy, TLS_1_2);
+	if (!choice->suite || !choice->scheme)
+		return ALERT_HANDSHAKE_FAILURE;
+	/* RFC 8422 5.1: the groups are those of certificates, too, before TLS 1.3 */
+	if (hello->groups.data && policy->auth == AUTH_ECDSA &&
+	    !list_has(hello->groups, policy->curve))
+		return ALERT_HANDSHAKE_FAILURE;
+	for (size_t i = 0; i < policy->group_count && !choice->group; i++) {
+		uint16_t group = policy->groups[i];
+
+		/* RFC 8422 4: no extension, any group; then one that all have */
+		if (hello->groups.data ? list_has(hello->groups, group) : group != GROUP_X25519)
+			choice->group = group;
+	}
+	return choice->group ? 0 : ALERT_HANDSHAKE_FAILURE;
+}
+
+int hello_choose(const struct hello *hello, const struct hello_policy *policy,
+		 struct hello_choice *choice)
+{
+	int alert;
+
+	memset(choice, 0, sizeof(*choice));
+	alert = choose_version(hello, policy, choice);
+	if (alert)
+		return alert;
+	return choice->version == TLS_1_3 ? choose_tls13(hello, policy, choice) :
+					    choose_tls12(hello, policy, choice);
+}
+
+/* Next extension that the second ClientHello may not change. */
+static bool next_fixed(struct cursor *c, struct bytes *extension)
+{
+	while (more(c)) {
+		const uint8_t *from = c->at;
+		uint16_t type = take16(c);
+
+		take_vector(c, 2, 0);
+		if (type == EXT_KEY_SHARE || type == EXT_EARLY_DATA || type == EXT_COOKIE ||
+		    type == EXT_PRE_SHARED_KEY || type == EXT_PADDING)
+			continue;
+		*extension = (struct bytes){ from, c->at - from };
+		return true;
+	}
+	return false;
+}
+
+static bool same(struct bytes a, struct bytes b)
+{
+	return a.len == b.len && (!a.len || !memcmp(a.data, b.data, a.len));
+}
+
+int hello_retry_check(const struct hello *hello1, const struct hello_choice *first,
+		      const struct hello *hello2, const struct hello_choice *second)
+{
+	struct cursor c1 = over(hello1->extensions), c2 = over(hello2->extensions);
+	struct bytes e1, e2;
+	bool more1, more2;
+
+	if (hello1->legacy_version != hello2->legacy_version ||
+	    memcmp(hello1->random, hello2->random, RANDOM_LEN) ||
+	    !same(hello1->session_id, hello2->session_id) ||
+	    !same(hello1->suites, hello2->suites) ||
+	    !same(hello1->compression, hello2->compression))
+		return ALERT_ILLEGAL_PARAMETER;
+	for (;;) {
+		more1 = next_fixed(&c1, &e1);
+		more2 = next_fixed(&c2, &e2);
+		if (more1 != more2)
+			return ALERT_ILLEGAL_PARAMETER;
+		if (!more1)
+			break;
+		if (!same(e1, e2))
+			return ALERT_ILLEGAL_PARAMETER;
+	}
+	/* just the one share that was asked for, and no early data any more */
+	if (second->retry || second->group != first->group ||
+	    hello2->key_shares.len != 4 + second->share.len || hello2->early_data ||
+	    second->suite != first->suite || second->version != first->version)
+		return ALERT_ILLEGAL_PARAMETER;
+	return 0;
+}
+
+/* Output side: like the cursor, an overrun is noticed at the end. */
+struct writer {
+	uint8_t *at;
+	uint8_t *end;
+	bool bad;
+};
+
+static void put(struct writer *w, const void *data, size_t len)
+{
+	if ((size_t)(w->end - w->at) < len) {
+		w->bad = true;
+		return;
+	}
+	if (len)
+		memcpy(w->at, data, len);
+	w->at += len;
+}
+
+static void put_number(struct writer *w, uint16_t value, unsigned int len)
+{
+	uint8_t b[2] = { value >> 8, value };
+
+	put(w, b + 2 - len, len);
+}
+
+static void put_extension(struct writer *w, uint16_t type, struct bytes body)
+{
+	put_number(w, type, 2);
+	put_number(w, body.len, 2);
+	put(w, body.data, body.len);
+}
+
+/* An extension that is one list of one number. */
+static void put_extension_one(struct writer *w, uint16_t type, unsigned int prefix, uint16_t value,
+			      unsigned int len)
+{
+	put_number(w, type, 2);
+	put_number(w, prefix + len, 2);
+	put_number(w, len, prefix);
+	put_number(w, value, len);
+}
+
+static void put_tls13(struct writer *w, const struct hello *hello,
+		      const struct hello_choice *choice)
+{
+	size_t share = choice->retry ? 0 : 4 + choice->share.len;
+
+	put_extension_one(w, EXT_SUPPORTED_VERSIONS, 1, TLS_1_3, 2);
+	put_number(w, EXT_KEY_SHARE, 2);
+	put_number(w, 2 + share, 2);
+	put_number(w, share, 2);
+	if (share) {
+		put_number(w, choice->group, 2);
+		put_number(w, choice->share.len, 2);
+		put(w, choice->share.data, choice->share.len);
+	}
+	if (choice->psk_dhe)
+		put_extension_one(w, EXT_PSK_KEY_EXCHANGE_MODES, 1, PSK_DHE_KE, 1);
+	if (choice->psk)
+		put_extension(w, EXT_PRE_SHARED_KEY, hello->psk);
+}
+
+static void put_tls12(struct writer *w, const struct hello *hello,
+		      const struct hello_policy *policy)
+{
+	put_extension_one(w, EXT_EC_POINT_FORMATS, 1, 0, 1);
+	if (hello->extended_master_secret)
+		put_extension(w, EXT_EXTENDED_MASTER_SECRET, (struct bytes){ NULL, 0 });
+	if (hello->session_ticket.data && policy->resumption)
+		put_extension(w, EXT_SESSION_TICKET, hello->session_ticket);
+	if (hello->renegotiation.data || list_has(hello->suites, EMPTY_RENEGOTIATION_INFO_SCSV))
+		put_extension(w, EXT_RENEGOTIATION_INFO, (struct bytes){ (uint8_t *)"", 1 });
+}
+
+size_t hello_canonical(const struct hello *hello, const struct hello_policy *policy,
+		       const struct hello_choice *choice, uint8_t *to, size_t size)
+{
+	struct writer w = { to, to + size, false };
+	uint8_t *extensions;
+
+	if (size < TLS_HANDSHAKE_HEADER)
+		return 0;
+	w.at += TLS_HANDSHAKE_HEADER;
+	put_number(&w, TLS_1_2, 2);
+	put(&w, hello->random, RANDOM_LEN);
+	put_number(&w, hello->session_id.len, 1);
+	put(&w, hello->session_id.data, hello->session_id.len);
+	put_number(&w, 2, 2);
+	put_number(&w, choice->suite->id, 2);
+	put_number(&w, 1, 1);
+	put_number(&w, 0, 1);
+	extensions = w.at;
+	put_number(&w, 0, 2);
+	put_extension_one(&w, EXT_SUPPORTED_GROUPS, 2, choice->group, 2);
+	put_extension_one(&w, EXT_SIGNATURE_ALGORITHMS, 2, choice->scheme, 2);
+	if (choice->version == TLS_1_3)
+		put_tls13(&w, hello, choice);
+	else
+		put_tls12(&w, hello, policy);
+	if (w.bad || w.at - extensions - 2 > 0xffff)
+		return 0;
+	put16(extensions, w.at - extensions - 2);
+	to[0] = TLS_CLIENT_HELLO;
+	put24(to + 1, w.at - to - TLS_HANDSHAKE_HEADER);
+	return w.at - to;
+}

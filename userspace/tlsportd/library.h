@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What engine.c needs of the TLS library: one server handshake that is fed
+ * records which have been looked at already.  engine_wolfssl.c implements it.
+ */
+#ifndef _TLSPORTD_LIBRARY_H
+#define _TLSPORTD_LIBRARY_H
+
+#include "../common/cert_check.h"
+#include "crypt.h"
+#include "hello.h"
+#include "tickets.h"
+
+/* No flight that is longer fits into one message to the kernel. */
+#define LIBRARY_OUT_MAX		32768
+
+enum library_status {
+	LIBRARY_MORE,
+	LIBRARY_DONE,
+	LIBRARY_FAILED,
+};
+
+struct library_context;
+
+/**
+ * struct library - one handshake in the library
+ * @in: the record that is being fed, as far as it was not read
+ * @out: what the last feed wants to send
+ * @shown: the ClientHello as the library got it
+ * @heard: the ClientHello as the client sent it, which the transcript is of
+ * @tail_len: both end in so many bytes of binders
+ * @client_handshake_secret: TLS 1.3, and so on; hash_len bytes each
+ * @binding: what a ticket is good for besides the port's policy
+ * @chain: resumptions since the last full handshake
+ * @error: the library's code after LIBRARY_FAILED
+ */
+struct library {
+	void *ssl;
+	const struct library_context *context;
+	const uint8_t *in;
+	size_t in_len;
+	uint8_t *out;
+	size_t out_len;
+	size_t out_room;
+	struct bytes shown;
+	struct bytes heard;
+	size_t tail_len;
+	uint8_t client_handshake_secret[TLS_SECRET_MAX];
+	uint8_t client_secret[TLS_SECRET_MAX];
+	uint8_t server_secret[TLS_SECRET_MAX];
+	bool have_secrets;
+	bool tickets;
+	uint8_t binding[CRYPT_SHA256_LEN];
+	uint8_t chain;
+	int error;
+};
+
+/**
+ * library_context_new() - certificate, key and settings, for many handshakes
+ * @tickets: NULL: no resumption
+ * @binding: of the port's policy
+ *
+ * Return: NULL with @err filled in.
+ */
+struct library_context *library_context_new(const struct hello_policy *policy,
+					    const struct cert_files *files,
+					    const struct ticket_keys *tickets, char *err,
+					    size_t errlen);
+void library_context_free(struct library_context *context);
+
+const char *library_version(void);
+/* Tickets are the library's own structures: those of another version are not for it. */
+uint32_t library_version_number(void);
+
+/* 0 or -1.  @tickets: the client may get and use tickets */
+int library_open(struct library *library, const struct library_context *context, bool tickets,
+		 const uint8_t binding[CRYPT_SHA256_LEN]);
+void library_close(struct library *library);
+
+/* One record.  What it wants to send is added to @library->out. */
+enum library_status library_feed(struct library *library, const uint8_t *record, size_t len);
+
+/* The alert that @library->error deserves. */
+int library_alert(const struct library *library);
+const char *library_error_text(const struct library *library);
+
+bool library_resumed(const struct library *library);
+
+/* TLS 1.2, once there are keys; sequence numbers are 0. */
+int library_keys12(const struct library *library, const struct tls_suite *suite,
+		   struct record_keys *client, struct record_keys *server);
+
+/* Records sent under the last keys. */
+uint64_t library_sent(const struct library *library);
+
+#endif /* _TLSPORTD_LIBRARY_H */

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * tlsportd: start, options, and the parent's event loop.
+ *
+ * No core dumps, with or without --verbose: they would hold private keys.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "log.h"
+#include "parent.h"
+#include "version.h"
+
+#define CLIENTS_MAX	16
+
+struct daemon {
+	struct parent parent;
+	int epoll;
+	int signals;
+	int control;
+	unsigned int clients;
+	int64_t rotate_at;
+	bool stop;
+};
+
+static const char usage[] =
+	"Usage: tlsportd [OPTION]...\n"
+	"Does the TLS handshakes of the ports that tlsport.conf names.\n"
+	"\n"
+	"  --config-dir DIR  configuration (default /etc/tlsport)\n"
+	"  --run-dir DIR     control socket and runtime configuration (default /run/tlsport)\n"
+	"  --workers N       worker processes, 1 to 256 (default: one for each CPU)\n"
+	"  -t, --test        check configuration, certificates and keys, and exit\n"
+	"  --foreground      stay in the foreground; it always does\n"
+	"  --verbose         tell why handshakes fail\n"
+	"  --help            this text\n"
+	"  --version         version of tlsportd and of its TLS library\n";
+
+static void forbid_core_dumps(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	prctl(PR_SET_DUMPABLE, 0);
+	setrlimit(RLIMIT_CORE, &none);
+}
+
+/* The lock lives as long as the process. */
+static int take_lock(const char *run_dir)
+{
+	char path[4096];
+	int fd;
+
+	if (mkdir(run_dir, 0755) && errno != EEXIST) {
+		log_error("%s: %s", run_dir, strerror(errno));
+		return -1;
+	}
+	snprintf(path, sizeof(path), "%s/lock", run_dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		log_error("%s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (errno == EWOULDBLOCK)
+			log_error("another tlsportd runs with %s", run_dir);
+		else
+			log_error("%s: %s", path, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int test_configuration(const char *config_dir, const char *run_dir)
+{
+	struct text errors = { NULL, 0 };
+	struct generation *generation;
+	int ret;
+
+	generation = generation_load(1, config_dir, run_dir, NULL, &errors);
+	if (errors.chars)
+		fputs(errors.chars, stderr);
+	ret = generation && !errors.len ? 0 : 1;
+	if (!ret)
+		printf("configuration is good, %zu port%s\n", generation->config.count,
+		       generation->config.count == 1 ? "" : "s");
+	generation_free(generation);
+	text_free(&errors);
+	return ret;
+}
+
+static void tell_status(const struct parent *parent)
+{
+	size_t ports = parent->generation->config.count, shut = 0;
+
+	for (size_t i = 0; i < ports; i++)
+		shut += !parent->generation->ports[i].context;
+	if (shut)
+		sd_notifyf(0, "STATUS=%zu ports, %zu of them shut for want of a certificate",
+			   ports, shut);
+	else
+		sd_notifyf(0, "STATUS=%zu ports", ports);
+}
+
+static int reload(struct parent *parent, struct text *errors)
+{
+	struct timespec ts;
+	int ret;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reading the configuration",
+		   (long long)ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
+	ret = parent_reload(parent, errors);
+	if (errors->len) {
+		log_error("reload: %s", ret ? "the old configuration stays" : "with errors");
+		log_error_lines(errors->chars);
+	}
+	sd_notify(0, "READY=1");
+	tell_status(parent);
+	return ret;
+}
+
+static void on_signal(struct daemon *daemon)
+{
+	struct signalfd_siginfo info;
+	struct text errors = { NULL, 0 };
+
+	while (read(daemon->signals, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGCHLD:
+			parent_reap(&daemon->parent);
+			break;
+		case SIGHUP:
+			reload(&daemon->parent, &errors);
+			text_free(&errors);
+			break;
+		default:
+			daemon->stop = true;
+		}
+	}
+}
+
+static int watch(struct daemon *daemon, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void on_connection(struct daemon *daemon)
+{
+	int fd = control_accept(daemon->control);
+
+	if (fd < 0)
+		return;
+	if (daemon->clients >= CLIENTS_MAX || watch(daemon, fd))
+		close(fd);
+	else
+		daemon->clients++;
+}
+
+static void on_event(struct daemon *daemon, int fd)
+{
+	if (fd == daemon->signals) {
+		on_signal(daemon);
+	} else if (fd == daemon->control) {
+		on_connection(daemon);
+	} else if (!control_serve(fd, &daemon->parent, reload)) {
+		close(fd);
+		daemon->clients--;
+	}
+}
+
+static int next_timeout(struct daemon *daemon)
+{
+	int64_t left = daemon->rotate_at - parent_now();
+	int restart;
+
+	if (left <= 0) {
+		if (ticket_keys_rotate(daemon->parent.tickets))
+			log_error("ticket keys could not be rotated");
+		left = TICKET_ROTATION * 1000LL;
+		daemon->rotate_at = parent_now() + left;
+	}
+	restart = parent_restart(&daemon->parent);
+	return restart >= 0 && restart < left ? restart : left;
+}
+
+static void loop(struct daemon *daemon)
+{
+	struct epoll_event events[8];
+	int count;
+
+	while (!daemon->stop) {
+		count = epoll_wait(daemon->epoll, events, 8, next_timeout(daemon));
+		if (count < 0 && errno != EINTR) {
+			log_error("epoll: %s", strerror(errno));
+			return;
+		}
+		for (int i = 0; i < count; i++)
+			on_event(daemon, events[i].data.fd);
+		parent_reports(&daemon->parent);
+	}
+}
+
+static int open_signals(struct daemon *daemon)
+{
+	sigset_t *set = &daemon->parent.signals;
+
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGCHLD);
+	/* Blocked from here on in the workers, too: they read theirs. */
+	sigaddset(set, WORKER_DRAIN_SIGNAL);
+	sigprocmask(SIG_BLOCK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigdelset(set, WORKER_DRAIN_SIGNAL);
+	daemon->signals = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return daemon->signals;
+}
+
+static int run(struct daemon *daemon)
+{
+	struct parent *parent = &daemon->parent;
+
+	parent->tickets = ticket_keys_new();
+	if (!parent->tickets) {
+		log_error("no ticket keys: %s", strerror(errno));
+		return 1;
+	}
+	if (tlsport_nl_ops->open(&parent->nl)) {
+		log_error("%s", parent->nl.error);
+		return 1;
+	}
+	daemon->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (daemon->epoll < 0 || open_signals(daemon) < 0 || watch(daemon, daemon->signals)) {
+		log_error("event loop: %s", strerror(errno));
+		return 1;
+	}
+	if (parent_start(parent)) {
+		parent_stop(parent);
+		return 1;
+	}
+	daemon->control = control_listen(parent->run_dir);
+	if (daemon->control < 0 || watch(daemon, daemon->control)) {
+		parent_stop(parent);
+		return 1;
+	}
+	daemon->rotate_at = parent_now() + TICKET_ROTATION * 1000LL;
+	sd_notify(0, "READY=1");
+	tell_status(parent);
+	log_notice("%zu ports, %u workers, wolfSSL %s", parent->generation->config.count,
+		   parent->workers, engine_library());
+	loop(daemon);
+	sd_notify(0, "STOPPING=1\nSTATUS=the ports stay registered, and shut");
+	close(daemon->control);
+	parent_stop(parent);
+	ticket_keys_free(parent->tickets);
+	tlsport_nl_ops->close(&parent->nl);
+	return 0;
+}
+
+static unsigned int default_workers(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 1 ? 1 : cpus > WORKERS_MAX ? WORKERS_MAX : cpus;
+}
+
+static int parse_workers(const char *text, unsigned int *workers)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (!*text || *end || n < 1 || n > WORKERS_MAX) {
+		fprintf(stderr, "tlsportd: --workers: '%s' is not a number from 1 to %d\n", text,
+			WORKERS_MAX);
+		return -1;
+	}
+	*workers = n;
+	return 0;
+}
+
+enum {
+	OPTION_CONFIG_DIR = 256,
+	OPTION_RUN_DIR,
+	OPTION_WORKERS,
+	OPTION_FOREGROUND,
+	OPTION_VERBOSE,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+static const struct option options[] = {
+	{ "config-dir", required_argument, NULL, OPTION_CONFIG_DIR },
+	{ "run-dir", required_argument, NULL, OPTION_RUN_DIR },
+	{ "workers", required_argument, NULL, OPTION_WORKERS },
+	{ "test", no_argument, NULL, 't' },
+	{ "foreground", no_argument, NULL, OPTION_FOREGROUND },
+	{ "verbose", no_argument, NULL, OPTION_VERBOSE },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "version", no_argument, NULL, OPTION_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	static struct daemon daemon = {
+		.parent = { .config_dir = "/etc/tlsport", .run_dir = "/run/tlsport" },
+	};
+	bool test = false, verbose = false;
+	int option;
+
+	daemon.parent.workers = default_workers();
+	while ((option = getopt_long(argc, argv, "t", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_CONFIG_DIR:
+			daemon.parent.config_dir = optarg;
+			break;
+		case OPTION_RUN_DIR:
+			daemon.parent.run_dir = optarg;
+			break;
+		case OPTION_WORKERS:
+			if (parse_workers(optarg, &daemon.parent.workers))
+				return 2;
+			break;
+		case 't':
+			test = true;
+			break;
+		case OPTION_FOREGROUND:
+			break;
+		case OPTION_VERBOSE:
+			verbose = true;
+			break;
+		case OPTION_HELP:
+			fputs(usage, stdout);
+			return 0;
+		case OPTION_VERSION:
+			printf("tlsportd %s, wolfSSL %s\n", TLSPORT_VERSION, engine_library());
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	log_start(verbose);
+	forbid_core_dumps();
+	if (test)
+		return test_configuration(daemon.parent.config_dir, daemon.parent.run_dir);
+	if (take_lock(daemon.parent.run_dir) < 0)
+		return 1;
+	return run(&daemon);
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Worker processes and their generations (see parent.h).
+ *
+ * A change of generation, in this order: everything new is read and checked; new
+ * workers start and register; the old ones are told to take nothing new; ports
+ * are set in the kernel as the new configuration says; ports that this daemon
+ * served and does not any more are given back.  Before the new workers are
+ * registered nothing has changed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "parent.h"
+
+/* A worker that lived shorter died "at once". */
+#define QUICK_DEATH_MS		10000
+#define BACKOFF_MIN_MS		100
+#define BACKOFF_MAX_MS		10000
+/* A worker's pipe: the first behind the standard ones. */
+#define REPORT_FD		3
+/* For old workers to take the news. */
+#define DRAIN_REPORT_MS		2000
+
+int64_t parent_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void drop_generation(struct parent *parent, struct generation *generation)
+{
+	if (generation && generation != parent->generation && !generation->workers)
+		generation_free(generation);
+}
+
+static void run_child(struct generation *generation, pid_t parent_pid,
+		      int report)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "tlsportd-worker");
+	if (getppid() != parent_pid)
+		_exit(1);
+	/* Nothing of the parent's: not its lock, sockets or other workers' pipes. */
+	if (dup2(report, REPORT_FD) < 0 || close_range(REPORT_FD + 1, ~0U, 0))
+		_exit(1);
+	_exit(worker_run(generation, REPORT_FD));
+}
+
+static int start_worker(struct parent *parent, struct generation *generation, unsigned int slot)
+{
+	struct worker_slot *worker = calloc(1, sizeof(*worker));
+	pid_t parent_pid = getpid();
+	int report[2];
+
+	if (!worker || pipe2(report, O_CLOEXEC | O_NONBLOCK)) {
+		log_error("worker %u cannot be started: %s", slot, strerror(errno));
+		free(worker);
+		return -1;
+	}
+	worker->pid = fork();
+	if (!worker->pid) {
+		close(report[0]);
+		run_child(generation, parent_pid, report[1]);
+	}
+	close(report[1]);
+	if (worker->pid < 0) {
+		log_error("worker %u cannot be started: %s", slot, strerror(errno));
+		close(report[0]);
+		free(worker);
+		return -1;
+	}
+	worker->slot = slot;
+	worker->generation = generation;
+	worker->report = report[0];
+	worker->started = parent_now();
+	worker->next = parent->all;
+	parent->all = worker;
+	generation->workers++;
+	return 0;
+}
+
+static void end_worker(struct parent *parent, struct worker_slot **at)
+{
+	struct worker_slot *worker = *at;
+
+	*at = worker->next;
+	if (worker->report >= 0)
+		close(worker->report);
+	worker->generation->workers--;
+	drop_generation(parent, worker->generation);
+	free(worker);
+}
+
+/* Next start of a slot whose worker died. */
+static void schedule(struct parent *parent, const struct worker_slot *worker)
+{
+	unsigned int slot = worker->slot;
+	int64_t delay = 0;
+
+	if (parent_now() - worker->started < QUICK_DEATH_MS) {
+		delay = (int64_t)BACKOFF_MIN_MS << parent->deaths[slot];
+		if (delay > BACKOFF_MAX_MS)
+			delay = BACKOFF_MAX_MS;
+		else
+			parent->deaths[slot]++;
+	} else {
+		parent->deaths[slot] = 0;
+	}
+	parent->restart_at[slot] = parent_now() + delay;
+	if (delay >= BACKOFF_MAX_MS)
+		log_error("worker %u dies at once, again and again; next try in %lld s", slot,
+			  (long long)delay / 1000);
+}
+
+static void tell_death(const struct worker_slot *worker, int status)
+{
+	if (WIFSIGNALED(status))
+		log_error("worker %u (pid %d) was ended by signal %d (%s)", worker->slot,
+			  (int)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) || worker->state != WORKER_STATE_DRAINING)
+		log_error("worker %u (pid %d) ended with status %d", worker->slot,
+			  (int)worker->pid, WEXITSTATUS(status));
+}
+
+void parent_reap(struct parent *parent)
+{
+	struct worker_slot **at;
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (at = &parent->all; *at && (*at)->pid != pid; at = &(*at)->next)
+			;
+		if (!*at)
+			continue;
+		tell_death(*at, status);
+		if ((*at)->generation == parent->generation &&
+		    (*at)->state != WORKER_STATE_DRAINING)
+			schedule(parent, *at);
+		end_worker(parent, at);
+	}
+}
+
+int parent_restart(struct parent *parent)
+{
+	int64_t now = parent_now(), next = -1;
+
+	for (unsigned int slot = 0; slot < parent->workers; slot++) {
+		int64_t at = parent->restart_at[slot];
+
+		if (!at)
+			continue;
+		if (at <= now) {
+			parent->restart_at[slot] = 0;
+			if (!start_worker(parent, parent->generation, slot))
+				continue;
+			at = now + BACKOFF_MAX_MS;
+			parent->restart_at[slot] = at;
+		}
+		if (next < 0 || at - now < next)
+			next = at - now;
+	}
+	return next;
+}
+
+/* What the workers' pipes say. */
+void parent_reports(struct parent *parent)
+{
+	struct worker_slot *worker;
+	char what;
+
+	for (worker = parent->all; worker; worker = worker->next) {
+		while (worker->report >= 0 && read(worker->report, &what, 1) == 1) {
+			if (what == WORKER_REGISTERED && worker->state == WORKER_STATE_STARTING)
+				worker->state = WORKER_STATE_READY;
+			else if (what == WORKER_DRAINING)
+				worker->state = WORKER_STATE_DRAINING;
+		}
+	}
+}
+
+static unsigned int count_in(struct parent *parent, const struct generation *generation,
+			     enum worker_state state)
+{
+	unsigned int count = 0;
+
+	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		count += worker->generation == generation && worker->state == state;
+	return count;
+}
+
+/*
+ * Wait until no worker of this generation is in @state any more; those that
+ * should have got there and died are missing then.
+ */
+static void wait_out(struct parent *parent, const struct generation *generation,
+		     enum worker_state state, int limit_ms)
+{
+	int64_t until = parent_now() + limit_ms;
+
+	for (;;) {
+		parent_reports(parent);
+		if (!count_in(parent, generation, state) || parent_now() >= until)
+			return;
+		/* Reports are rare and short: no need to poll all the pipes. */
+		poll(NULL, 0, 5);
+		parent_reap(parent);
+	}
+}
+
+static void signal_workers(struct parent *parent, const struct generation *generation, int signal)
+{
+	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		if (!generation || worker->generation == generation)
+			kill(worker->pid, signal);
+}
+
+/* All workers of a generation; true when all of them registered. */
+static bool start_workers(struct parent *parent, struct generation *generation)
+{
+	unsigned int slot;
+
+	for (slot = 0; slot < parent->workers; slot++)
+		if (start_worker(parent, generation, slot))
+			return false;
+	wait_out(parent, generation, WORKER_STATE_STARTING, WORKER_START_MS);
+	return count_in(parent, generation, WORKER_STATE_READY) == parent->workers;
+}
+
+static struct tlsport_nl_policy policy_of(const struct port_config *port)
+{
+	return (struct tlsport_nl_policy){
+		.given = TLSPORT_NL_POLICY_ALL,
+		.min_version = port->min_version,
+		.max_version = port->max_version,
+		.truncation = port->truncation,
+		.handshake_timeout = port->handshake_timeout,
+		.max_handshakes = port->max_handshakes,
+		.max_handshakes_per_source = port->max_handshakes_per_source,
+	};
+}
+
+static int set_ports(struct parent *parent, const struct generation *generation,
+		     struct text *errors)
+{
+	const struct config *config = &generation->config;
+	int ret = 0;
+
+	for (size_t i = 0; i < config->count; i++) {
+		struct tlsport_nl_policy policy = policy_of(&config->ports[i]);
+
+		if (!tlsport_nl_ops->port_set(&parent->nl, config->ports[i].port, &policy))
+			continue;
+		text_add(errors, "port %u: the kernel refused it: %s\n", config->ports[i].port,
+			 parent->nl.error);
+		ret = -1;
+	}
+	return ret;
+}
+
+static void give_back_ports(struct parent *parent, const struct config *old,
+			    const struct config *new)
+{
+	for (size_t i = 0; i < old->count; i++) {
+		uint16_t port = old->ports[i].port;
+		int err;
+
+		if (config_find(new, port))
+			continue;
+		err = tlsport_nl_ops->port_del(&parent->nl, port);
+		/* tlsportctl may have taken it out before */
+		if (err && err != -ENOENT)
+			log_warning("port %u: cannot be taken out: %s", port, parent->nl.error);
+		else
+			log_notice("port %u is not served any more", port);
+	}
+}
+
+int parent_start(struct parent *parent)
+{
+	struct text errors = { NULL, 0 };
+	int err;
+
+	parent->generation = generation_load(++parent->generations, parent->config_dir,
+					     parent->run_dir, parent->tickets, &errors);
+	if (errors.len)
+		log_error_lines(errors.chars);
+	text_free(&errors);
+	if (!parent->generation)
+		return -1;
+	err = set_ports(parent, parent->generation, &errors);
+	if (err)
+		log_error_lines(errors.chars);
+	text_free(&errors);
+	if (start_workers(parent, parent->generation))
+		return 0;
+	/* Some are enough for a start; the others are tried again. */
+	if (count_in(parent, parent->generation, WORKER_STATE_READY))
+		return 0;
+	log_error("no worker could be started");
+	return -1;
+}
+
+static void retire(struct parent *parent, struct generation *old)
+{
+	signal_workers(parent, old, WORKER_DRAIN_SIGNAL);
+	wait_out(parent, old, WORKER_STATE_READY, DRAIN_REPORT_MS);
+	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		if (worker->generation == old)
+			worker->state = WORKER_STATE_DRAINING;
+}
+
+int parent_reload(struct parent *parent, struct text *errors)
+{
+	struct generation *old = parent->generation, *new;
+	int ret;
+
+	new = generation_load(++parent->generations, parent->config_dir, parent->run_dir,
+			      parent->tickets, errors);
+	if (!new)
+		return -1;
+	if (errors->len) {
+		generation_free(new);
+		return -1;
+	}
+	if (!start_workers(parent, new)) {
+		text_add(errors, "the new workers could not be started: see the log\n");
+		signal_workers(parent, new, SIGKILL);
+		/* freed with its last worker, see drop_generation() */
+		drop_generation(parent, new);
+		return -1;
+	}
+	parent->generation = new;
+	memset(parent->restart_at, 0, sizeof(parent->restart_at));
+	memset(parent->deaths, 0, sizeof(parent->deaths));
+	retire(parent, old);
+	ret = set_ports(parent, new, errors);
+	give_back_ports(parent, &old->config, &new->config);
+	drop_generation(parent, old);
+	log_notice("generation %u is in force, %zu ports", new->number, new->config.count);
+	return ret;
+}
+
+void parent_stop(struct parent *parent)
+{
+	int64_t until = parent_now() + WORKER_STOP_MS;
+
+	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		worker->state = WORKER_STATE_DRAINING;
+	signal_workers(parent, NULL, WORKER_DRAIN_SIGNAL);
+	while (parent->all && parent_now() < until) {
+		poll(NULL, 0, 5);
+		parent_reap(parent);
+	}
+	signal_workers(parent, NULL, SIGKILL);
+	while (parent->all && waitpid(parent->all->pid, NULL, 0) > 0)
+		end_worker(parent, &parent->all);
+	generation_free(parent->generation);
+	parent->generation = NULL;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The parent: keeps as many workers as it should, and replaces them all when
+ * the configuration changes.
+ */
+#ifndef _TLSPORTD_PARENT_H
+#define _TLSPORTD_PARENT_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "../netlink/tlsport_nl.h"
+#include "generation.h"
+#include "worker.h"
+
+#define WORKERS_MAX		256
+/* A new worker that has not registered by then is given up. */
+#define WORKER_START_MS		10000
+/* Workers that are to end with the daemon. */
+#define WORKER_STOP_MS		3000
+
+enum worker_state {
+	WORKER_STATE_STARTING,
+	WORKER_STATE_READY,
+	WORKER_STATE_DRAINING,
+};
+
+/**
+ * struct worker_slot - one worker process
+ * @slot: 0..workers-1 of its generation
+ * @report: pipe from it, -1 once it closed it
+ */
+struct worker_slot {
+	pid_t pid;
+	unsigned int slot;
+	struct generation *generation;
+	enum worker_state state;
+	int report;
+	int64_t started;
+	struct worker_slot *next;
+};
+
+/**
+ * struct parent - the daemon
+ * @workers: how many a generation has
+ * @all: all worker processes, of every generation
+ * @generation: the one that new workers get
+ * @restart_at: for a slot of the current generation that has no worker
+ * @deaths: of a slot, in quick succession
+ */
+struct parent {
+	const char *config_dir;
+	const char *run_dir;
+	unsigned int workers;
+	struct ticket_keys *tickets;
+	struct tlsport_nl nl;
+	struct worker_slot *all;
+	struct generation *generation;
+	unsigned int generations;
+	int64_t restart_at[WORKERS_MAX];
+	unsigned int deaths[WORKERS_MAX];
+	sigset_t signals;		/* blocked ones: workers wait for theirs, too */
+};
+
+int64_t parent_now(void);
+
+/**
+ * parent_start() - register the ports, start the first workers
+ *
+ * A port with a broken certificate is registered all the same: it is shut, not
+ * in plaintext.
+ *
+ * Return: 0, or -1 and it was logged.
+ */
+int parent_start(struct parent *parent);
+
+/**
+ * parent_reload() - read everything again and change over to it
+ * @errors: why it did not, or what went wrong on the way
+ *
+ * Return: 0, or -1; then the old generation is still in force, unless only the
+ * kernel refused a port.
+ */
+int parent_reload(struct parent *parent, struct text *errors);
+
+/* Takes note of what workers have reported. */
+void parent_reports(struct parent *parent);
+
+/* Collects dead workers. */
+void parent_reap(struct parent *parent);
+
+/* Starts workers whose time has come; returns ms until the next one, -1: none. */
+int parent_restart(struct parent *parent);
+
+/* Ends all workers, bounded in time. */
+void parent_stop(struct parent *parent);
+
+#endif /* _TLSPORTD_PARENT_H */

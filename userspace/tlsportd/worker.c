@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The worker: one netlink socket, one thread, one loop.  Every message of the
+ * kernel is answered before the next one is read; nothing is kept of a handshake
+ * after the answer that ends it.
+ *
+ * Answers that end a handshake hold keys.  They are wiped from the message once
+ * it is sent, and NETLINK_CAP_ACK keeps the kernel from sending them back in an
+ * error message.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/netlink.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+
+#include <linux/tlsport.h>
+
+#include "handshakes.h"
+#include "log.h"
+#include "worker.h"
+
+/* What waits in the socket while a slow handshake (RSA) is worked on. */
+#define RECEIVE_BUFFER		(8 * 1024 * 1024)
+/* Messages before a look at signals. */
+#define RECEIVE_BATCH		64
+/* Attributes of a message besides its data. */
+#define MESSAGE_ROOM		2048
+#define EXPIRY_MS		5000
+/* Answers whose errors can still be told to their handshake. */
+#define ANSWERS			4096
+
+struct worker {
+	const struct generation *generation;
+	struct nl_sock *sk;
+	int family;
+	int signals;
+	int report;
+	struct handshakes handshakes;
+	uint32_t sequence;
+	uint64_t answers[ANSWERS];	/* ids by sequence number of the answer */
+	int64_t drain_until;		/* 0: not draining */
+	int status;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static struct nl_msg *new_message(struct worker *worker, uint8_t command, size_t room)
+{
+	struct nl_msg *msg = nlmsg_alloc_size(NLMSG_HDRLEN + GENL_HDRLEN + room);
+
+	if (!msg)
+		return NULL;
+	if (!++worker->sequence)
+		worker->sequence = 1;
+	if (!genlmsg_put(msg, NL_AUTO_PORT, worker->sequence, worker->family, 0, NLM_F_REQUEST,
+			 command, TLSPORT_FAMILY_VERSION)) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+/* Sends and frees; wipes, for it may hold keys. */
+static int send_message(struct worker *worker, struct nl_msg *msg)
+{
+	int ret;
+
+	nl_complete_msg(worker->sk, msg);
+	ret = nl_send(worker->sk, msg);
+	explicit_bzero(nlmsg_hdr(msg), nlmsg_hdr(msg)->nlmsg_len);
+	nlmsg_free(msg);
+	return ret < 0 ? ret : 0;
+}
+
+static int put_result(struct nl_msg *msg, const struct engine_result *result)
+{
+	NLA_PUT(msg, TLSPORT_A_HS_TX, result->info_len, &result->tx);
+	NLA_PUT(msg, TLSPORT_A_HS_RX, result->info_len, &result->rx);
+	if (result->secret_len) {
+		NLA_PUT(msg, TLSPORT_A_HS_TX_SECRET, result->secret_len, result->tx_secret);
+		NLA_PUT(msg, TLSPORT_A_HS_RX_SECRET, result->secret_len, result->rx_secret);
+	}
+	NLA_PUT_U16(msg, TLSPORT_A_HS_SUITE, result->suite);
+	if (result->resumed)
+		NLA_PUT_FLAG(msg, TLSPORT_A_HS_RESUMED);
+	if (*result->server_name)
+		NLA_PUT_STRING(msg, TLSPORT_A_HS_SERVER_NAME, result->server_name);
+	return 0;
+nla_put_failure:
+	return -NLE_NOMEM;
+}
+
+static int send_continue(struct worker *worker, struct handshake *handshake, bool last,
+			 size_t consumed, const uint8_t *out, size_t out_len)
+{
+	struct engine_result result;
+	struct nl_msg *msg = new_message(worker, TLSPORT_CMD_CONTINUE, out_len + MESSAGE_ROOM);
+	int err = -NLE_NOMEM;
+
+	if (!msg)
+		return err;
+	NLA_PUT_U64(msg, TLSPORT_A_HS_ID, handshake->id);
+	NLA_PUT_U32(msg, TLSPORT_A_HS_CONSUMED, consumed);
+	if (out_len)
+		NLA_PUT(msg, TLSPORT_A_HS_DATA, out_len, out);
+	if (last) {
+		err = engine_result(handshake->engine, &result) ? -NLE_FAILURE :
+								  put_result(msg, &result);
+		explicit_bzero(&result, sizeof(result));
+		if (err)
+			goto free_message;
+	}
+	worker->answers[worker->sequence % ANSWERS] = handshake->id;
+	return send_message(worker, msg);
+
+nla_put_failure:
+free_message:
+	explicit_bzero(nlmsg_hdr(msg), nlmsg_hdr(msg)->nlmsg_len);
+	nlmsg_free(msg);
+	return err;
+}
+
+static int send_fail(struct worker *worker, uint64_t id, enum tlsport_reason reason,
+		     const uint8_t *out, size_t out_len)
+{
+	struct nl_msg *msg = new_message(worker, TLSPORT_CMD_FAIL, out_len + MESSAGE_ROOM);
+
+	if (!msg)
+		return -NLE_NOMEM;
+	NLA_PUT_U64(msg, TLSPORT_A_HS_ID, id);
+	NLA_PUT_U32(msg, TLSPORT_A_HS_REASON, reason);
+	if (out_len)
+		NLA_PUT(msg, TLSPORT_A_HS_DATA, out_len, out);
+	worker->answers[worker->sequence % ANSWERS] = id;
+	return send_message(worker, msg);
+nla_put_failure:
+	nlmsg_free(msg);
+	return -NLE_NOMEM;
+}
+
+static struct handshake *begin(struct worker *worker, uint64_t id, uint16_t number, int64_t now)
+{
+	const struct served_port *port = generation_port(worker->generation, number);
+	struct engine *engine = engine_new(port ? port->context : NULL);
+	struct handshake *handshake;
+
+	if (!engine)
+		return NULL;
+	handshake = handshakes_add(&worker->handshakes, id, engine, now);
+	if (!handshake)
+		engine_free(engine);
+	else
+		handshake->port = number;
+	return handshake;
+}
+
+static void answer(struct worker *worker, struct handshake *handshake, const uint8_t *data,
+		   size_t len, bool eof)
+{
+	enum engine_status status;
+	size_t consumed, out_len;
+	const uint8_t *out;
+	int err;
+
+	status = engine_feed(handshake->engine, data, len, eof, &consumed, &out, &out_len);
+	if (status == ENGINE_FAILED) {
+		log_debug("port %u: handshake %llu failed: %s", handshake->port,
+			  (unsigned long long)handshake->id,
+			  engine_reason_text(handshake->engine));
+		err = send_fail(worker, handshake->id, engine_reason(handshake->engine), out,
+				out_len);
+	} else {
+		err = send_continue(worker, handshake, status == ENGINE_DONE, consumed, out,
+				    out_len);
+		/* The kernel must not wait for an answer that could not be made. */
+		if (err) {
+			send_fail(worker, handshake->id, TLSPORT_REASON_WORKER_ERROR, NULL, 0);
+			status = ENGINE_FAILED;
+		}
+	}
+	if (err)
+		log_error("port %u: handshake %llu: answer not sent: %s", handshake->port,
+			  (unsigned long long)handshake->id, nl_geterror(err));
+	if (status != ENGINE_MORE)
+		handshakes_end(&worker->handshakes, handshake);
+}
+
+static void on_handshake(struct worker *worker, struct nlattr **attrs)
+{
+	int64_t now = now_ms();
+	struct handshake *handshake;
+	const uint8_t *data = NULL;
+	size_t len = 0;
+	uint64_t id;
+
+	if (!attrs[TLSPORT_A_HS_ID] || !attrs[TLSPORT_A_HS_PORT])
+		return;
+	id = nla_get_u64(attrs[TLSPORT_A_HS_ID]);
+	if (attrs[TLSPORT_A_HS_DATA]) {
+		data = nla_data(attrs[TLSPORT_A_HS_DATA]);
+		len = nla_len(attrs[TLSPORT_A_HS_DATA]);
+	}
+	handshake = handshakes_find(&worker->handshakes, id);
+	if (handshake)
+		handshakes_touch(&worker->handshakes, handshake, now);
+	else
+		handshake = begin(worker, id, nla_get_u16(attrs[TLSPORT_A_HS_PORT]), now);
+	if (!handshake) {
+		send_fail(worker, id, TLSPORT_REASON_NO_MEMORY, NULL, 0);
+		return;
+	}
+	answer(worker, handshake, data, len, attrs[TLSPORT_A_HS_EOF] != NULL);
+}
+
+static void forget(struct worker *worker, uint64_t id)
+{
+	struct handshake *handshake = handshakes_find(&worker->handshakes, id);
+
+	if (handshake)
+		handshakes_end(&worker->handshakes, handshake);
+}
+
+static int on_message(struct nl_msg *msg, void *arg)
+{
+	struct nlattr *attrs[TLSPORT_A_HS_MAX + 1];
+	struct nlmsghdr *header = nlmsg_hdr(msg);
+	struct worker *worker = arg;
+
+	if (header->nlmsg_type != worker->family || !genlmsg_valid_hdr(header, 0) ||
+	    genlmsg_parse(header, 0, attrs, TLSPORT_A_HS_MAX, NULL))
+		return NL_SKIP;
+	switch (genlmsg_hdr(header)->cmd) {
+	case TLSPORT_CMD_HANDSHAKE:
+		on_handshake(worker, attrs);
+		break;
+	case TLSPORT_CMD_CANCEL:
+		if (attrs[TLSPORT_A_HS_ID])
+			forget(worker, nla_get_u64(attrs[TLSPORT_A_HS_ID]));
+		break;
+	}
+	return NL_OK;
+}
+
+static const char *error_text(const struct nlmsgerr *error)
+{
+	/* NETLINK_CAP_ACK: the attributes follow the header of the request at once */
+	const struct nlmsghdr *header = (const struct nlmsghdr *)((const char *)error -
+								  NLMSG_HDRLEN);
+	struct nlattr *attrs[NLMSGERR_ATTR_MAX + 1];
+
+	if (!(header->nlmsg_flags & NLM_F_ACK_TLVS) ||
+	    nla_parse(attrs, NLMSGERR_ATTR_MAX, (struct nlattr *)(error + 1),
+		      header->nlmsg_len - NLMSG_HDRLEN - sizeof(*error), NULL) ||
+	    !attrs[NLMSGERR_ATTR_MSG])
+		return "";
+	return nla_get_string(attrs[NLMSGERR_ATTR_MSG]);
+}
+
+/* An answer was refused: the connection has ended, or the kernel did not like it. */
+static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
+{
+	struct worker *worker = arg;
+	uint64_t id = worker->answers[error->msg.nlmsg_seq % ANSWERS];
+
+	(void)from;
+	if (worker->sequence - error->msg.nlmsg_seq < ANSWERS)
+		forget(worker, id);
+	if (error->error != -ESTALE)
+		log_warning("the kernel refused an answer: %s%s%s", strerror(-error->error),
+			    *error_text(error) ? ": " : "", error_text(error));
+	return NL_SKIP;
+}
+
+static int open_socket(struct worker *worker)
+{
+	int size = RECEIVE_BUFFER, on = 1, fd, err;
+	struct nl_sock *sk = nl_socket_alloc();
+
+	if (!sk)
+		return -NLE_NOMEM;
+	worker->sk = sk;
+	err = genl_connect(sk);
+	if (err)
+		return err;
+	worker->family = genl_ctrl_resolve(sk, TLSPORT_FAMILY_NAME);
+	if (worker->family < 0)
+		return worker->family;
+	fd = nl_socket_get_fd(sk);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
+	nl_socket_set_msg_buf_size(sk, 2 * TLSPORT_DATA_MAX);
+	nl_socket_disable_seq_check(sk);
+	nl_socket_disable_auto_ack(sk);
+	nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, on_message, worker);
+	return 0;
+}
+
+/* The kernel passes keys to net/tls in this page, in our own calls. */
+static void *scratch_page(void)
+{
+	void *page = mmap(NULL, TLSPORT_SCRATCH_LEN, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	madvise(page, TLSPORT_SCRATCH_LEN, MADV_DONTDUMP);
+	return page;
+}
+
+static int register_worker(struct worker *worker)
+{
+	void *page = scratch_page();
+	struct nl_msg *msg = page ? new_message(worker, TLSPORT_CMD_WORKER_SET, 64) : NULL;
+	int err;
+
+	if (!msg)
+		return -NLE_NOMEM;
+	NLA_PUT_U64(msg, TLSPORT_A_WORKER_SCRATCH, (uintptr_t)page);
+	nlmsg_hdr(msg)->nlmsg_flags |= NLM_F_ACK;
+	err = nl_send_auto(worker->sk, msg);
+	nlmsg_free(msg);
+	if (err < 0)
+		return err;
+	nl_socket_enable_auto_ack(worker->sk);	/* else libnl does not wait */
+	err = nl_wait_for_ack(worker->sk);
+	nl_socket_disable_auto_ack(worker->sk);
+	/* A handshake that comes before the ACK is answered and ends the wait, too. */
+	nl_socket_modify_err_cb(worker->sk, NL_CB_CUSTOM, on_error, worker);
+	return err < 0 ? err : 0;
+nla_put_failure:
+	nlmsg_free(msg);
+	return -NLE_NOMEM;
+}
+
+static void tell_parent(const struct worker *worker, char what)
+{
+	if (write(worker->report, &what, 1) != 1)
+		log_debug("worker: the parent does not listen");
+}
+
+static void drain(struct worker *worker)
+{
+	struct nl_msg *msg;
+
+	if (worker->drain_until)
+		return;
+	worker->drain_until = now_ms() + WORKER_DRAIN_MS;
+	msg = new_message(worker, TLSPORT_CMD_WORKER_SET, 64);
+	if (!msg || nla_put_flag(msg, TLSPORT_A_WORKER_DRAIN)) {
+		nlmsg_free(msg);
+		worker->drain_until = 1;	/* the kernel gives what we hold to others */
+		return;
+	}
+	worker->answers[worker->sequence % ANSWERS] = 0;
+	if (send_message(worker, msg))
+		worker->drain_until = 1;
+	tell_parent(worker, WORKER_DRAINING);
+}
+
+static void on_signal(struct worker *worker)
+{
+	struct signalfd_siginfo info;
+
+	while (read(worker->signals, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo == WORKER_DRAIN_SIGNAL)
+			drain(worker);
+}
+
+/* False: the worker cannot go on. */
+static bool receive(struct worker *worker)
+{
+	int err, left = RECEIVE_BATCH;
+
+	do {
+		err = nl_recvmsgs_default(worker->sk);
+	} while (!err && --left);
+	switch (err < 0 ? -err : err) {
+	case 0:
+	case NLE_AGAIN:
+	case NLE_INTR:
+	case NLE_DUMP_INTR:
+		return true;
+	case NLE_NOMEM:
+		/* ENOBUFS: the kernel could not queue something and will try again. */
+		return true;
+	case NLE_MSG_TRUNC:
+	case NLE_MSG_TOOSHORT:
+		log_error("worker: a message of the kernel was cut");
+		return true;
+	default:
+		log_error("worker: netlink: %s", nl_geterror(err));
+		return false;
+	}
+}
+
+static bool drained(const struct worker *worker)
+{
+	return worker->drain_until &&
+	       (!worker->handshakes.count || now_ms() >= worker->drain_until);
+}
+
+static int run(struct worker *worker)
+{
+	struct pollfd fds[] = {
+		{ .fd = nl_socket_get_fd(worker->sk), .events = POLLIN },
+		{ .fd = worker->signals, .events = POLLIN },
+	};
+
+	nl_socket_set_nonblocking(worker->sk);
+	while (!drained(worker)) {
+		if (poll(fds, 2, worker->drain_until ? 100 : EXPIRY_MS) < 0 && errno != EINTR)
+			return 1;
+		if (fds[1].revents)
+			on_signal(worker);
+		if (fds[0].revents && !receive(worker))
+			return 1;
+		handshakes_expire(&worker->handshakes, now_ms() - WORKER_STALE_MS);
+	}
+	return 0;
+}
+
+int worker_run(const struct generation *generation, int report)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	sigset_t set;
+	int err;
+
+	if (!worker)
+		return 1;
+	worker->generation = generation;
+	worker->report = report;
+	sigemptyset(&set);
+	sigaddset(&set, WORKER_DRAIN_SIGNAL);
+	worker->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (worker->signals < 0)
+		return 1;
+	err = open_socket(worker);
+	if (!err)
+		err = register_worker(worker);
+	if (err) {
+		log_error("worker: the kernel does not take it: %s", nl_geterror(err));
+		return 1;
+	}
+	tell_parent(worker, WORKER_REGISTERED);
+	err = run(worker);
+	handshakes_free(&worker->handshakes);
+	nl_socket_free(worker->sk);
+	return err;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A worker process: takes handshakes from the kernel, gives them to the engine
+ * and the engine's answers to the kernel.
+ */
+#ifndef _TLSPORTD_WORKER_H
+#define _TLSPORTD_WORKER_H
+
+#include <signal.h>
+
+#include "generation.h"
+
+/* What a worker writes into its pipe, one byte each. */
+#define WORKER_REGISTERED	'R'	/* the kernel gives it handshakes */
+#define WORKER_DRAINING		'D'	/* the kernel gives it no new ones */
+
+/* To a worker: finish the handshakes that you hold, then exit. */
+#define WORKER_DRAIN_SIGNAL	SIGUSR1
+/* It does not wait longer for their clients. */
+#define WORKER_DRAIN_MS		15000
+
+/* A handshake that nothing was heard of for so long is forgotten. */
+#define WORKER_STALE_MS		60000
+
+/**
+ * worker_run() - the life of a worker; in the child, with all signals blocked
+ * @report: pipe to the parent
+ *
+ * Return: exit status.
+ */
+int worker_run(const struct generation *generation, int report);
+
+#endif /* _TLSPORTD_WORKER_H */
