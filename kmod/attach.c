@@ -11,7 +11,7 @@
 #include "tlsport.h"
 
 /* tls_context.tx_conf, rx_conf: net/tls/tls.h */
-#define CONF_HW		2
+#define CONF_HW 2
 
 int tlsport_attach_ulp(struct socket *sock)
 {
@@ -50,12 +50,14 @@ int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info
 		NL_SET_ERR_MSG(info->extack, "TX and RX differ in version or cipher");
 		return -EINVAL;
 	}
-	if (t->version < READ_ONCE(port->min_version) || t->version > READ_ONCE(port->max_version)) {
+	if (t->version < READ_ONCE(port->min_version) ||
+	    t->version > READ_ONCE(port->max_version)) {
 		NL_SET_ERR_MSG(info->extack, "the port does not allow this TLS version");
 		return -EINVAL;
 	}
 	if (nla_len(tx) != info_len(t->cipher_type) || nla_len(rx) != nla_len(tx)) {
-		NL_SET_ERR_MSG(info->extack, "TX or RX is not the structure of an AES-GCM or CHACHA20-POLY1305 cipher");
+		NL_SET_ERR_MSG(info->extack,
+			       "TX or RX is no AES-GCM or CHACHA20-POLY1305 structure");
 		return -EINVAL;
 	}
 	if (t->version == TLS_1_3_VERSION && (!ts || !rs || nla_len(ts) != nla_len(rs))) {
@@ -133,7 +135,7 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	err = set_keys(sock, TLS_RX, scratch, info->attrs[TLSPORT_A_HS_RX]);
 	if (err)
 		return err;
-	if (keys->version == TLS_1_3_VERSION) {	/* decrypt straight into the reader's buffer */
+	if (keys->version == TLS_1_3_VERSION) { /* decrypt straight into the reader's buffer */
 		err = sock->ops->setsockopt(sock, SOL_TLS, TLS_RX_EXPECT_NO_PAD,
 					    KERNEL_SOCKPTR(&one), sizeof(one));
 		if (err)
@@ -148,7 +150,7 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	return 0;
 }
 
-/* Context: the sk is attached and cannot close.  Who encrypts, as /proc/crypto names it; NULL: a NIC. */
+/* Context: the sk cannot close.  Who encrypts, as /proc/crypto names it; NULL: a NIC. */
 const char *tlsport_attach_driver(const struct sock *sk)
 {
 	struct tls_context *ctx = tls_get_ctx(sk);

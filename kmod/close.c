@@ -10,8 +10,8 @@
  */
 #include "tlsport.h"
 
-#define DISCARD_LEN	4096
-#define DISCARD_ROUNDS	16
+#define DISCARD_LEN    4096
+#define DISCARD_ROUNDS 16
 
 /**
  * tlsport_close_notify - send close_notify, once, behind all data
@@ -26,7 +26,8 @@
 int tlsport_close_notify(struct socket *sock, const struct proto_ops *base, int flags)
 {
 	static const u8 close_notify[TLSPORT_ALERT_LEN] = {
-		TLSPORT_ALERT_WARNING, TLSPORT_ALERT_CLOSE_NOTIFY,
+		TLSPORT_ALERT_WARNING,
+		TLSPORT_ALERT_CLOSE_NOTIFY,
 	};
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	struct tls_context *ctx = tls_get_ctx(sock->sk);

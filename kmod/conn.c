@@ -81,19 +81,19 @@ static void wake(struct sock *sk, void (*call)(struct sock *sk))
 }
 
 #define CONN_CALLBACK(name) \
-static void conn_##name(struct sock *sk) \
-{ \
-	void (*saved)(struct sock *sk) = NULL; \
-	struct tlsport_conn *conn; \
-	read_lock_bh(&sk->sk_callback_lock); \
-	conn = tlsport_conn_of(sk); \
-	if (conn) { \
-		saved = conn->name; \
-		tlsport_conn_queue(conn); \
-	} \
-	read_unlock_bh(&sk->sk_callback_lock); \
-	wake(sk, saved); \
-}
+	static void conn_##name(struct sock *sk) \
+	{ \
+		void (*saved)(struct sock *sk) = NULL; \
+		struct tlsport_conn *conn; \
+		read_lock_bh(&sk->sk_callback_lock); \
+		conn = tlsport_conn_of(sk); \
+		if (conn) { \
+			saved = conn->name; \
+			tlsport_conn_queue(conn); \
+		} \
+		read_unlock_bh(&sk->sk_callback_lock); \
+		wake(sk, saved); \
+	}
 
 CONN_CALLBACK(data_ready)
 CONN_CALLBACK(state_change)
@@ -204,7 +204,8 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 	struct socket *sock = conn->sock;
 
 	timer_delete_sync(&conn->timer);
-	if (conn->state != TLSPORT_CONN_HELLO && conn->state != TLSPORT_CONN_HANDSHAKE && conn->version)
+	if (conn->state != TLSPORT_CONN_HELLO && conn->state != TLSPORT_CONN_HANDSHAKE &&
+	    conn->version)
 		atomic_dec(&conn->port->open);
 	leave_handshake(conn);
 	tlsport_listener_forget(conn);
@@ -220,8 +221,8 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 		sock_release(sock);
 	}
 	conn->sk = NULL;
-	tlsport_conn_put(conn);		/* the table's */
-	module_put(THIS_MODULE);	/* tlsport_conn_start()'s; work is flushed at exit */
+	tlsport_conn_put(conn);	 /* the table's */
+	module_put(THIS_MODULE); /* tlsport_conn_start()'s; work is flushed at exit */
 }
 
 /* conn->lock held: a connection that no application has; at once, by RST. */
@@ -253,7 +254,8 @@ static void end_after_alert(struct tlsport_conn *conn, enum tlsport_reason reaso
 	tlsport_conn_queue(conn);
 }
 
-static int discard_actor(read_descriptor_t *desc, struct sk_buff *skb, unsigned int offset, size_t len)
+static int discard_actor(read_descriptor_t *desc, struct sk_buff *skb, unsigned int offset,
+			 size_t len)
 {
 	size_t n = min_t(size_t, len, desc->count);
 
@@ -372,7 +374,8 @@ static void read_addresses(struct tlsport_conn *conn)
 /* A source is an IPv4 address or an IPv6 /64. */
 static u32 source_bucket(const struct tlsport_conn *conn)
 {
-	u64 source = conn->family == AF_INET6 ? *(const u64 *)&conn->peer : conn->peer.s6_addr32[0];
+	u64 source = conn->family == AF_INET6 ? *(const u64 *)&conn->peer :
+						(__force u32)conn->peer.s6_addr32[0];
 
 	return siphash_1u64(source, &conn->port->source_key) % TLSPORT_SOURCE_BUCKETS;
 }
@@ -424,7 +427,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	TLSPORT_STAT(port, STARTED);
 	if (!conn)
 		goto err_sock;
-	refcount_set(&conn->ref, 2);		/* the table's, ours */
+	refcount_set(&conn->ref, 2); /* the table's, ours */
 	mutex_init(&conn->lock);
 	INIT_WORK(&conn->work, conn_work);
 	timer_setup(&conn->timer, timer_expired, 0);
@@ -465,8 +468,8 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	if (err == -ENOTCONN)
 		err = 0;
 	if (err) {
-		end_reset(conn, err == -ENOMEM ? TLSPORT_REASON_NO_MEMORY :
-			  TLSPORT_REASON_ATTACH_FAILED);
+		end_reset(conn,
+			  err == -ENOMEM ? TLSPORT_REASON_NO_MEMORY : TLSPORT_REASON_ATTACH_FAILED);
 	} else if (!enter_handshake(conn)) {
 		end_reset(conn, TLSPORT_REASON_SHED);
 	} else {
@@ -474,7 +477,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 			  jiffies + msecs_to_jiffies(READ_ONCE(port->handshake_timeout)));
 		if (READ_ONCE(port->disabled))
 			tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
-		tlsport_conn_queue(conn);	/* data may be there already */
+		tlsport_conn_queue(conn); /* data may be there already */
 	}
 	mutex_unlock(&conn->lock);
 	tlsport_conn_put(conn);
@@ -646,7 +649,7 @@ int tlsport_conn_fail(struct tlsport_conn *conn, struct genl_info *info)
 	if (!awaits(conn, info))
 		goto out;
 	err = take_answer(conn, info);
-	conn->state = TLSPORT_CONN_HELLO;	/* the worker has forgotten it: no CANCEL */
+	conn->state = TLSPORT_CONN_HELLO; /* the worker has forgotten it: no CANCEL */
 	if (err)
 		end_reset(conn, reason);
 	else

@@ -9,7 +9,7 @@
  */
 #include "tlsport.h"
 
-#define HEAD_LEN	64	/* of a control record: more than any that is understood has */
+#define HEAD_LEN 64 /* of a control record: more than any that is understood has */
 
 /**
  * tlsport_control_send - send a record that is not data
@@ -25,9 +25,14 @@
 int tlsport_control_send(struct socket *sock, const struct proto_ops *base, u8 type,
 			 const void *data, size_t len, int flags)
 {
-	union { struct cmsghdr hdr; u8 buf[CMSG_SPACE(sizeof(u8))]; } u = {};
+	union {
+		struct cmsghdr hdr;
+		u8 buf[CMSG_SPACE(sizeof(u8))];
+	} u = {};
 	struct msghdr msg = {
-		.msg_control = &u, .msg_controllen = sizeof(u), .msg_flags = flags | MSG_NOSIGNAL,
+		.msg_control = &u,
+		.msg_controllen = sizeof(u),
+		.msg_flags = flags | MSG_NOSIGNAL,
 	};
 	struct kvec vec = { .iov_base = (void *)data, .iov_len = len };
 
@@ -43,7 +48,10 @@ int tlsport_control_send(struct socket *sock, const struct proto_ops *base, u8 t
 int tlsport_control_recv(struct socket *sock, const struct proto_ops *base, void *buf, size_t len,
 			 int flags, u8 *type)
 {
-	union { struct cmsghdr hdr; u8 buf[CMSG_SPACE(sizeof(u8))]; } u;
+	union {
+		struct cmsghdr hdr;
+		u8 buf[CMSG_SPACE(sizeof(u8))];
+	} u;
 	struct msghdr msg = { .msg_control = &u, .msg_controllen = sizeof(u) };
 	struct kvec vec = { .iov_base = buf, .iov_len = len };
 	int ret;
@@ -76,7 +84,8 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
 		conn->reason = reason;
 	if (!test_and_set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)) {
 		base->splice_eof(sock);
-		tlsport_control_send(sock, base, TLSPORT_TYPE_ALERT, msg, sizeof(msg), MSG_DONTWAIT);
+		tlsport_control_send(sock, base, TLSPORT_TYPE_ALERT, msg, sizeof(msg),
+				     MSG_DONTWAIT);
 		base->shutdown(sock, SHUT_WR);
 	}
 	WRITE_ONCE(conn->rx_err, -ECONNRESET);
@@ -125,7 +134,7 @@ int tlsport_control_record_error(struct socket *sock, const struct proto_ops *ba
 		alert = TLSPORT_ALERT_BAD_RECORD_MAC;
 		reason = TLSPORT_REASON_BAD_RECORD_MAC;
 	}
-	sock_error(sock->sk);		/* net/tls left it there: it would stop the alert */
+	sock_error(sock->sk); /* net/tls left it there: it would stop the alert */
 	tlsport_control_fatal(sock, base, alert, reason);
 out:
 	mutex_unlock(&conn->lock);
@@ -144,7 +153,8 @@ int tlsport_control_update(struct socket *sock, const struct proto_ops *base, in
 	int ret;
 
 	base->splice_eof(sock);
-	ret = tlsport_control_send(sock, base, TLSPORT_TYPE_HANDSHAKE, update, sizeof(update), flags);
+	ret = tlsport_control_send(sock, base, TLSPORT_TYPE_HANDSHAKE, update, sizeof(update),
+				   flags);
 	if (ret < 0)
 		return ret;
 	return tlsport_rekey(sock->sk, conn, true);
@@ -163,11 +173,11 @@ static void key_update_received(struct socket *sock, const struct proto_ops *bas
 	err = tlsport_rekey(sock->sk, conn, false);
 	if (!err && msg[4]) {
 		err = tlsport_control_update(sock, base, MSG_DONTWAIT);
-		if (err == -EAGAIN) {		/* before the next data then */
+		if (err == -EAGAIN) { /* before the next data then */
 			set_bit(TLSPORT_TX_UPDATE, &conn->tx_flags);
 			err = 0;
 		}
-		if (err == -EPIPE)		/* we have closed: nothing more to encrypt */
+		if (err == -EPIPE) /* we have closed: nothing more to encrypt */
 			err = 0;
 	}
 	if (err)
@@ -196,7 +206,8 @@ static void alert_received(struct tlsport_conn *conn, const u8 *alert)
 static void control_record(struct socket *sock, const struct proto_ops *base, u8 type,
 			   const u8 *msg, size_t len)
 {
-	static const u8 no_renegotiation[] = { TLSPORT_ALERT_WARNING, TLSPORT_ALERT_NO_RENEGOTIATION };
+	static const u8 no_renegotiation[] = { TLSPORT_ALERT_WARNING,
+					       TLSPORT_ALERT_NO_RENEGOTIATION };
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	bool tls13 = conn->version == TLS_1_3_VERSION;
 
@@ -205,14 +216,15 @@ static void control_record(struct socket *sock, const struct proto_ops *base, u8
 	else if (type == TLSPORT_TYPE_ALERT && len)
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_DECODE_ERROR,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
-	else if (type == TLSPORT_TYPE_HANDSHAKE && tls13 && len && msg[0] == TLSPORT_MSG_KEY_UPDATE &&
-		 len >= 4 && (msg[1] || msg[2] || msg[3] != 1))
+	else if (type == TLSPORT_TYPE_HANDSHAKE && tls13 && len &&
+		 msg[0] == TLSPORT_MSG_KEY_UPDATE && len >= 4 && (msg[1] || msg[2] || msg[3] != 1))
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_DECODE_ERROR,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
 	else if (type == TLSPORT_TYPE_HANDSHAKE && tls13 && len == 5 &&
 		 msg[0] == TLSPORT_MSG_KEY_UPDATE)
 		key_update_received(sock, base, msg);
-	else if (type == TLSPORT_TYPE_HANDSHAKE && !tls13 && len && msg[0] == TLSPORT_MSG_CLIENT_HELLO)
+	else if (type == TLSPORT_TYPE_HANDSHAKE && !tls13 && len &&
+		 msg[0] == TLSPORT_MSG_CLIENT_HELLO)
 		tlsport_control_send(sock, base, TLSPORT_TYPE_ALERT, no_renegotiation,
 				     sizeof(no_renegotiation), MSG_DONTWAIT);
 	else

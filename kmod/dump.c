@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the registry, the listening sockets and the connections look like: PORT_GET, LISTENER_GET, CONN_GET. */
+/* Dumps of the registry, the listening sockets and the connections. */
 #include <linux/rhashtable.h>
 #include <net/inet_hashtables.h>
 #include "tlsport.h"
@@ -43,7 +43,8 @@ static enum tlsport_listener_state listener_state(struct sock *sk)
 	const struct tlsport_listener *l = tlsport_listener_find(sk);
 
 	if (!l)
-		return tlsport_listener_hookable(sk) ? TLSPORT_LISTENER_SHUT : TLSPORT_LISTENER_FOREIGN;
+		return tlsport_listener_hookable(sk) ? TLSPORT_LISTENER_SHUT :
+						       TLSPORT_LISTENER_FOREIGN;
 	switch (READ_ONCE(l->mode)) {
 	case TLSPORT_MODE_LISTEN_TLS:
 		return TLSPORT_LISTENER_TLS;
@@ -204,7 +205,8 @@ int tlsport_listener_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 		sk_nulls_for_each(sk, node, &b->nulls_head) {
 			if (!net_eq(sock_net(sk), net) || n++ < cb->args[1])
 				continue;
-			if (!tlsport_port_on(net, inet_sk(sk)->inet_num) && !tlsport_listener_find(sk))
+			if (!tlsport_port_on(net, inet_sk(sk)->inet_num) &&
+			    !tlsport_listener_find(sk))
 				continue;
 			err = put_listener(skb, sk, cb);
 			if (err) {
@@ -221,7 +223,8 @@ int tlsport_listener_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 }
 
 /* conn->lock held. */
-static int put_conn(struct sk_buff *skb, const struct tlsport_conn *conn, struct netlink_callback *cb)
+static int put_conn(struct sk_buff *skb, const struct tlsport_conn *conn,
+		    struct netlink_callback *cb)
 {
 	int alen = conn->family == AF_INET6 ? 16 : 4;
 	bool attached = conn->state == TLSPORT_CONN_READY || conn->state == TLSPORT_CONN_OPEN;
@@ -263,8 +266,8 @@ static int put_conn(struct sk_buff *skb, const struct tlsport_conn *conn, struct
 /* Where a dump of connections is: owned by its netlink_callback. */
 struct conn_dump {
 	struct rhashtable_iter iter;
-	struct tlsport_conn *next;		/* did not fit the last message; a reference */
-	u16 port;				/* 0: all */
+	struct tlsport_conn *next; /* did not fit the last message; a reference */
+	u16 port;		   /* 0: all */
 };
 
 int tlsport_conn_dump_start(struct netlink_callback *cb)

@@ -33,7 +33,8 @@ static void count(const struct net *net, u16 number, int what)
 static int tcp_offset(const struct sk_buff *skb, u8 pf)
 {
 	if (pf == NFPROTO_IPV4) {
-		if (ip_hdr(skb)->protocol != IPPROTO_TCP || ip_hdr(skb)->frag_off & htons(IP_OFFSET))
+		if (ip_hdr(skb)->protocol != IPPROTO_TCP ||
+		    ip_hdr(skb)->frag_off & htons(IP_OFFSET))
 			return -1;
 		return ip_hdrlen(skb);
 	}
@@ -54,9 +55,10 @@ static struct sock *lookup_listener(struct net *net, struct sk_buff *skb, int of
 				    const struct tcphdr *th, u8 pf)
 {
 	if (pf == NFPROTO_IPV4)
-		return __inet_lookup_listener(net, TLSPORT_HASHINFO(net) skb, off + __tcp_hdrlen(th),
-					      ip_hdr(skb)->saddr, th->source, ip_hdr(skb)->daddr,
-					      ntohs(th->dest), skb->skb_iif, inet_sdif(skb));
+		return __inet_lookup_listener(net, TLSPORT_HASHINFO(net) skb,
+					      off + __tcp_hdrlen(th), ip_hdr(skb)->saddr,
+					      th->source, ip_hdr(skb)->daddr, ntohs(th->dest),
+					      skb->skb_iif, inet_sdif(skb));
 #if IS_ENABLED(CONFIG_IPV6)
 	return inet6_lookup_listener(net, TLSPORT_HASHINFO(net) skb, off + __tcp_hdrlen(th),
 				     &ipv6_hdr(skb)->saddr, th->source, &ipv6_hdr(skb)->daddr,
@@ -74,7 +76,7 @@ static struct sock *lookup_established(struct net *net, struct sk_buff *skb,
 						 th->source, ip_hdr(skb)->daddr, ntohs(th->dest),
 						 skb->skb_iif, inet_sdif(skb));
 #if IS_ENABLED(CONFIG_IPV6)
-	return __inet6_lookup_established(net, TLSPORT_HASHINFO(net) &ipv6_hdr(skb)->saddr,
+	return __inet6_lookup_established(net, TLSPORT_HASHINFO(net) & ipv6_hdr(skb)->saddr,
 					  th->source, &ipv6_hdr(skb)->daddr, ntohs(th->dest),
 					  skb->skb_iif, inet6_sdif(skb));
 #else
@@ -102,7 +104,7 @@ static bool may_enter(struct net *net, struct sk_buff *skb, int off, const struc
 		}
 	}
 	sk = lookup_listener(net, skb, off, th, pf);
-	return !sk || tlsport_listener_serving(sk);	/* none: TCP refuses it */
+	return !sk || tlsport_listener_serving(sk); /* none: TCP refuses it */
 }
 
 static unsigned int guard_in(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
@@ -124,7 +126,8 @@ static unsigned int guard_in(void *priv, struct sk_buff *skb, const struct nf_ho
 	if (tlsport_no_syn_guard || may_enter(net, skb, off, th, state->pf))
 		return NF_ACCEPT;
 	count(net, number, TLSPORT_A_STATS_GUARD_SYN);
-	net_warn_ratelimited("tlsport: port %u is shut: its listening socket is not served\n", number);
+	net_warn_ratelimited("tlsport: port %u is shut: its listening socket is not served\n",
+			     number);
 	return NF_DROP;
 }
 
@@ -156,19 +159,29 @@ static unsigned int guard_out(void *priv, struct sk_buff *skb, const struct nf_h
 
 static const struct nf_hook_ops guard_ops[] = {
 	{
-		.hook = guard_in, .pf = NFPROTO_IPV4,
-		.hooknum = NF_INET_LOCAL_IN, .priority = NF_IP_PRI_LAST,
-	}, {
-		.hook = guard_out, .pf = NFPROTO_IPV4,
-		.hooknum = NF_INET_LOCAL_OUT, .priority = NF_IP_PRI_FIRST,
+		.hook = guard_in,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_IN,
+		.priority = NF_IP_PRI_LAST,
+	},
+	{
+		.hook = guard_out,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_OUT,
+		.priority = NF_IP_PRI_FIRST,
 	},
 #if IS_ENABLED(CONFIG_IPV6)
 	{
-		.hook = guard_in, .pf = NFPROTO_IPV6,
-		.hooknum = NF_INET_LOCAL_IN, .priority = NF_IP6_PRI_LAST,
-	}, {
-		.hook = guard_out, .pf = NFPROTO_IPV6,
-		.hooknum = NF_INET_LOCAL_OUT, .priority = NF_IP6_PRI_FIRST,
+		.hook = guard_in,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_LOCAL_IN,
+		.priority = NF_IP6_PRI_LAST,
+	},
+	{
+		.hook = guard_out,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_LOCAL_OUT,
+		.priority = NF_IP6_PRI_FIRST,
 	},
 #endif
 };

@@ -26,7 +26,7 @@
 
 static DEFINE_HASHTABLE(listeners, 8);
 static DEFINE_SPINLOCK(listeners_lock);
-static struct proto_ops listen_ops[2];		/* IPv4, IPv6; under listeners_lock */
+static struct proto_ops listen_ops[2]; /* IPv4, IPv6; under listeners_lock */
 static bool listen_ops_ready[2];
 static struct tracepoint *tp_set_state;
 
@@ -116,14 +116,13 @@ bool tlsport_listener_serving(const struct sock *sk)
 	return l && READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_TLS;
 }
 
-
 /* What the application has not taken counts against its backlog, as in TCP's own queue. */
 static bool may_take(struct tlsport_listener *l)
 {
 	return !READ_ONCE(l->closing) && READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN &&
 	       l->sk->sk_state == TCP_LISTEN &&
 	       READ_ONCE(l->nhandshakes) + READ_ONCE(l->nready) <=
-	       READ_ONCE(l->sk->sk_max_ack_backlog);
+		       READ_ONCE(l->sk->sk_max_ack_backlog);
 }
 
 /*
@@ -288,7 +287,7 @@ static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
 	struct sock *sk;
 
 	mutex_lock(&conn->lock);
-	if (conn->state != TLSPORT_CONN_READY) {	/* ended between */
+	if (conn->state != TLSPORT_CONN_READY) { /* ended between */
 		mutex_unlock(&conn->lock);
 		return false;
 	}
@@ -317,7 +316,7 @@ static int listen_accept(TLSPORT_ACCEPT_PARAMS)
 	long timeo;
 	int err;
 
-	newsock->ops = &refused_ops;	/* safe to release, whatever happens; same owner */
+	newsock->ops = &refused_ops; /* safe to release, whatever happens; same owner */
 	if (!l)
 		return -EINVAL;
 	timeo = sock_rcvtimeo(sock->sk, TLSPORT_ACCEPT_FLAGS & O_NONBLOCK);
@@ -392,10 +391,10 @@ static int listen_release(struct socket *sock)
 	spin_lock(&listeners_lock);
 	hash_del_rcu(&l->node);
 	spin_unlock(&listeners_lock);
-	synchronize_rcu();		/* no softirq and no probe queues accept_work any more */
+	synchronize_rcu(); /* no softirq and no probe queues accept_work any more */
 	cancel_work_sync(&l->accept_work);
 	end_waiting(l);
-	tlsport_listener_put(l);	/* the hash's */
+	tlsport_listener_put(l); /* the hash's */
 	tlsport_listener_put(l);
 	return base->release(sock);
 }
@@ -447,8 +446,8 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 	hash_add_rcu(listeners, &l->node, (unsigned long)sk);
 	spin_unlock(&listeners_lock);
 
-	__module_get(THIS_MODULE);	/* sock_release() puts ops->owner ... */
-	module_put(sock->ops->owner);	/* ... instead of this one */
+	__module_get(THIS_MODULE);    /* sock_release() puts ops->owner ... */
+	module_put(sock->ops->owner); /* ... instead of this one */
 	write_lock_bh(&sk->sk_callback_lock);
 	l->data_ready = sk->sk_data_ready;
 	sk->sk_data_ready = listen_data_ready;
@@ -472,7 +471,7 @@ static void listen_again(struct tlsport_listener *l, int newstate)
 {
 	if (newstate == TCP_CLOSE) {
 		end_waiting(l);
-		l->data_ready(l->sk);	/* accept() gives EINVAL by the state */
+		l->data_ready(l->sk); /* accept() gives EINVAL by the state */
 	}
 }
 
@@ -493,8 +492,9 @@ static void on_set_state(void *data, const struct sock *csk, const int oldstate,
 		listen_again(l, newstate);
 	else if (newstate == TCP_LISTEN && tlsport_listener_hookable(sk) &&
 		 tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_TLS))
-		net_warn_ratelimited("tlsport: port %u: a listening socket could not be taken over and is shut\n",
-				     inet_sk(sk)->inet_num);
+		net_warn_ratelimited(
+			"tlsport: port %u: a listening socket could not be taken over and is shut\n",
+			inet_sk(sk)->inet_num);
 	rcu_read_unlock();
 }
 
@@ -536,8 +536,8 @@ static struct tlsport_listener *next_served(const struct tlsport_port *port)
 
 	rcu_read_lock();
 	hash_for_each_rcu(listeners, i, l, node)
-		if (READ_ONCE(l->port) == port &&
-		    READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN && refcount_inc_not_zero(&l->ref))
+		if (READ_ONCE(l->port) == port && READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN &&
+		    refcount_inc_not_zero(&l->ref))
 			goto out;
 	l = NULL;
 out:

@@ -90,12 +90,12 @@ static void __exit tlsport_exit(void)
 {
 	tlsport_netlink_exit();
 	tlsport_listener_exit();
-	flush_workqueue(tlsport_wq);		/* the last puts of what has ended */
+	flush_workqueue(tlsport_wq); /* the last puts of what has ended */
 	unregister_pernet_subsys(&tlsport_net_ops);
 	tlsport_rekey_exit();
 	tlsport_conn_exit();
 	destroy_workqueue(tlsport_wq);
-	rcu_barrier();				/* call_rcu() of conn.c, listener.c, port.c */
+	rcu_barrier(); /* call_rcu() of conn.c, listener.c, port.c */
 }
 
 module_init(tlsport_init);

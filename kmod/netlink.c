@@ -10,7 +10,8 @@ static struct netlink_range_validation number_range = { .min = 1, .max = 65535 }
 static struct netlink_range_validation timeout_range = { .min = 100, .max = 600000 };
 static struct netlink_range_validation count_range = { .min = 1, .max = 1000000 };
 static struct netlink_range_validation version_range = {
-	.min = TLS_1_2_VERSION, .max = TLS_1_3_VERSION,
+	.min = TLS_1_2_VERSION,
+	.max = TLS_1_3_VERSION,
 };
 
 static const struct nla_policy port_policy[] = {
@@ -61,7 +62,7 @@ static int port_set_doit(struct sk_buff *skb, struct genl_info *info)
 	u16 number;
 
 	return need_number(info, &number) ?:
-	       tlsport_port_set(genl_info_net(info), number, info->attrs, info->extack);
+		       tlsport_port_set(genl_info_net(info), number, info->attrs, info->extack);
 }
 
 static int port_del_doit(struct sk_buff *skb, struct genl_info *info)
@@ -87,7 +88,7 @@ static int worker_set_doit(struct sk_buff *skb, struct genl_info *info)
 	if (nla) {
 		scratch = u64_to_user_ptr(nla_get_u64(nla));
 		if (!scratch || !access_ok(scratch, TLSPORT_SCRATCH_LEN)) {
-			NL_SET_ERR_MSG(info->extack, "the scratch page is no address of the caller");
+			NL_SET_ERR_MSG(info->extack, "the scratch page is not the caller's");
 			return -EFAULT;
 		}
 	}
@@ -144,30 +145,53 @@ out:
 
 static const struct genl_ops netlink_ops[] = {
 	{
-		.cmd = TLSPORT_CMD_PORT_SET, .doit = port_set_doit, .flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE),
-	}, {
-		.cmd = TLSPORT_CMD_PORT_DEL, .doit = port_del_doit, .flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_NUMBER),
-	}, {
-		.cmd = TLSPORT_CMD_PORT_GET, .doit = tlsport_port_doit,
-		.dumpit = tlsport_port_dumpit, .flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_NUMBER),
-	}, {
-		.cmd = TLSPORT_CMD_LISTENER_GET, .dumpit = tlsport_listener_dumpit,
+		.cmd = TLSPORT_CMD_PORT_SET,
+		.doit = port_set_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-	}, {
-		.cmd = TLSPORT_CMD_CONN_GET, .start = tlsport_conn_dump_start,
-		.dumpit = tlsport_conn_dumpit, .done = tlsport_conn_dump_done,
-		.flags = GENL_UNS_ADMIN_PERM, OP_POLICY(conn, TLSPORT_A_CONN_PORT),
-	}, {
-		.cmd = TLSPORT_CMD_WORKER_SET, .doit = worker_set_doit, .flags = GENL_UNS_ADMIN_PERM,
+		OP_POLICY(port, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE),
+	},
+	{
+		.cmd = TLSPORT_CMD_PORT_DEL,
+		.doit = port_del_doit,
+		.flags = GENL_UNS_ADMIN_PERM,
+		OP_POLICY(port, TLSPORT_A_PORT_NUMBER),
+	},
+	{
+		.cmd = TLSPORT_CMD_PORT_GET,
+		.doit = tlsport_port_doit,
+		.dumpit = tlsport_port_dumpit,
+		.flags = GENL_UNS_ADMIN_PERM,
+		OP_POLICY(port, TLSPORT_A_PORT_NUMBER),
+	},
+	{
+		.cmd = TLSPORT_CMD_LISTENER_GET,
+		.dumpit = tlsport_listener_dumpit,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = TLSPORT_CMD_CONN_GET,
+		.start = tlsport_conn_dump_start,
+		.dumpit = tlsport_conn_dumpit,
+		.done = tlsport_conn_dump_done,
+		.flags = GENL_UNS_ADMIN_PERM,
+		OP_POLICY(conn, TLSPORT_A_CONN_PORT),
+	},
+	{
+		.cmd = TLSPORT_CMD_WORKER_SET,
+		.doit = worker_set_doit,
+		.flags = GENL_UNS_ADMIN_PERM,
 		OP_POLICY(worker, TLSPORT_A_WORKER_DRAIN),
-	}, {
-		.cmd = TLSPORT_CMD_CONTINUE, .doit = answer_doit, .flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = TLSPORT_CMD_CONTINUE,
+		.doit = answer_doit,
+		.flags = GENL_UNS_ADMIN_PERM,
 		OP_POLICY(hs, TLSPORT_A_HS_REASON),
-	}, {
-		.cmd = TLSPORT_CMD_FAIL, .doit = answer_doit, .flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = TLSPORT_CMD_FAIL,
+		.doit = answer_doit,
+		.flags = GENL_UNS_ADMIN_PERM,
 		OP_POLICY(hs, TLSPORT_A_HS_REASON),
 	},
 };

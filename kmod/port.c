@@ -83,8 +83,7 @@ static void port_policy(struct tlsport_port *port, struct nlattr **attrs)
 		WRITE_ONCE(port->handshake_timeout,
 			   nla_get_u32(attrs[TLSPORT_A_PORT_HANDSHAKE_TIMEOUT]));
 	if (attrs[TLSPORT_A_PORT_MAX_HANDSHAKES])
-		WRITE_ONCE(port->max_handshakes,
-			   nla_get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES]));
+		WRITE_ONCE(port->max_handshakes, nla_get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES]));
 	if (attrs[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE])
 		WRITE_ONCE(port->max_per_source,
 			   nla_get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE]));
@@ -145,7 +144,7 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 	}
 	err = tlsport_guard_init(net);
 	if (err) {
-		NL_SET_ERR_MSG(extack, "the netfilter hooks that guard the ports cannot be registered");
+		NL_SET_ERR_MSG(extack, "the netfilter guard cannot be registered");
 		goto err_port;
 	}
 	port_policy(fresh, attrs);
@@ -156,7 +155,7 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 	}
 	tn->nports++;
 	set_bit(number, tn->port_map);
-	synchronize_net();		/* every packet from here on meets the guards */
+	synchronize_net(); /* every packet from here on meets the guards */
 	tlsport_takeover(net, number);
 	tlsport_takeover_sweep(net, number);
 	goto out;

@@ -10,11 +10,11 @@
 #include <crypto/hash.h>
 #include "tlsport.h"
 
-#define CONF_SW		1	/* tls_context.tx_conf, rx_conf: net/tls/tls.h */
-#define LABEL_MAX	16
+#define CONF_SW	  1 /* tls_context.tx_conf, rx_conf: net/tls/tls.h */
+#define LABEL_MAX 16
 
 static struct crypto_shash *hmac256, *hmac384;
-static DEFINE_MUTEX(hmac_lock);	/* a tfm carries its key */
+static DEFINE_MUTEX(hmac_lock); /* a tfm carries its key */
 
 /* HKDF-Expand-Label (RFC 8446 7.1) with an empty context and one block of output at most */
 static int expand_label(const u8 *secret, int hash_len, const char *label, u8 *out, int len)
@@ -55,7 +55,9 @@ static int expand_label(const u8 *secret, int hash_len, const char *label, u8 *o
  */
 int tlsport_rekey(struct sock *sk, struct tlsport_conn *conn, bool tx)
 {
-	struct { u8 next[TLSPORT_SECRET_MAX], key[32], iv[12]; } k;
+	struct {
+		u8 next[TLSPORT_SECRET_MAX], key[32], iv[12];
+	} k;
 	int key_len = conn->cipher == TLS_CIPHER_AES_GCM_128 ? 16 : 32;
 	u8 *secret = tx ? conn->tx_secret : conn->rx_secret;
 	struct tls_context *ctx = tls_get_ctx(sk);
@@ -67,8 +69,8 @@ int tlsport_rekey(struct sock *sk, struct tlsport_conn *conn, bool tx)
 		return -EOPNOTSUPP;
 	aead = tx ? tls_sw_ctx_tx(ctx)->aead_send : tls_sw_ctx_rx(ctx)->aead_recv;
 	err = expand_label(secret, conn->secret_len, "traffic upd", k.next, conn->secret_len) ?:
-	      expand_label(k.next, conn->secret_len, "key", k.key, key_len) ?:
-	      expand_label(k.next, conn->secret_len, "iv", k.iv, sizeof(k.iv));
+		      expand_label(k.next, conn->secret_len, "key", k.key, key_len)	      ?:
+		      expand_label(k.next, conn->secret_len, "iv", k.iv, sizeof(k.iv));
 	if (err)
 		goto out;
 	if (tx)

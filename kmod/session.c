@@ -21,7 +21,7 @@ struct session_table {
 	const struct proto_ops *base;
 };
 
-static struct session_table tables[16];		/* IPv4, IPv6 times net/tls's modes */
+static struct session_table tables[16]; /* IPv4, IPv6 times net/tls's modes */
 static int ntables;
 static DEFINE_MUTEX(tables_lock);
 
@@ -63,8 +63,8 @@ static int truncated(struct tlsport_conn *conn)
 }
 
 /* A reader got no data.  0: try again; else *ret is what the application gets. */
-static int recv_other(struct socket *sock, const struct proto_ops *base, size_t len, int control_err,
-		      int *ret)
+static int recv_other(struct socket *sock, const struct proto_ops *base, size_t len,
+		      int control_err, int *ret)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
@@ -195,7 +195,8 @@ static int tx_special(struct socket *sock, unsigned int *flags)
 }
 
 /* Flags of send(2) that TCP ignores and net/tls refuses */
-#define IGNORED_FLAGS	(MSG_ZEROCOPY | MSG_EOR | MSG_CONFIRM | MSG_DONTROUTE | MSG_BATCH | MSG_FASTOPEN)
+#define IGNORED_FLAGS \
+	(MSG_ZEROCOPY | MSG_EOR | MSG_CONFIRM | MSG_DONTROUTE | MSG_BATCH | MSG_FASTOPEN)
 
 static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
@@ -207,7 +208,7 @@ static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			return ret;
 	}
 	msg->msg_flags &= ~IGNORED_FLAGS;
-	msg->msg_controllen = 0;	/* the application makes no control records */
+	msg->msg_controllen = 0; /* the application makes no control records */
 	return base_of(sock)->sendmsg(sock, msg, len);
 }
 
@@ -249,7 +250,7 @@ static int session_setsockopt(struct socket *sock, int level, int optname, sockp
 		set_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	} else {
 		clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
-		base_of(sock)->splice_eof(sock);	/* the record that MSG_MORE left open */
+		base_of(sock)->splice_eof(sock); /* the record that MSG_MORE left open */
 	}
 	return ret;
 }
@@ -315,9 +316,9 @@ const struct proto_ops *tlsport_session_ops(const struct proto_ops *base)
 		t->ops.setsockopt = session_setsockopt;
 		t->ops.getsockopt = session_getsockopt;
 		t->ops.shutdown = session_shutdown;
-		t->ops.mmap = NULL;		/* zero-copy receive would map ciphertext */
+		t->ops.mmap = NULL; /* zero-copy receive would map ciphertext */
 #ifdef TLSPORT_HAVE_GETSOCKOPT_ITER
-		t->ops.getsockopt_iter = NULL;	/* would give the keys away */
+		t->ops.getsockopt_iter = NULL; /* would give the keys away */
 #endif
 		ntables++;
 	}

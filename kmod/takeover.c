@@ -18,7 +18,7 @@
 #include "tlsport.h"
 #include "trace.h"
 
-#define BATCH	64
+#define BATCH 64
 
 /* TCP's own sleepers in accept(): exclusive, and not epoll's or ours. */
 static bool has_sleeper(struct sock *sk)
@@ -71,8 +71,7 @@ static void hook_shut(struct sock *sk)
 {
 	lock_sock(sk);
 	if (sk->sk_state == TCP_LISTEN && sk->sk_socket && tlsport_listener_hookable(sk) &&
-	    !has_sleeper(sk) &&
-	    reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
+	    !has_sleeper(sk) && reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
 		tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_SHUT);
 	release_sock(sk);
 }
@@ -132,8 +131,8 @@ static void open_listener(struct sock *sk, struct tlsport_port *port)
 	sleeper = sk->sk_socket && has_sleeper(sk);
 	release_sock(sk);
 	if (l->mode != TLSPORT_MODE_LISTEN_TLS || l->port != port)
-		tlsport_listener_set_mode(l, sleeper ? TLSPORT_MODE_LISTEN_SHUT :
-						TLSPORT_MODE_LISTEN_TLS, port);
+		tlsport_listener_set_mode(
+			l, sleeper ? TLSPORT_MODE_LISTEN_SHUT : TLSPORT_MODE_LISTEN_TLS, port);
 	tlsport_listener_put(l);
 }
 
@@ -155,7 +154,7 @@ void tlsport_takeover(struct net *net, u16 number)
 		return;
 	found = kcalloc(BATCH, sizeof(*found), GFP_KERNEL);
 	if (!found)
-		goto out;		/* they stay shut */
+		goto out; /* they stay shut */
 	n = find_listeners(net, number, want_stock, found);
 	for (i = 0; i < n; i++) {
 		empty_queue(found[i]);
@@ -219,7 +218,7 @@ void tlsport_takeover_sweep(struct net *net, u16 number)
 
 	found = kcalloc(BATCH, sizeof(*found), GFP_KERNEL);
 	if (!found)
-		return;			/* the payload guard holds them */
+		return; /* the payload guard holds them */
 	for (i = 0; i <= h->ehash_mask; i++) {
 		spinlock_t *lock = inet_ehash_lockp(h, i);
 

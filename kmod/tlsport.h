@@ -26,23 +26,24 @@
 #include "compat.h"
 
 /* Limits and timeouts: every number of the module that is not of an RFC. */
-#define TLSPORT_HANDSHAKE_TIMEOUT_MS	10000
-#define TLSPORT_MAX_HANDSHAKES		4096
-#define TLSPORT_MAX_PER_SOURCE		1024
-#define TLSPORT_SOURCE_BUCKETS		1024	/* sources share a count 1 : 1024 */
-#define TLSPORT_UPCALL_RETRY		(HZ / 5)
-#define TLSPORT_LINGER_TIMEOUT		(30 * HZ) /* last bytes after close() */
-#define TLSPORT_LINGER_TICK		(HZ / 10)
-#define TLSPORT_FIN_TIMEOUT		(2 * HZ) /* the peer's FIN after ours */
-#define TLSPORT_DRAIN_MAX		(256 * 1024) /* bytes ignored after an alert */
-#define TLSPORT_CONTROL_RUN_MAX		32	/* control records without data between */
-#define TLSPORT_SECRET_MAX		48
-#define TLSPORT_SERVER_NAME_MAX		255
+#define TLSPORT_HANDSHAKE_TIMEOUT_MS 10000
+#define TLSPORT_MAX_HANDSHAKES	     4096
+#define TLSPORT_MAX_PER_SOURCE	     1024
+#define TLSPORT_SOURCE_BUCKETS	     1024 /* sources share a count 1 : 1024 */
+#define TLSPORT_UPCALL_RETRY	     (HZ / 5)
+#define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* last bytes after close() */
+#define TLSPORT_LINGER_TICK	     (HZ / 10)
+#define TLSPORT_FIN_TIMEOUT	     (2 * HZ)	  /* the peer's FIN after ours */
+#define TLSPORT_DRAIN_MAX	     (256 * 1024) /* bytes ignored after an alert */
+#define TLSPORT_CONTROL_RUN_MAX	     32		  /* control records without data between */
+#define TLSPORT_SECRET_MAX	     48
+#define TLSPORT_SERVER_NAME_MAX	     255
 
 /* RFC 8446 5.1 and B; RFC 5246 6.2.3 */
-#define TLSPORT_HEADER_LEN		5
-#define TLSPORT_CIPHERTEXT_MAX		(16384 + 256)
-#define TLSPORT_ALERT_LEN		2
+#define TLSPORT_HEADER_LEN     5
+#define TLSPORT_CIPHERTEXT_MAX (16384 + 256)
+#define TLSPORT_ALERT_LEN      2
+
 enum { TLSPORT_ALERT_WARNING = 1, TLSPORT_ALERT_FATAL = 2 };
 enum {
 	TLSPORT_ALERT_CLOSE_NOTIFY = 0,
@@ -60,9 +61,9 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 
 /* Bits of tlsport_conn.tx_flags: 0 means that data goes straight to net/tls. */
 enum {
-	TLSPORT_TX_CLOSED,			/* close_notify or a fatal alert is out */
-	TLSPORT_TX_CORKED,			/* TCP_CORK */
-	TLSPORT_TX_UPDATE,			/* the peer waits for our KeyUpdate */
+	TLSPORT_TX_CLOSED, /* close_notify or a fatal alert is out */
+	TLSPORT_TX_CORKED, /* TCP_CORK */
+	TLSPORT_TX_UPDATE, /* the peer waits for our KeyUpdate */
 };
 
 struct tlsport_conn;
@@ -70,14 +71,14 @@ struct tlsport_conn;
 /* main.c: one a network namespace */
 struct tlsport_net {
 	struct net *net;
-	DECLARE_BITMAP(port_map, 65536);	/* lock to write; read anywhere */
-	struct mutex lock;			/* ports, guarded */
-	struct xarray ports;			/* number to tlsport_port, RCU */
+	DECLARE_BITMAP(port_map, 65536); /* lock to write; read anywhere */
+	struct mutex lock;		 /* ports, guarded */
+	struct xarray ports;		 /* number to tlsport_port, RCU */
 	unsigned int nports;
 	bool guarded;
-	spinlock_t workers_lock;		/* workers, pending */
+	spinlock_t workers_lock; /* workers, pending */
 	struct list_head workers;
-	struct list_head pending;		/* connections whose upcall found nobody */
+	struct list_head pending; /* connections whose upcall found nobody */
 	struct delayed_work retry;
 };
 
@@ -95,7 +96,7 @@ struct tlsport_stats {
 	u64 ended[__TLSPORT_REASON_COUNT];
 };
 
-#define TLSPORT_STAT(port, what)	this_cpu_inc((port)->stats->count[TLSPORT_A_STATS_##what])
+#define TLSPORT_STAT(port, what) this_cpu_inc((port)->stats->count[TLSPORT_A_STATS_##what])
 
 void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlsport_stats *sum);
 const char *tlsport_reason_name(enum tlsport_reason reason);
@@ -111,11 +112,11 @@ struct tlsport_port {
 	/* policy: written under tlsport_net.lock, read by READ_ONCE */
 	u16 min_version, max_version;
 	u8 truncation;
-	u32 handshake_timeout;			/* ms */
+	u32 handshake_timeout; /* ms */
 	u32 max_handshakes, max_per_source;
 	atomic_t handshakes, open;
-	spinlock_t lock;			/* in_flight */
-	struct list_head in_flight;		/* handshakes, oldest first */
+	spinlock_t lock;	    /* in_flight */
+	struct list_head in_flight; /* handshakes, oldest first */
 	siphash_key_t source_key;
 	atomic_t sources[TLSPORT_SOURCE_BUCKETS];
 	struct tlsport_stats __percpu *stats;
@@ -140,22 +141,22 @@ void tlsport_ports_exit(struct net *net);
  * has not handed over, the accept work and accept() callers hold references.
  */
 enum tlsport_listener_mode {
-	TLSPORT_MODE_LISTEN_TLS,		/* served */
-	TLSPORT_MODE_LISTEN_SHUT,		/* take-over is not proven safe */
-	TLSPORT_MODE_LISTEN_PLAIN,		/* its port was disabled */
+	TLSPORT_MODE_LISTEN_TLS,   /* served */
+	TLSPORT_MODE_LISTEN_SHUT,  /* take-over is not proven safe */
+	TLSPORT_MODE_LISTEN_PLAIN, /* its port was disabled */
 };
 
 struct tlsport_listener {
-	struct hlist_node node;			/* listeners hash, RCU */
+	struct hlist_node node; /* listeners hash, RCU */
 	struct sock *sk;
-	const struct proto_ops *base;		/* its ops before us */
-	void (*data_ready)(struct sock *sk);	/* and its callback */
-	struct rw_semaphore mode_sem;		/* mode, port: write to change them */
+	const struct proto_ops *base;	     /* its ops before us */
+	void (*data_ready)(struct sock *sk); /* and its callback */
+	struct rw_semaphore mode_sem;	     /* mode, port: write to change them */
 	enum tlsport_listener_mode mode;
 	struct tlsport_port *port;
 	struct work_struct accept_work;
-	spinlock_t lock;			/* all below */
-	struct list_head ready;			/* wait for accept() */
+	spinlock_t lock;	/* all below */
+	struct list_head ready; /* wait for accept() */
 	struct list_head handshakes;
 	unsigned int nready, nhandshakes;
 	bool closing;
@@ -187,35 +188,35 @@ void tlsport_takeover_sweep(struct net *net, u16 number);
  * until the connection is dead, each queued work item holds one.
  */
 struct tlsport_conn {
-	struct rhash_head node;			/* table, by id */
+	struct rhash_head node; /* table, by id */
 	u64 id;
 	refcount_t ref;
-	struct mutex lock;			/* state, sock and all of the handshake */
+	struct mutex lock; /* state, sock and all of the handshake */
 	enum tlsport_conn_state state;
-	enum tlsport_reason reason;		/* why it ends, once it is known */
+	enum tlsport_reason reason; /* why it ends, once it is known */
 	struct tlsport_port *port;
-	const struct net *net;			/* to compare, not to follow */
-	struct socket *sock;			/* private, while no application has it */
-	struct sock *sk;			/* until dead; belongs to the socket that has it */
+	const struct net *net; /* to compare, not to follow */
+	struct socket *sock;   /* private, while no application has it */
+	struct sock *sk;       /* until dead; belongs to the socket that has it */
 	struct work_struct work;
-	struct timer_list timer;		/* handshake or linger deadline */
+	struct timer_list timer; /* handshake or linger deadline */
 	bool timed_out;
-	u8 end_request;				/* a reason: end it, asked from any context */
+	u8 end_request; /* a reason: end it, asked from any context */
 	/* listener, until handed over: under listener->lock */
 	struct tlsport_listener *listener;
 	struct list_head listener_node;
 	/* handshake */
-	struct list_head port_node;		/* port->in_flight, port->lock */
-	struct list_head pending_node;		/* tlsport_net.pending, workers_lock */
-	u32 source;				/* bucket of port->sources */
-	u32 worker;				/* portid of who has its secrets, or is asked */
-	u32 shown;				/* bytes in the unanswered upcall */
-	u32 need;				/* bytes in the queue before a look is worth it */
-	bool upcalled;				/* an answer is due */
+	struct list_head port_node;    /* port->in_flight, port->lock */
+	struct list_head pending_node; /* tlsport_net.pending, workers_lock */
+	u32 source;		       /* bucket of port->sources */
+	u32 worker;		       /* portid of who has its secrets, or is asked */
+	u32 shown;		       /* bytes in the unanswered upcall */
+	u32 need;		       /* bytes in the queue before a look is worth it */
+	bool upcalled;		       /* an answer is due */
 	/* closing, under lock */
-	bool flushed;				/* close_notify and FIN are out */
+	bool flushed; /* close_notify and FIN are out */
 	u32 drained;
-	unsigned long deadline;			/* jiffies */
+	unsigned long deadline; /* jiffies */
 	/* callbacks of the sk while ours are in: under sk_callback_lock */
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
@@ -269,7 +270,7 @@ struct tlsport_worker {
 	struct list_head node;
 	u32 portid;
 	bool drain;
-	void __user *scratch;			/* in the memory of whoever sends from it */
+	void __user *scratch; /* in the memory of whoever sends from it */
 };
 
 int tlsport_upcall(struct tlsport_conn *conn, bool eof);

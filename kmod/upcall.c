@@ -11,7 +11,7 @@
 #include "tlsport.h"
 #include "trace.h"
 
-#define UPCALL_TRIES	4
+#define UPCALL_TRIES 4
 
 static struct tlsport_worker *worker_find(struct tlsport_net *tn, u32 portid)
 {
@@ -141,8 +141,7 @@ static struct sk_buff *build(struct tlsport_conn *conn, u32 portid, bool eof, u3
 	if (!skb)
 		return NULL;
 	hdr = genlmsg_put(skb, portid, 0, &tlsport_genl_family, 0, TLSPORT_CMD_HANDSHAKE);
-	if (!hdr ||
-	    nla_put_u64_64bit(skb, TLSPORT_A_HS_ID, conn->id, TLSPORT_A_HS_PAD) ||
+	if (!hdr || nla_put_u64_64bit(skb, TLSPORT_A_HS_ID, conn->id, TLSPORT_A_HS_PAD) ||
 	    nla_put_u16(skb, TLSPORT_A_HS_PORT, conn->port->number) ||
 	    put_address(skb, TLSPORT_A_HS_LOCAL_ADDR, conn, &conn->local) ||
 	    put_address(skb, TLSPORT_A_HS_PEER_ADDR, conn, &conn->peer) ||

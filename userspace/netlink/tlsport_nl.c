@@ -17,8 +17,8 @@
 
 #include <linux/netlink.h>
 
-#define NOT_LOADED	"the tlsport module is not loaded: run 'modprobe tlsport'"
-#define NOT_PERMITTED	"needs CAP_NET_ADMIN: run as root"
+#define NOT_LOADED    "the tlsport module is not loaded: run 'modprobe tlsport'"
+#define NOT_PERMITTED "needs CAP_NET_ADMIN: run as root"
 
 typedef int (*message_fn)(struct nlmsghdr *msg, void *arg);
 
@@ -238,8 +238,7 @@ int tlsport_nl_conn_parse(struct nlmsghdr *msg, struct tlsport_nl_conn *conn)
 	conn->resumed = attrs[TLSPORT_A_CONN_RESUMED];
 	conn->tx_mode = get_u8(attrs[TLSPORT_A_CONN_TX_MODE]);
 	conn->rx_mode = get_u8(attrs[TLSPORT_A_CONN_RX_MODE]);
-	get_string(attrs[TLSPORT_A_CONN_SERVER_NAME], conn->server_name,
-		   sizeof(conn->server_name));
+	get_string(attrs[TLSPORT_A_CONN_SERVER_NAME], conn->server_name, sizeof(conn->server_name));
 	get_string(attrs[TLSPORT_A_CONN_DRIVER], conn->driver, sizeof(conn->driver));
 	return 0;
 }
@@ -261,8 +260,7 @@ int tlsport_nl_policy_put(struct nl_msg *msg, uint16_t number,
 	if (!ret && given(policy, TLSPORT_A_PORT_TRUNCATION))
 		ret = nla_put_u8(msg, TLSPORT_A_PORT_TRUNCATION, policy->truncation);
 	if (!ret && given(policy, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT))
-		ret = nla_put_u32(msg, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT,
-				  policy->handshake_timeout);
+		ret = nla_put_u32(msg, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT, policy->handshake_timeout);
 	if (!ret && given(policy, TLSPORT_A_PORT_MAX_HANDSHAKES))
 		ret = nla_put_u32(msg, TLSPORT_A_PORT_MAX_HANDSHAKES, policy->max_handshakes);
 	if (!ret && given(policy, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE))

@@ -20,10 +20,10 @@
 
 #include <linux/tlsport.h>
 
-#define TLSPORT_NL_ERROR_LEN	256
+#define TLSPORT_NL_ERROR_LEN 256
 /* RFC 6066: a host name in SNI; the longest driver name of the crypto API. */
-#define TLSPORT_NL_NAME_LEN	256
-#define TLSPORT_NL_DRIVER_LEN	128
+#define TLSPORT_NL_NAME_LEN   256
+#define TLSPORT_NL_DRIVER_LEN 128
 
 /**
  * struct tlsport_nl - a socket of the family

@@ -16,8 +16,7 @@ static void list_options(const struct args_option *options, char *text, size_t l
 
 	text[0] = '\0';
 	for (i = 0; options[i].name && used < len; i++)
-		used += snprintf(text + used, len - used, "%s--%s", i ? ", " : "",
-				 options[i].name);
+		used += snprintf(text + used, len - used, "%s--%s", i ? ", " : "", options[i].name);
 }
 
 static int find_option(const struct args_option *options, const char *name, size_t len)
@@ -58,13 +57,14 @@ int args_parse(int argc, char *argv[], const struct args_option *options, int ma
 		}
 		if (only_words || word[0] != '-' || !word[1] || isdigit((unsigned char)word[1])) {
 			if (args->nwords == max_words)
-				return usage("'%s' is one argument too many for '%s': see tlsportctl %s --help",
-					     word, argv[0], argv[0]);
+				return usage(
+					"'%s' is one argument too many for '%s': see tlsportctl %s --help",
+					word, argv[0], argv[0]);
 			args->words[args->nwords++] = word;
 			continue;
 		}
-		index = word[1] == '-' ?
-			find_option(options, word + 2, strcspn(word + 2, "=")) : -1;
+		index = word[1] == '-' ? find_option(options, word + 2, strcspn(word + 2, "=")) :
+					 -1;
 		if (index < 0)
 			return unknown_option(options, word);
 		value = strchr(word, '=');
@@ -99,7 +99,8 @@ int args_port(const char *word, uint16_t *port)
 	}
 	*port = service_port(word);
 	if (!*port)
-		return usage("'%s' is neither a port number nor a known service name: see tlsportctl services",
-			     word);
+		return usage(
+			"'%s' is neither a port number nor a known service name: see tlsportctl services",
+			word);
 	return CTL_DONE;
 }

@@ -10,12 +10,9 @@
 #include "../tlsportd/tls.h"
 
 static const char *const state_names[] = {
-	[TLSPORT_CONN_HELLO] = "hello",
-	[TLSPORT_CONN_HANDSHAKE] = "handshake",
-	[TLSPORT_CONN_READY] = "ready",
-	[TLSPORT_CONN_OPEN] = "open",
-	[TLSPORT_CONN_CLOSING] = "closing",
-	[TLSPORT_CONN_DEAD] = "dead",
+	[TLSPORT_CONN_HELLO] = "hello",	    [TLSPORT_CONN_HANDSHAKE] = "handshake",
+	[TLSPORT_CONN_READY] = "ready",	    [TLSPORT_CONN_OPEN] = "open",
+	[TLSPORT_CONN_CLOSING] = "closing", [TLSPORT_CONN_DEAD] = "dead",
 };
 
 static const char *const mode_names[] = {
@@ -94,17 +91,15 @@ static int add_conn(const struct tlsport_nl_conn *conn, void *arg)
 	suite_text(conn->suite, suite, sizeof(suite));
 	clean_name(conn->server_name, server_name, sizeof(server_name));
 	clean_name(conn->driver, driver, sizeof(driver));
-	json_array_append_new(rows, json_pack(
-		"{s:I, s:i, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?, s:I}",
-		"id", (json_int_t)conn->id, "port", (int)conn->port,
-		"state", state_name(conn->state), "peer", peer, "local", local,
-		"version", version_name(conn->version),
-		"suite", conn->version ? suite : NULL,
-		"tx", mode_name(conn->tx_mode), "rx", mode_name(conn->rx_mode),
-		"driver", driver[0] ? driver : NULL,
-		"resumed", conn->resumed,
-		"server_name", server_name[0] ? server_name : NULL,
-		"age_ms", (json_int_t)conn->age));
+	json_array_append_new(
+		rows,
+		json_pack("{s:I, s:i, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?, s:I}",
+			  "id", (json_int_t)conn->id, "port", (int)conn->port, "state",
+			  state_name(conn->state), "peer", peer, "local", local, "version",
+			  version_name(conn->version), "suite", conn->version ? suite : NULL, "tx",
+			  mode_name(conn->tx_mode), "rx", mode_name(conn->rx_mode), "driver",
+			  driver[0] ? driver : NULL, "resumed", conn->resumed, "server_name",
+			  server_name[0] ? server_name : NULL, "age_ms", (json_int_t)conn->age));
 	return 0;
 }
 

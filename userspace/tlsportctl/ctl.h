@@ -16,14 +16,14 @@
 #include "../netlink/tlsport_nl.h"
 
 #ifndef TLSPORT_VERSION
-#define TLSPORT_VERSION	"0.1"
+#define TLSPORT_VERSION "0.1"
 #endif
 
-#define CTL_PATH_LEN	4096
-#define CTL_ERROR_LEN	512
+#define CTL_PATH_LEN  4096
+#define CTL_ERROR_LEN 512
 /* tlsportd reads certificates and asks the kernel while it reloads. */
-#define CTL_DAEMON_TIMEOUT_S	30
-#define CTL_DAEMON_REPLY_MAX	(16 << 20)
+#define CTL_DAEMON_TIMEOUT_S 30
+#define CTL_DAEMON_REPLY_MAX (16 << 20)
 
 /* Exit status, and what each command returns. */
 enum ctl_status {
@@ -79,7 +79,7 @@ int tlsportctl_main(int argc, char *argv[]);
 
 /* args.c: a command's own arguments */
 
-#define ARGS_MAX	32
+#define ARGS_MAX 32
 
 /**
  * struct args - parsed arguments
@@ -109,10 +109,10 @@ int args_port(const char *word, uint16_t *port);
 struct service {
 	const char *name;
 	uint16_t port;
-	const char *what;	/* NULL: a second name of the line before */
+	const char *what; /* NULL: a second name of the line before */
 };
 
-extern const struct service services[];	/* ends with a NULL name */
+extern const struct service services[]; /* ends with a NULL name */
 
 /* 0: no such name */
 uint16_t service_port(const char *name);
@@ -130,7 +130,7 @@ struct setting {
 	int attribute;
 };
 
-#define SETTING_COUNT	11
+#define SETTING_COUNT 11
 extern const struct setting settings[SETTING_COUNT];
 
 /* Index in settings[], -1: no such setting */
@@ -186,8 +186,8 @@ void dropin_each(void (*fn)(uint16_t port, const char *path, void *arg), void *a
 
 enum daemon_answer {
 	DAEMON_OK,
-	DAEMON_ABSENT,		/* nobody listens on the socket */
-	DAEMON_ERROR,		/* @text says why */
+	DAEMON_ABSENT, /* nobody listens on the socket */
+	DAEMON_ERROR,  /* @text says why */
 };
 
 /* @request out, reply or reason in *@text, which the caller frees. */

@@ -15,9 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SOCKET_NAME	"control"
-#define DAEMON_PROGRAM	"tlsportd"
-#define ERROR_PREFIX	"error: "
+#define SOCKET_NAME    "control"
+#define DAEMON_PROGRAM "tlsportd"
+#define ERROR_PREFIX   "error: "
 
 static const struct args_option no_options[] = { { NULL, false } };
 

@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SUFFIX		".conf"
-#define STAGED_SUFFIX	".tmp"
+#define SUFFIX	      ".conf"
+#define STAGED_SUFFIX ".tmp"
 
 void dropin_path(const char *dir, uint16_t port, char *path, size_t len)
 {

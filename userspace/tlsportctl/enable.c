@@ -17,7 +17,7 @@
 
 #include "../common/cert_check.h"
 
-#define FIRST_LINE	"# Written by tlsportctl enable; see tlsport.conf(5)."
+#define FIRST_LINE "# Written by tlsportctl enable; see tlsport.conf(5)."
 
 /* Settings: those given on the command line, and with those that are kept. */
 struct wanted {
@@ -93,7 +93,7 @@ static const char *warned_file(const struct wanted *wanted, const char *warning)
 	const char *key = wanted->values[setting_index("key")];
 
 	return key && !strncmp(warning, "key file", 8) ? key :
-		wanted->values[setting_index("cert")];
+							 wanted->values[setting_index("cert")];
 }
 
 static int check_certificate(const struct wanted *wanted)
@@ -102,8 +102,8 @@ static int check_certificate(const struct wanted *wanted)
 	char why[CTL_ERROR_LEN] = "";
 	unsigned int i;
 
-	if (cert_check(wanted->values[setting_index("cert")],
-		       wanted->values[setting_index("key")], &facts, why, sizeof(why)))
+	if (cert_check(wanted->values[setting_index("cert")], wanted->values[setting_index("key")],
+		       &facts, why, sizeof(why)))
 		return fail("%s", why);
 	for (i = 0; i < facts.warning_count; i++)
 		warn("%s: %s", warned_file(wanted, facts.warnings[i]), facts.warnings[i]);
@@ -117,8 +117,9 @@ static int load_dropin(const char *path, uint16_t port, struct dropin *dropin)
 	if (ret)
 		return fail("cannot read %s: %s", path, strerror(-ret));
 	if (dropin_is_foreign(dropin, port))
-		return fail("%s configures other ports too: edit it by hand and run 'tlsportctl reload'",
-			    path);
+		return fail(
+			"%s configures other ports too: edit it by hand and run 'tlsportctl reload'",
+			path);
 	return CTL_DONE;
 }
 
@@ -129,8 +130,7 @@ static int load_dropins(struct change *change, bool runtime)
 	int ret;
 
 	dropin_path(ctl.config_dir, change->port, permanent, sizeof(permanent));
-	dropin_path(ctl.run_dir, change->port, change->runtime_path,
-		    sizeof(change->runtime_path));
+	dropin_path(ctl.run_dir, change->port, change->runtime_path, sizeof(change->runtime_path));
 	dropin_path(runtime ? ctl.run_dir : ctl.config_dir, change->port, change->path,
 		    sizeof(change->path));
 	ret = load_dropin(change->path, change->port, &change->old);
@@ -160,8 +160,7 @@ static void undo_kernel(struct change *change)
 	int ret;
 
 	if (change->registered)
-		ret = tlsport_nl_ops->port_set(&change->nl, change->port,
-					       &change->old_port.policy);
+		ret = tlsport_nl_ops->port_set(&change->nl, change->port, &change->old_port.policy);
 	else
 		ret = tlsport_nl_ops->port_del(&change->nl, change->port);
 	if (ret)
@@ -254,8 +253,9 @@ static int change_port(struct change *change, const struct args *args)
 	int ret;
 
 	if (dropin_elsewhere(change->port, elsewhere, sizeof(elsewhere)))
-		return fail("port %u is configured by hand in %s: change it there and run 'tlsportctl reload'",
-			    change->port, elsewhere);
+		return fail(
+			"port %u is configured by hand in %s: change it there and run 'tlsportctl reload'",
+			change->port, elsewhere);
 	ret = load_dropins(change, runtime);
 	if (ret)
 		return ret;

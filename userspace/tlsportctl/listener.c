@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HOLDERS_NAMED	4
-#define COMM_LEN	64
-#define HOLDERS_LEN	(HOLDERS_NAMED * (COMM_LEN + 24))
-#define WARNING_LEN	(HOLDERS_LEN + CTL_ERROR_LEN)
+#define HOLDERS_NAMED 4
+#define COMM_LEN      64
+#define HOLDERS_LEN   (HOLDERS_NAMED * (COMM_LEN + 24))
+#define WARNING_LEN   (HOLDERS_LEN + CTL_ERROR_LEN)
 
 /* The processes that have a descriptor of one socket. */
 struct holders {
@@ -121,21 +121,22 @@ static int warn_of(const struct tlsport_nl_listener *listener, void *arg)
 	struct holders holders;
 	bool many;
 
-	if (listener->port != warning->port ||
-	    (listener->state != TLSPORT_LISTENER_SHUT &&
-	     listener->state != TLSPORT_LISTENER_FOREIGN))
+	if (listener->port != warning->port || (listener->state != TLSPORT_LISTENER_SHUT &&
+						listener->state != TLSPORT_LISTENER_FOREIGN))
 		return 0;
 	find_holders(listener->inode, &holders);
 	describe_holders(listener, &holders, who, sizeof(who));
 	many = holders.count > 1;
 	if (listener->state == TLSPORT_LISTENER_SHUT)
-		snprintf(text, sizeof(text),
-			 "port %u: %s %s listened since before the port was enabled and may sleep in accept(): restart %s; until then no connection reaches it",
-			 listener->port, who, many ? "have" : "has", many ? "them" : "it");
+		snprintf(
+			text, sizeof(text),
+			"port %u: %s %s listened since before the port was enabled and may sleep in accept(): restart %s; until then no connection reaches it",
+			listener->port, who, many ? "have" : "has", many ? "them" : "it");
 	else
-		snprintf(text, sizeof(text),
-			 "port %u: %s %s on a socket that cannot be served (MPTCP, or the kernel's own): no connection reaches it; have it listen with plain TCP",
-			 listener->port, who, many ? "listen" : "listens");
+		snprintf(
+			text, sizeof(text),
+			"port %u: %s %s on a socket that cannot be served (MPTCP, or the kernel's own): no connection reaches it; have it listen with plain TCP",
+			listener->port, who, many ? "listen" : "listens");
 	if (strcmp(text, warning->last))
 		warn("%s", text);
 	snprintf(warning->last, sizeof(warning->last), "%s", text);

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#define CONFIG_DIR	"/etc/tlsport"
-#define RUN_DIR		"/run/tlsport"
+#define CONFIG_DIR "/etc/tlsport"
+#define RUN_DIR	   "/run/tlsport"
 
 #define ENABLE_HELP \
 	"PORT is a number or a service name (https, imaps, see tlsportctl services).\n" \
@@ -37,8 +37,7 @@ static const struct command commands[] = {
 	{ "enable", enable_command, "PORT --cert FILE [--key FILE] [--SETTING VALUE ...]",
 	  "speak TLS on a port, or change how", ENABLE_HELP },
 	{ "disable", disable_command, "PORT",
-	  "back to plain TCP: for new listening sockets, established connections go on",
-	  NULL },
+	  "back to plain TCP: for new listening sockets, established connections go on", NULL },
 	{ "list", list_command, "", "enabled ports, their state and certificates", NULL },
 	{ "status", status_command, "[PORT]", "module, helper and all counters", NULL },
 	{ "conns", conns_command, "[PORT]", "connections on enabled ports", NULL },
@@ -50,7 +49,7 @@ static const struct command commands[] = {
 	  "have tlsportd check the configuration, nothing changes", NULL },
 };
 
-#define COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static void print_general_help(void)
 {
@@ -60,11 +59,11 @@ static void print_general_help(void)
 	for (i = 0; i < COMMANDS; i++)
 		fprintf(ctl.out, "  %-13s %s\n", commands[i].name, commands[i].what);
 	fprintf(ctl.out, "\nOptions of every command:\n"
-		"  --json            print JSON\n"
-		"  --config-dir DIR  instead of " CONFIG_DIR "\n"
-		"  --run-dir DIR     instead of " RUN_DIR "\n"
-		"  --help            of tlsportctl, or of a command\n"
-		"  --version\n");
+			 "  --json            print JSON\n"
+			 "  --config-dir DIR  instead of " CONFIG_DIR "\n"
+			 "  --run-dir DIR     instead of " RUN_DIR "\n"
+			 "  --help            of tlsportctl, or of a command\n"
+			 "  --version\n");
 }
 
 static void print_command_help(const struct command *command)
@@ -134,7 +133,8 @@ static int take_general(int argc, char *argv[], struct general *general)
 			general->help = true;
 		else if (!strcmp(argv[i], "--version"))
 			general->version = true;
-		else if (!take_directory("--config-dir", &ctl.config_dir, argc, argv, &i, general) &&
+		else if (!take_directory("--config-dir", &ctl.config_dir, argc, argv, &i,
+					 general) &&
 			 !take_directory("--run-dir", &ctl.run_dir, argc, argv, &i, general))
 			argv[kept++] = argv[i];
 	}

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#define CELL_LEN	1024
+#define CELL_LEN 1024
 
 static json_t *warnings;
 

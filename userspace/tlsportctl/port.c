@@ -24,8 +24,9 @@ static int load_removal(struct removal *removal, const char *dir, uint16_t port)
 	if (ret)
 		return fail("cannot read %s: %s", removal->path, strerror(-ret));
 	if (dropin_is_foreign(&removal->old, port))
-		return fail("%s configures other ports too: edit it by hand and run 'tlsportctl reload'",
-			    removal->path);
+		return fail(
+			"%s configures other ports too: edit it by hand and run 'tlsportctl reload'",
+			removal->path);
 	return CTL_DONE;
 }
 
@@ -64,8 +65,9 @@ static int disable_port(struct tlsport_nl *nl, bool loaded, uint16_t port,
 	int ret;
 
 	if (dropin_elsewhere(port, elsewhere, sizeof(elsewhere)))
-		return fail("port %u is configured by hand in %s: remove it there and run 'tlsportctl reload'",
-			    port, elsewhere);
+		return fail(
+			"port %u is configured by hand in %s: remove it there and run 'tlsportctl reload'",
+			port, elsewhere);
 	ret = load_removal(permanent, ctl.config_dir, port);
 	if (!ret)
 		ret = load_removal(runtime, ctl.run_dir, port);
@@ -144,13 +146,12 @@ static json_t *describe_port(const struct tlsport_nl_port *kernel, const json_t 
 	struct port_state state;
 
 	port_state(kernel, daemon, port, &state);
-	return json_pack("{s:i, s:s?, s:s, s:o, s:O?, s:O?, s:O?, s:O?}",
-			 "port", (int)port, "service", service_name(port),
-			 "state", state.state, "why", output_string(state.why),
-			 "cert", json_object_get(entry, "cert"),
-			 "subject", json_object_get(entry, "subject"),
-			 "not_after", json_object_get(entry, "not_after"),
-			 "key_type", json_object_get(entry, "key_type"));
+	return json_pack("{s:i, s:s?, s:s, s:o, s:O?, s:O?, s:O?, s:O?}", "port", (int)port,
+			 "service", service_name(port), "state", state.state, "why",
+			 output_string(state.why), "cert", json_object_get(entry, "cert"),
+			 "subject", json_object_get(entry, "subject"), "not_after",
+			 json_object_get(entry, "not_after"), "key_type",
+			 json_object_get(entry, "key_type"));
 }
 
 /* "shut: tlsportd is not running" */

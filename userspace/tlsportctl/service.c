@@ -68,8 +68,7 @@ static void other_names(const struct service *first, char *text, size_t len)
 
 	text[0] = '\0';
 	for (service = first + 1; service->name && !service->what && used < len; service++)
-		used += snprintf(text + used, len - used, "%s%s", used ? ", " : "",
-				 service->name);
+		used += snprintf(text + used, len - used, "%s%s", used ? ", " : "", service->name);
 }
 
 /* Works without the module and without rights: then it only names the ports. */
@@ -77,10 +76,8 @@ int services_command(int argc, char *argv[])
 {
 	static const struct args_option none[] = { { NULL, false } };
 	static const struct column columns[] = {
-		{ "port", "PORT", NULL },
-		{ "service", "SERVICE", NULL },
-		{ "also", "ALSO", NULL },
-		{ "protocol", "PROTOCOL", NULL },
+		{ "port", "PORT", NULL },  { "service", "SERVICE", NULL },
+		{ "also", "ALSO", NULL },  { "protocol", "PROTOCOL", NULL },
 		{ "state", "HERE", NULL },
 	};
 	struct port_list list = { 0 };
@@ -111,10 +108,13 @@ int services_command(int argc, char *argv[])
 		port = port_list_find(&list, service->port);
 		if (port)
 			port_state(port, daemon, service->port, &state);
-		json_array_append_new(rows, json_pack("{s:i, s:s, s:s, s:s, s:s?}",
-			"port", (int)service->port, "service", service->name, "also", also,
-			"protocol", service->what,
-			"state", !known ? NULL : port ? state.state : "not enabled"));
+		json_array_append_new(rows,
+				      json_pack("{s:i, s:s, s:s, s:s, s:s?}", "port",
+						(int)service->port, "service", service->name,
+						"also", also, "protocol", service->what, "state",
+						!known ? NULL :
+						port   ? state.state :
+							 "not enabled"));
 	}
 	output_table(columns, sizeof(columns) / sizeof(columns[0]), rows);
 	result = json_pack("{s:o}", "services", rows);

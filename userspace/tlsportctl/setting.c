@@ -10,16 +10,18 @@
 #include <string.h>
 #include <strings.h>
 
-#define TIMEOUT_MIN_MS		100
-#define TIMEOUT_MAX_MS		600000
-#define HANDSHAKES_MAX		1000000
+#define TIMEOUT_MIN_MS 100
+#define TIMEOUT_MAX_MS 600000
+#define HANDSHAKES_MAX 1000000
 
 static bool valid_file(const char *value, char *why, size_t len)
 {
 	/* What inih would take for the end of the value, or for a comment. */
 	if (strpbrk(value, "\r\n") || strstr(value, " ;") || value[0] == ' ' ||
 	    value[strlen(value) - 1] == ' ') {
-		snprintf(why, len, "a file name with a line break, ' ;' or blanks at its ends cannot be in a configuration file");
+		snprintf(
+			why, len,
+			"a file name with a line break, ' ;' or blanks at its ends cannot be in a configuration file");
 		return false;
 	}
 	return true;
@@ -92,8 +94,8 @@ static bool valid_timeout(const char *value, char *why, size_t len)
 
 static bool valid_handshakes(const char *value, char *why, size_t len)
 {
-	if (strspn(value, "0123456789") == strlen(value) && strlen(value) < 9 &&
-	    atol(value) >= 1 && atol(value) <= HANDSHAKES_MAX)
+	if (strspn(value, "0123456789") == strlen(value) && strlen(value) < 9 && atol(value) >= 1 &&
+	    atol(value) <= HANDSHAKES_MAX)
 		return true;
 	snprintf(why, len, "'%s' is not a number from 1 to %d", value, HANDSHAKES_MAX);
 	return false;
@@ -109,8 +111,7 @@ const struct setting settings[SETTING_COUNT] = {
 	{ "truncation", valid_truncation, TLSPORT_A_PORT_TRUNCATION },
 	{ "handshake-timeout", valid_timeout, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT },
 	{ "max-handshakes", valid_handshakes, TLSPORT_A_PORT_MAX_HANDSHAKES },
-	{ "max-handshakes-per-source", valid_handshakes,
-	  TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE },
+	{ "max-handshakes-per-source", valid_handshakes, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE },
 	{ "resumption", valid_switch, 0 },
 };
 
@@ -163,8 +164,8 @@ void settings_to_policy(const char *const values[], struct tlsport_nl_policy *po
 			policy->max_version = version_number(value);
 			break;
 		case TLSPORT_A_PORT_TRUNCATION:
-			policy->truncation = strcmp(value, "strict") ?
-				TLSPORT_TRUNCATION_TOLERATE : TLSPORT_TRUNCATION_STRICT;
+			policy->truncation = strcmp(value, "strict") ? TLSPORT_TRUNCATION_TOLERATE :
+								       TLSPORT_TRUNCATION_STRICT;
 			break;
 		case TLSPORT_A_PORT_HANDSHAKE_TIMEOUT:
 			policy->handshake_timeout = timeout_ms(value);

@@ -28,7 +28,7 @@ static const struct {
 	{ TLSPORT_A_STATS_KEY_UPDATES, "key_updates", "KeyUpdate messages carried out" },
 };
 
-#define COUNTERS	(sizeof(counters) / sizeof(counters[0]))
+#define COUNTERS (sizeof(counters) / sizeof(counters[0]))
 
 static const char *version_text(uint16_t version)
 {
@@ -42,10 +42,11 @@ static json_t *ended_json(const struct tlsport_nl_port *port)
 
 	for (reason = 0; reason < __TLSPORT_REASON_COUNT; reason++)
 		if (port->ended[reason])
-			json_array_append_new(ended, json_pack("{s:s, s:I, s:s}",
-				"reason", tlsport_nl_reason_name(reason),
-				"count", (json_int_t)port->ended[reason],
-				"text", tlsport_nl_reason_text(reason)));
+			json_array_append_new(ended,
+					      json_pack("{s:s, s:I, s:s}", "reason",
+							tlsport_nl_reason_name(reason), "count",
+							(json_int_t)port->ended[reason], "text",
+							tlsport_nl_reason_text(reason)));
 	return ended;
 }
 
@@ -60,24 +61,19 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 		json_object_set_new(stats, counters[i].name,
 				    json_integer(port->stats[counters[i].stat]));
 	port_state(port, daemon, port->number, &state);
-	return json_pack("{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:o, s:o, s:O?}",
-			 "port", (int)port->number, "service", service_name(port->number),
-			 "state", state.state, "why", output_string(state.why),
-			 "policy",
-			 "min_version", version_text(policy->min_version),
-			 "max_version", version_text(policy->max_version),
-			 "truncation", policy->truncation == TLSPORT_TRUNCATION_STRICT ?
-				"strict" : "tolerate",
-			 "handshake_timeout_ms", (json_int_t)policy->handshake_timeout,
-			 "max_handshakes", (json_int_t)policy->max_handshakes,
-			 "max_handshakes_per_source",
-				(json_int_t)policy->max_handshakes_per_source,
-			 "listeners", (json_int_t)port->listeners,
-			 "listeners_shut", (json_int_t)port->listeners_shut,
-			 "handshakes", (json_int_t)port->handshakes,
-			 "open", (json_int_t)port->open,
-			 "stats", stats, "ended", ended_json(port),
-			 "certificate", daemon_port(daemon, port->number));
+	return json_pack(
+		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:o, s:o, s:O?}",
+		"port", (int)port->number, "service", service_name(port->number), "state",
+		state.state, "why", output_string(state.why), "policy", "min_version",
+		version_text(policy->min_version), "max_version", version_text(policy->max_version),
+		"truncation",
+		policy->truncation == TLSPORT_TRUNCATION_STRICT ? "strict" : "tolerate",
+		"handshake_timeout_ms", (json_int_t)policy->handshake_timeout, "max_handshakes",
+		(json_int_t)policy->max_handshakes, "max_handshakes_per_source",
+		(json_int_t)policy->max_handshakes_per_source, "listeners",
+		(json_int_t)port->listeners, "listeners_shut", (json_int_t)port->listeners_shut,
+		"handshakes", (json_int_t)port->handshakes, "open", (json_int_t)port->open, "stats",
+		stats, "ended", ended_json(port), "certificate", daemon_port(daemon, port->number));
 }
 
 static long long number(const json_t *object, const char *key)
@@ -116,8 +112,9 @@ static void print_system(const json_t *result)
 
 	output_cell(json_object_get(result, "module"), text, sizeof(text));
 	output_line("module   loaded, version %s", text);
-	print_helper(json_is_null(json_object_get(result, "helper")) ? NULL :
-		     json_object_get(result, "helper"));
+	print_helper(json_is_null(json_object_get(result, "helper")) ?
+			     NULL :
+			     json_object_get(result, "helper"));
 	output_cell(json_object_get(result, "gcm_driver"), text, sizeof(text));
 	output_line("kTLS     gcm(aes) by %s", text);
 	json_object_foreach(stats, name, value)
@@ -151,11 +148,12 @@ static void print_port(const json_t *port)
 		    service ? service : "", service ? ")" : "", string(port, "state"),
 		    *why ? ": " : "", why);
 	print_certificate(json_object_get(port, "certificate"));
-	output_line("  TLS %s to %s, truncation %s, handshakes at most %lld, %lld a source, %g s each",
-		    string(policy, "min_version"), string(policy, "max_version"),
-		    string(policy, "truncation"), number(policy, "max_handshakes"),
-		    number(policy, "max_handshakes_per_source"),
-		    number(policy, "handshake_timeout_ms") / 1000.0);
+	output_line(
+		"  TLS %s to %s, truncation %s, handshakes at most %lld, %lld a source, %g s each",
+		string(policy, "min_version"), string(policy, "max_version"),
+		string(policy, "truncation"), number(policy, "max_handshakes"),
+		number(policy, "max_handshakes_per_source"),
+		number(policy, "handshake_timeout_ms") / 1000.0);
 	output_line("  now: %lld listening, %lld kept shut, %lld handshakes, %lld connections",
 		    number(port, "listeners"), number(port, "listeners_shut"),
 		    number(port, "handshakes"), number(port, "open"));
@@ -199,8 +197,8 @@ static int show_status(struct tlsport_nl *nl, uint16_t only)
 		if ((!only || list.ports[i].number == only) && list.ports[i].listeners_shut)
 			(void)listener_warn(nl, list.ports[i].number);
 	result = json_pack("{s:o, s:o?, s:o, s:o, s:o}", "module", system_module_version(),
-			   "helper", daemon, "gcm_driver", system_gcm_driver(),
-			   "tls_stat", system_tls_stat(), "ports", ports);
+			   "helper", daemon, "gcm_driver", system_gcm_driver(), "tls_stat",
+			   system_tls_stat(), "ports", ports);
 	if (!ctl.json)
 		print_status(result);
 	output_json(result);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_LEN	256
+#define LINE_LEN 256
 
 static FILE *open_below(const char *dir, const char *name)
 {

@@ -99,7 +99,8 @@ enum {
 	TLSPORT_A_PORT_TRUNCATION,		/* u8, enum tlsport_truncation */
 	TLSPORT_A_PORT_HANDSHAKE_TIMEOUT,	/* u32, ms, 100..600000 (10000) */
 	TLSPORT_A_PORT_MAX_HANDSHAKES,		/* u32, 1..1000000 (4096) */
-	TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE, /* u32, 1..1000000 (1024); sources are IPv4 /32, IPv6 /64 */
+	/* u32, 1..1000000 (1024); a source is an IPv4 address or an IPv6 /64 */
+	TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE,
 	/* PORT_GET only: */
 	TLSPORT_A_PORT_LISTENERS,		/* u32, listening sockets served now */
 	TLSPORT_A_PORT_LISTENERS_SHUT,		/* u32, listening sockets kept shut now */
@@ -108,6 +109,7 @@ enum {
 	TLSPORT_A_PORT_STATS,			/* nest of TLSPORT_A_STATS_* */
 	__TLSPORT_A_PORT_MAX,
 };
+
 #define TLSPORT_A_PORT_MAX (__TLSPORT_A_PORT_MAX - 1)
 
 /* Counters of a port since it was enabled, all u64 (uint in the spec) */
@@ -119,14 +121,16 @@ enum {
 	TLSPORT_A_STATS_ATTACHED_TLS13,		/* of these TLS 1.3, the rest TLS 1.2 */
 	TLSPORT_A_STATS_RESUMED,		/* of these by a session ticket */
 	TLSPORT_A_STATS_ACCEPTED,		/* handed to the application */
-	TLSPORT_A_STATS_GUARD_SYN,		/* packets kept from a listener that is not served */
+	TLSPORT_A_STATS_GUARD_SYN,	/* kept from a listener that is not served */
 	TLSPORT_A_STATS_GUARD_PAYLOAD,		/* plaintext segments stopped on the way out */
 	TLSPORT_A_STATS_UPCALLS,		/* messages to workers */
-	TLSPORT_A_STATS_UPCALL_RETRIES,		/* upcalls that found no worker or a full socket */
+	TLSPORT_A_STATS_UPCALL_RETRIES,		/* found no worker or a full socket */
 	TLSPORT_A_STATS_KEY_UPDATES,		/* KeyUpdate messages carried out */
-	TLSPORT_A_STATS_ENDED,			/* multi: nest of TLSPORT_A_ENDED_*, one a reason that is not 0 */
+	/* multi: nest of TLSPORT_A_ENDED_*, one a reason whose count is not 0 */
+	TLSPORT_A_STATS_ENDED,
 	__TLSPORT_A_STATS_MAX,
 };
+
 #define TLSPORT_A_STATS_MAX (__TLSPORT_A_STATS_MAX - 1)
 
 enum {
@@ -136,6 +140,7 @@ enum {
 	TLSPORT_A_ENDED_COUNT,			/* u64 */
 	__TLSPORT_A_ENDED_MAX,
 };
+
 #define TLSPORT_A_ENDED_MAX (__TLSPORT_A_ENDED_MAX - 1)
 
 /* A listening socket on a registered port: LISTENER_GET */
@@ -151,6 +156,7 @@ enum {
 	TLSPORT_A_LISTENER_READY,		/* u32, wait for accept() */
 	__TLSPORT_A_LISTENER_MAX,
 };
+
 #define TLSPORT_A_LISTENER_MAX (__TLSPORT_A_LISTENER_MAX - 1)
 
 /* A connection: CONN_GET */
@@ -158,7 +164,7 @@ enum {
 	TLSPORT_A_CONN_UNSPEC,
 	TLSPORT_A_CONN_PAD,
 	TLSPORT_A_CONN_ID,			/* u64, never reused */
-	TLSPORT_A_CONN_PORT,			/* u16, the registered port; in a request: only this one */
+	TLSPORT_A_CONN_PORT,			/* u16; in a request: only this one */
 	TLSPORT_A_CONN_STATE,			/* u8, enum tlsport_conn_state */
 	TLSPORT_A_CONN_LOCAL_ADDR,		/* binary, 4 or 16 bytes */
 	TLSPORT_A_CONN_PEER_ADDR,		/* binary, 4 or 16 bytes */
@@ -170,9 +176,10 @@ enum {
 	TLSPORT_A_CONN_SERVER_NAME,		/* string, SNI */
 	TLSPORT_A_CONN_TX_MODE,			/* u8, enum tlsport_mode */
 	TLSPORT_A_CONN_RX_MODE,			/* u8, enum tlsport_mode */
-	TLSPORT_A_CONN_DRIVER,			/* string, crypto driver of TX, as in /proc/crypto */
+	TLSPORT_A_CONN_DRIVER,			/* string, of TX, as in /proc/crypto */
 	__TLSPORT_A_CONN_MAX,
 };
+
 #define TLSPORT_A_CONN_MAX (__TLSPORT_A_CONN_MAX - 1)
 
 /* A worker of the helper: WORKER_SET */
@@ -188,6 +195,7 @@ enum {
 	TLSPORT_A_WORKER_DRAIN,			/* flag: no new handshakes to this socket */
 	__TLSPORT_A_WORKER_MAX,
 };
+
 #define TLSPORT_A_WORKER_MAX (__TLSPORT_A_WORKER_MAX - 1)
 
 /* A handshake: HANDSHAKE and CANCEL from the kernel, CONTINUE and FAIL to it */
@@ -222,6 +230,7 @@ enum {
 	TLSPORT_A_HS_REASON,			/* u32, enum tlsport_reason, with FAIL */
 	__TLSPORT_A_HS_MAX,
 };
+
 #define TLSPORT_A_HS_MAX (__TLSPORT_A_HS_MAX - 1)
 
 /*
@@ -256,6 +265,7 @@ enum {
 	TLSPORT_CMD_FAIL,
 	__TLSPORT_CMD_MAX,
 };
+
 #define TLSPORT_CMD_MAX (__TLSPORT_CMD_MAX - 1)
 
 #endif /* _UAPI_LINUX_TLSPORT_H */

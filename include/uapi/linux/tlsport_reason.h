@@ -20,7 +20,7 @@
 	X(HANDSHAKE_REFUSED, "handshake_refused", "the handshake was refused with an alert") \
 	X(NOT_TLS, "not_tls", "the peer did not speak TLS") \
 	X(NO_CONTEXT, "no_context", "the port has no usable certificate") \
-	X(PROTOCOL_ERROR, "protocol_error", "the peer broke the TLS protocol after the handshake") \
+	X(PROTOCOL_ERROR, "protocol_error", "the peer broke the protocol after the handshake") \
 	X(BAD_RECORD_MAC, "bad_record_mac", "a record did not authenticate") \
 	X(TRUNCATED, "truncated", "the peer ended the stream without close_notify") \
 	X(REKEY_FAILED, "rekey_failed", "a KeyUpdate could not be carried out") \
@@ -30,7 +30,7 @@
 	X(NO_MEMORY, "no_memory", "memory ran out") \
 	X(SHED, "shed", "too many handshakes were in flight") \
 	X(PORT_DISABLED, "port_disabled", "its port was disabled during the handshake") \
-	X(LISTENER_CLOSED, "listener_closed", "the application closed the listening socket before it accepted") \
+	X(LISTENER_CLOSED, "listener_closed", "the listening socket was closed first") \
 	X(PLAINTEXT_RESET, "plaintext_reset", "it was in plaintext when its port was enabled") \
 	X(LINGER_TIMEOUT, "linger_timeout", "the peer did not take the last bytes in time")
 
