@@ -9,6 +9,7 @@
 static struct netlink_range_validation number_range = { .min = 1, .max = 65535 };
 static struct netlink_range_validation timeout_range = { .min = 100, .max = 600000 };
 static struct netlink_range_validation count_range = { .min = 1, .max = 1000000 };
+static struct netlink_range_validation consumed_range = { .max = TLSPORT_DATA_MAX };
 static struct netlink_range_validation version_range = {
 	.min = TLS_1_2_VERSION,
 	.max = TLS_1_3_VERSION,
@@ -36,7 +37,7 @@ static const struct nla_policy worker_policy[] = {
 static const struct nla_policy hs_policy[] = {
 	[TLSPORT_A_HS_ID] = { .type = NLA_U64 },
 	[TLSPORT_A_HS_DATA] = { .type = NLA_BINARY, .len = TLSPORT_DATA_MAX },
-	[TLSPORT_A_HS_CONSUMED] = NLA_POLICY_MAX(NLA_U32, TLSPORT_DATA_MAX - 1),
+	[TLSPORT_A_HS_CONSUMED] = NLA_POLICY_FULL_RANGE(NLA_U32, &consumed_range),
 	[TLSPORT_A_HS_TX] = NLA_POLICY_RANGE(NLA_BINARY, sizeof(struct tls_crypto_info), 128),
 	[TLSPORT_A_HS_RX] = NLA_POLICY_RANGE(NLA_BINARY, sizeof(struct tls_crypto_info), 128),
 	[TLSPORT_A_HS_TX_SECRET] = NLA_POLICY_RANGE(NLA_BINARY, 32, TLSPORT_SECRET_MAX),

@@ -18,7 +18,8 @@
 #include "tlsport.h"
 #include "trace.h"
 
-#define BATCH 64
+#define LISTENERS_MAX 1024 /* of a port: more than any program opens */
+#define BATCH	      64   /* connections reset under one hold of a bucket */
 
 /* TCP's own sleepers in accept(): exclusive, and not epoll's or ours. */
 static bool has_sleeper(struct sock *sk)
@@ -76,10 +77,7 @@ static void hook_shut(struct sock *sk)
 	release_sock(sk);
 }
 
-/*
- * Listening sockets of the port, held.  Returns how many; the same again until
- * fewer than BATCH, what has been done with them takes them out of want().
- */
+/* Listening sockets of the port, held; returns how many. */
 static int find_listeners(struct net *net, u16 number, bool (*want)(struct sock *sk),
 			  struct sock **found)
 {
@@ -93,7 +91,7 @@ static int find_listeners(struct net *net, u16 number, bool (*want)(struct sock 
 
 		spin_lock_bh(&b->lock);
 		sk_nulls_for_each(sk, node, &b->nulls_head) {
-			if (n == BATCH)
+			if (n == LISTENERS_MAX)
 				break;
 			if (net_eq(sock_net(sk), net) && inet_sk(sk)->inet_num == number &&
 			    want(sk) && refcount_inc_not_zero(&sk->sk_refcnt))
@@ -152,7 +150,7 @@ void tlsport_takeover(struct net *net, u16 number)
 
 	if (!port)
 		return;
-	found = kcalloc(BATCH, sizeof(*found), GFP_KERNEL);
+	found = kcalloc(LISTENERS_MAX, sizeof(*found), GFP_KERNEL);
 	if (!found)
 		goto out; /* they stay shut */
 	n = find_listeners(net, number, want_stock, found);

@@ -186,6 +186,7 @@ static void forget_hello(struct engine *engine)
 {
 	engine->library.shown = (struct bytes){ NULL, 0 };
 	engine->library.heard = (struct bytes){ NULL, 0 };
+	engine->library.session_id = (struct bytes){ NULL, 0 };
 }
 
 void engine_free(struct engine *engine)
@@ -298,6 +299,35 @@ static int add_compat_ccs(struct engine *engine)
 	return STEP_OK;
 }
 
+/* The library's ServerHello gets the session id that it was not shown. */
+static int echo_session_id(struct engine *engine)
+{
+	struct library *library = &engine->library;
+	uint8_t message[LIBRARY_SERVER_HELLO_MAX];
+	struct record first;
+	uint8_t *out;
+	size_t len;
+	int alert;
+
+	if (record_next(library->out, library->out_len, TLS_PLAINTEXT_MAX, &first, &alert) !=
+	    RECORD_WHOLE)
+		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
+	len = library_echo_session_id(library, first.body, first.body_len, message);
+	out = len ? malloc(library->out_len + len) : NULL;
+	if (!out)
+		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
+	memcpy(out, first.bytes, TLS_RECORD_HEADER);
+	put16(out + 3, len);
+	memcpy(out + TLS_RECORD_HEADER, message, len);
+	memcpy(out + TLS_RECORD_HEADER + len, library->out + first.len,
+	       library->out_len - first.len);
+	library->out_room = library->out_len + len;
+	library->out_len += len - first.body_len;
+	free(library->out);
+	library->out = out;
+	return STEP_OK;
+}
+
 /* First record of ours behind change_cipher_spec: TLS 1.2 protects from there on. */
 static const uint8_t *first_protected(const struct engine *engine)
 {
@@ -335,12 +365,14 @@ static void keep_nonce(struct engine *engine)
 
 static int after_hello_13(struct engine *engine, const struct hello *hello)
 {
-	if (hello->session_id.len) {
-		int alert = add_compat_ccs(engine);
+	int alert = STEP_OK;
 
-		if (alert)
-			return alert;
-	}
+	if (engine->choice.hide_session_id)
+		alert = echo_session_id(engine);
+	if (!alert && hello->session_id.len)
+		alert = add_compat_ccs(engine);
+	if (alert)
+		return alert;
 	if (hello->early_data)
 		engine->early_left = EARLY_DATA_MAX + EARLY_DATA_OVERHEAD;
 	if (engine->choice.retry) {
@@ -428,12 +460,14 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	library->shown = (struct bytes){ shown, len };
 	library->heard = hello->message;
 	library->tail_len = engine->choice.psk ? hello->binders_len : 0;
+	if (engine->choice.hide_session_id)
+		library->session_id = hello->session_id;
 	alert = feed_message(engine, shown, len);
+	if (!alert)
+		alert = engine->choice.version == TLS_1_3 ? after_hello_13(engine, hello) :
+							    after_hello_12(engine);
 	forget_hello(engine);
-	if (alert)
-		return alert;
-	return engine->choice.version == TLS_1_3 ? after_hello_13(engine, hello) :
-						   after_hello_12(engine);
+	return alert;
 }
 
 static int on_hello_whole(struct engine *engine)

@@ -5,8 +5,9 @@
  * The transcript: the library is shown a ClientHello of ours (hello.h), yet the
  * handshake is authenticated over the bytes that the client sent.  Its transcript
  * hashes are made with a device number of ours, so that every update passes by
- * on_crypto(), and there the shown hello is replaced by the heard one.  Nothing
- * else is changed there; randomness comes from the kernel on the same way.
+ * on_crypto(), and there the shown hello is replaced by the heard one, and a
+ * ServerHello gets the session id that the library was not shown.  Nothing else
+ * is changed there; randomness comes from the kernel on the same way.
  *
  * Callbacks that are told of no connection find it in "current".
  */
@@ -122,32 +123,58 @@ static size_t heard_len(const struct library *library, const byte *in, word32 le
 	return library->heard.len - (shown->len - len);
 }
 
+size_t library_echo_session_id(const struct library *library, const uint8_t *message, size_t len,
+			       uint8_t *to)
+{
+	/* header, version, random; then the session id, here of no bytes */
+	const size_t at = TLS_HANDSHAKE_HEADER + 2 + 32;
+	const struct bytes *id = &library->session_id;
+
+	if (!id->len || len <= at || message[0] != TLS_SERVER_HELLO || message[at] ||
+	    get24(message + 1) != len - TLS_HANDSHAKE_HEADER ||
+	    len + id->len > LIBRARY_SERVER_HELLO_MAX)
+		return 0;
+	memcpy(to, message, at);
+	put24(to + 1, len + id->len - TLS_HANDSHAKE_HEADER);
+	to[at] = id->len;
+	memcpy(to + at + 1, id->data, id->len);
+	memcpy(to + at + 1 + id->len, message + at + 1, len - at - 1);
+	return len + id->len;
+}
+
 /* Hash in software: without the device, or it would come back here. */
-#define HASH_HEARD(sha, update, len) ({				\
+#define HASH_INSTEAD(sha, update, data, len) ({			\
 	int device_ = (sha)->devId, err_;			\
 								\
 	(sha)->devId = INVALID_DEVID;				\
-	err_ = update(sha, current->heard.data, len);		\
+	err_ = update(sha, data, len);				\
 	(sha)->devId = device_;					\
 	err_;							\
 })
 
-static int hash_hello(wc_CryptoInfo *info)
+static int hash_instead(wc_CryptoInfo *info, const uint8_t *data, size_t len)
 {
-	size_t len = heard_len(current, info->hash.in, info->hash.inSz);
-
-	if (!len)
-		return CRYPTOCB_UNAVAILABLE;
 	switch (info->hash.type) {
 	case WC_HASH_TYPE_SHA256:
-		return HASH_HEARD(info->hash.sha256, wc_Sha256Update, len);
+		return HASH_INSTEAD(info->hash.sha256, wc_Sha256Update, data, len);
 	case WC_HASH_TYPE_SHA384:
-		return HASH_HEARD(info->hash.sha384, wc_Sha384Update, len);
+		return HASH_INSTEAD(info->hash.sha384, wc_Sha384Update, data, len);
 	case WC_HASH_TYPE_SHA512:
-		return HASH_HEARD(info->hash.sha512, wc_Sha512Update, len);
+		return HASH_INSTEAD(info->hash.sha512, wc_Sha512Update, data, len);
 	default:
 		return CRYPTOCB_UNAVAILABLE;	/* of TLS before 1.2 */
 	}
+}
+
+static int on_hash(wc_CryptoInfo *info)
+{
+	uint8_t message[LIBRARY_SERVER_HELLO_MAX];
+	size_t len = heard_len(current, info->hash.in, info->hash.inSz);
+
+	if (len)
+		return hash_instead(info, current->heard.data, len);
+	len = library_echo_session_id(current, info->hash.in, info->hash.inSz, message);
+	return len ? hash_instead(info, message, len) : CRYPTOCB_UNAVAILABLE;
 }
 
 static int on_crypto(int device, wc_CryptoInfo *info, void *arg)
@@ -157,7 +184,7 @@ static int on_crypto(int device, wc_CryptoInfo *info, void *arg)
 	switch (info->algo_type) {
 	case WC_ALGO_TYPE_HASH:
 		if (current && info->hash.in)
-			return hash_hello(info);
+			return on_hash(info);
 		return CRYPTOCB_UNAVAILABLE;
 	case WC_ALGO_TYPE_RNG:
 		return crypt_random(info->rng.out, info->rng.sz) ? RNG_FAILURE_E : 0;

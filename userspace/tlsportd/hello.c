@@ -457,6 +457,8 @@ static int choose_tls13(const struct hello *hello, const struct hello_policy *po
 	if (!choice->suite || !choice->scheme)
 		return ALERT_HANDSHAKE_FAILURE;
 	/* without psk_dhe_ke there would be no forward secrecy: full handshake */
+	/* RFC 8446 allows 0 to 32 bytes, wolfSSL 0 or 32 */
+	choice->hide_session_id = hello->session_id.len && hello->session_id.len < SESSION_ID_MAX;
 	choice->psk_dhe = list8_has(hello->psk_modes, PSK_DHE_KE);
 	choice->psk = policy->resumption && hello->psk.data && choice->psk_dhe;
 	return choose_share(hello, policy, choice);
@@ -643,8 +645,9 @@ size_t hello_canonical(const struct hello *hello, const struct hello_policy *pol
 	w.at += TLS_HANDSHAKE_HEADER;
 	put_number(&w, TLS_1_2, 2);
 	put(&w, hello->random, RANDOM_LEN);
-	put_number(&w, hello->session_id.len, 1);
-	put(&w, hello->session_id.data, hello->session_id.len);
+	put_number(&w, choice->hide_session_id ? 0 : hello->session_id.len, 1);
+	if (!choice->hide_session_id)
+		put(&w, hello->session_id.data, hello->session_id.len);
 	put_number(&w, 2, 2);
 	put_number(&w, choice->suite->id, 2);
 	put_number(&w, 1, 1);

@@ -77,6 +77,8 @@ struct hello_policy {
  * @retry: a HelloRetryRequest for @group is needed
  * @psk: pre_shared_key may be looked at
  * @psk_dhe: the client can use tickets with forward secrecy
+ * @hide_session_id: TLS 1.3: the library would not take its length; ServerHello
+ *	has to echo it nevertheless
  */
 struct hello_choice {
 	uint16_t version;
@@ -87,6 +89,7 @@ struct hello_choice {
 	bool retry;
 	bool psk;
 	bool psk_dhe;
+	bool hide_session_id;
 };
 
 /**

@@ -29,6 +29,7 @@ struct library_context;
  * @shown: the ClientHello as the library got it
  * @heard: the ClientHello as the client sent it, which the transcript is of
  * @tail_len: both end in so many bytes of binders
+ * @session_id: ServerHello is to echo it, although the library did not see it
  * @client_handshake_secret: TLS 1.3, and so on; hash_len bytes each
  * @binding: what a ticket is good for besides the port's policy
  * @chain: resumptions since the last full handshake
@@ -45,6 +46,7 @@ struct library {
 	struct bytes shown;
 	struct bytes heard;
 	size_t tail_len;
+	struct bytes session_id;
 	uint8_t client_handshake_secret[TLS_SECRET_MAX];
 	uint8_t client_secret[TLS_SECRET_MAX];
 	uint8_t server_secret[TLS_SECRET_MAX];
@@ -76,6 +78,19 @@ uint32_t library_version_number(void);
 int library_open(struct library *library, const struct library_context *context, bool tickets,
 		 const uint8_t binding[CRYPT_SHA256_LEN]);
 void library_close(struct library *library);
+
+/* The longest ServerHello that is looked at. */
+#define LIBRARY_SERVER_HELLO_MAX	512
+
+/**
+ * library_echo_session_id() - put the session id into a ServerHello without one
+ * @message: handshake message of the library
+ * @to: room for LIBRARY_SERVER_HELLO_MAX
+ *
+ * Return: the new length; 0 when it is not such a message.
+ */
+size_t library_echo_session_id(const struct library *library, const uint8_t *message, size_t len,
+			       uint8_t *to);
 
 /* One record.  What it wants to send is added to @library->out. */
 enum library_status library_feed(struct library *library, const uint8_t *record, size_t len);
