@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +97,7 @@ static int read_pem(const char *path, char **text, size_t *len, unsigned int *mo
 int cert_files_read(const char *cert, const char *key, struct cert_files *files, char *err,
 		    size_t errlen)
 {
-	unsigned int mode;
+	unsigned int mode = 0;
 
 	memset(files, 0, sizeof(*files));
 	if (read_pem(cert, &files->cert, &files->cert_len, &files->key_mode, err, errlen))
@@ -261,6 +262,26 @@ static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 	       parse_date(wolfSSL_X509_notAfter(x509), &facts->not_after) ? -1 : 0;
 }
 
+/* The library does not even parse what it was not built for: look for id-Ed25519, id-Ed448. */
+static bool is_eddsa(const struct cert_files *files)
+{
+	static const unsigned char oid[] = { 0x06, 0x03, 0x2b, 0x65 };
+	size_t room = files->cert_len;
+	unsigned char *der = malloc(room);
+	bool found = false;
+	int len;
+
+	if (!der)
+		return false;
+	len = wc_CertPemToDer((const unsigned char *)files->cert, files->cert_len, der, room,
+			      CERT_TYPE);
+	for (int i = 0; i + 5 <= len && !found; i++)
+		found = !memcmp(der + i, oid, sizeof(oid)) &&
+			(der[i + 4] == 0x70 || der[i + 4] == 0x71);
+	free(der);
+	return found;
+}
+
 static int chain_facts(const struct cert_files *files, const char *cert, struct cert_facts *facts,
 		       char *err, size_t errlen)
 {
@@ -295,7 +316,10 @@ static int chain_facts(const struct cert_files *files, const char *cert, struct 
 			goto out;
 		}
 	}
-	if (broken)
+	if (broken && !facts->chain_len && is_eddsa(files))
+		refuse(err, errlen, "%s: its key is neither ECDSA nor RSA: only these are served",
+		       cert);
+	else if (broken)
 		refuse(err, errlen, "%s: certificate %u in it cannot be parsed", cert,
 		       facts->chain_len + 1);
 	else if (!facts->chain_len)

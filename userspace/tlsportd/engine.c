@@ -29,6 +29,8 @@
 #define EARLY_DATA_OVERHEAD	1024
 /* TLS 1.2 lets warnings be ignored; this many are enough. */
 #define WARNINGS_MAX		5
+/* change_cipher_spec that TLS 1.3 ignores: one is what a client sends, or two. */
+#define COMPAT_CCS_MAX		32
 /* Our ClientHello: one record, room for a ticket and more. */
 #define CANONICAL_MAX		8192
 #define KEY_EXCHANGE_MAX	(TLS_HANDSHAKE_HEADER + 256)
@@ -79,6 +81,7 @@ struct engine {
 	uint8_t nonce[8];
 	size_t early_left;
 	unsigned int warnings;
+	unsigned int compat_ccs;
 	enum tlsport_reason reason;
 	const char *text;
 	uint8_t alert[TLS_RECORD_HEADER + 64];
@@ -232,10 +235,17 @@ static int on_alert(struct engine *engine, const uint8_t *body, size_t len)
 	return STEP_OK;
 }
 
-static bool is_compat_ccs(const struct record *record)
+static bool is_ccs(const struct record *record)
 {
 	return record->type == TLS_CHANGE_CIPHER_SPEC && record->body_len == 1 &&
 	       record->body[0] == 1;
+}
+
+/* One that TLS 1.3 ignores, RFC 8446 5: not between fragments, not without end. */
+static bool is_compat_ccs(struct engine *engine, const struct record *record)
+{
+	return is_ccs(record) && !message_begun(&engine->message) &&
+	       ++engine->compat_ccs <= COMPAT_CCS_MAX;
 }
 
 /* Give the library something; whether it is done has to be what we expect. */
@@ -470,6 +480,15 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	return alert;
 }
 
+/* For listings and logs: what is no character of a host name must not reach a terminal. */
+static void keep_server_name(struct engine *engine, struct bytes name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		engine->server_name[i] = name.data[i] > 0x20 && name.data[i] < 0x7f ?
+						 name.data[i] : '?';
+	engine->server_name[name.len] = '\0';
+}
+
 static int on_hello_whole(struct engine *engine)
 {
 	struct hello_choice first = engine->choice;
@@ -479,10 +498,7 @@ static int on_hello_whole(struct engine *engine)
 	alert = hello_parse(engine->message.bytes, engine->message.len, &hello);
 	if (alert)
 		return refuse(engine, alert, "malformed ClientHello");
-	if (hello.server_name.len) {
-		memcpy(engine->server_name, hello.server_name.data, hello.server_name.len);
-		engine->server_name[hello.server_name.len] = '\0';
-	}
+	keep_server_name(engine, hello.server_name);
 	alert = hello_choose(&hello, &engine->context->policy, &engine->choice);
 	if (alert)
 		return refuse(engine, alert, "ClientHello offers nothing that the port allows");
@@ -512,7 +528,7 @@ static int on_hello(struct engine *engine, const struct record *record)
 	if (record->type == TLS_ALERT && !message_begun(&engine->message))
 		return on_alert(engine, record->body, record->body_len);
 	if (engine->state == STATE_RETRIED && !message_begun(&engine->message)) {
-		if (is_compat_ccs(record))
+		if (is_compat_ccs(engine, record))
 			return STEP_OK;
 		/* RFC 8446 4.2.10: early data after HelloRetryRequest, by its type alone */
 		if (record->type == TLS_APPLICATION_DATA &&
@@ -581,7 +597,7 @@ static int on_protected(struct engine *engine, const struct record *record)
 
 static int on_tls13(struct engine *engine, const struct record *record)
 {
-	if (is_compat_ccs(record) && !message_begun(&engine->message))
+	if (is_compat_ccs(engine, record))
 		return STEP_OK;
 	/* A client that could not make sense of ServerHello has no keys. */
 	if (record->type == TLS_ALERT && record->body_len == 2 && !engine->rx.seq)
@@ -629,7 +645,7 @@ static int on_change_cipher(struct engine *engine, const struct record *record)
 		return on_alert(engine, record->body, record->body_len);
 	if (record->type != TLS_CHANGE_CIPHER_SPEC)
 		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "change_cipher_spec expected");
-	if (!is_compat_ccs(record))
+	if (!is_ccs(record))
 		return refuse(engine, ALERT_DECODE_ERROR, "malformed change_cipher_spec");
 	alert = feed_library(engine, record->bytes, record->len, false);
 	engine->state = STATE_TLS12;

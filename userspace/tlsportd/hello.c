@@ -526,7 +526,9 @@ static bool next_fixed(struct cursor *c, struct bytes *extension)
 
 static bool same(struct bytes a, struct bytes b)
 {
-	return a.len == b.len && (!a.len || !memcmp(a.data, b.data, a.len));
+	if (a.len != b.len)
+		return false;
+	return !a.len || (a.data && b.data && !memcmp(a.data, b.data, a.len));
 }
 
 int hello_retry_check(const struct hello *hello1, const struct hello_choice *first,

@@ -119,6 +119,7 @@ static void tell_status(const struct parent *parent)
 
 static int reload(struct parent *parent, struct text *errors)
 {
+	const struct generation *old = parent->generation;
 	struct timespec ts;
 	int ret;
 
@@ -127,7 +128,9 @@ static int reload(struct parent *parent, struct text *errors)
 		   (long long)ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
 	ret = parent_reload(parent, errors);
 	if (errors->len) {
-		log_error("reload: %s", ret ? "the old configuration stays" : "with errors");
+		log_error("reload: %s", parent->generation == old ?
+					"the old configuration stays in force" :
+					"the new configuration is in force, but");
 		log_error_lines(errors->chars);
 	}
 	sd_notify(0, "READY=1");

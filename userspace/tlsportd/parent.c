@@ -335,19 +335,24 @@ int parent_reload(struct parent *parent, struct text *errors)
 		generation_free(new);
 		return -1;
 	}
+	new->workers++;
 	if (!start_workers(parent, new)) {
+		new->workers--;
 		text_add(errors, "the new workers could not be started: see the log\n");
 		signal_workers(parent, new, SIGKILL);
 		/* freed with its last worker, see drop_generation() */
 		drop_generation(parent, new);
 		return -1;
 	}
+	new->workers--;
 	parent->generation = new;
 	memset(parent->restart_at, 0, sizeof(parent->restart_at));
 	memset(parent->deaths, 0, sizeof(parent->deaths));
+	old->workers++;			/* its last worker may be reaped meanwhile */
 	retire(parent, old);
 	ret = set_ports(parent, new, errors);
 	give_back_ports(parent, &old->config, &new->config);
+	old->workers--;
 	drop_generation(parent, old);
 	log_notice("generation %u is in force, %zu ports", new->number, new->config.count);
 	return ret;

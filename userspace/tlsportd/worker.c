@@ -441,12 +441,11 @@ static int run(struct worker *worker)
 
 int worker_run(const struct generation *generation, int report)
 {
-	struct worker *worker = calloc(1, sizeof(*worker));
+	static struct worker self;
+	struct worker *worker = &self;
 	sigset_t set;
 	int err;
 
-	if (!worker)
-		return 1;
 	worker->generation = generation;
 	worker->report = report;
 	sigemptyset(&set);

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What is said of certificates and keys, good ones and others. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+
+#include "../../userspace/common/cert_check.h"
+
+static char root[64];
+
+static const char *at(const char *name)
+{
+	static char paths[8][128];
+	static unsigned int n;
+	char *path = paths[n++ % 8];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", root, name);
+	return path;
+}
+
+static void write_key(const char *name, EVP_PKEY *key, const char *passphrase)
+{
+	FILE *file = fopen(at(name), "w");
+
+	assert_non_null(file);
+	fchmod(fileno(file), 0600);
+	PEM_write_PrivateKey(file, key, passphrase ? EVP_aes_256_cbc() : NULL, NULL, 0, NULL,
+			     (void *)passphrase);
+	fclose(file);
+}
+
+static void write_cert(const char *name, const char *mode, EVP_PKEY *key, const char *common_name,
+		       long from, long to)
+{
+	FILE *file = fopen(at(name), mode);
+	X509 *x509 = X509_new();
+	X509_NAME *subject = X509_get_subject_name(x509);
+	X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
+						    "DNS:alt.example");
+
+	assert_non_null(file);
+	X509_set_version(x509, 2);
+	ASN1_INTEGER_set(X509_get_serialNumber(x509), 0xabcdef);
+	X509_gmtime_adj(X509_getm_notBefore(x509), from);
+	X509_gmtime_adj(X509_getm_notAfter(x509), to);
+	X509_set_pubkey(x509, key);
+	if (*common_name)
+		X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
+					   (const uint8_t *)common_name, -1, -1, 0);
+	X509_set_issuer_name(x509, subject);
+	X509_add_ext(x509, names, -1);
+	assert_true(X509_sign(x509, key, EVP_PKEY_id(key) == EVP_PKEY_ED25519 ? NULL :
+										EVP_sha256()));
+	PEM_write_X509(file, x509);
+	fclose(file);
+	X509_EXTENSION_free(names);
+	X509_free(x509);
+}
+
+#define DAY	(24 * 3600L)
+
+static EVP_PKEY *p256, *other;
+static struct cert_facts facts;
+static char err[512];
+
+static void refuses(const char *cert, const char *key, const char *piece)
+{
+	err[0] = '\0';
+	assert_int_equal(cert_check(at(cert), key ? at(key) : NULL, &facts, err, sizeof(err)), -1);
+	if (!strstr(err, piece) || !strstr(err, root))
+		fail_msg("'%s' does not hold '%s' and a file name", err, piece);
+}
+
+static void warns(const char *cert, const char *key, const char *piece)
+{
+	if (cert_check(at(cert), at(key), &facts, err, sizeof(err)))
+		fail_msg("%s", err);
+	for (unsigned int i = 0; i < facts.warning_count; i++)
+		if (strstr(facts.warnings[i], piece))
+			return;
+	fail_msg("no warning holds '%s', the first is '%s'", piece, facts.warnings[0]);
+}
+
+static void test_facts(void **state)
+{
+	EVP_PKEY *keys[] = { EVP_EC_gen("P-256"), EVP_EC_gen("P-384"), EVP_EC_gen("P-521"),
+			     EVP_RSA_gen(2048) };
+	const char *const types[] = { "ECDSA P-256", "ECDSA P-384", "ECDSA P-521", "RSA 2048" };
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		write_key("k.key", keys[i], NULL);
+		write_cert("k.crt", "w", keys[i], "name.example", -DAY, 90 * DAY);
+		if (cert_check(at("k.crt"), at("k.key"), &facts, err, sizeof(err)))
+			fail_msg("%s: %s", types[i], err);
+		assert_string_equal(facts.key_type, types[i]);
+		assert_int_equal(facts.key_kind, i < 3 ? CERT_KEY_ECDSA : CERT_KEY_RSA);
+		assert_string_equal(facts.subject, "name.example");
+		assert_string_equal(facts.serial, "abcdef");
+		assert_int_equal(facts.chain_len, 1);
+		assert_int_equal(facts.warning_count, 0);
+		assert_in_range(facts.not_after - facts.not_before, 91 * DAY - 5, 91 * DAY + 5);
+		EVP_PKEY_free(keys[i]);
+	}
+}
+
+static void test_name_from_the_alternative_names(void **state)
+{
+	(void)state;
+	write_cert("x.crt", "w", p256, "", -DAY, 90 * DAY);
+	assert_int_equal(cert_check(at("x.crt"), at("p256.key"), &facts, err, sizeof(err)), 0);
+	assert_string_equal(facts.subject, "alt.example");
+}
+
+static void test_key_in_the_certificate_file(void **state)
+{
+	FILE *file;
+
+	(void)state;
+	write_key("both.pem", p256, NULL);
+	write_cert("both.pem", "a", p256, "x", -DAY, 90 * DAY);
+	assert_int_equal(cert_check(at("both.pem"), NULL, &facts, err, sizeof(err)), 0);
+	assert_int_equal(cert_check(at("both.pem"), "", &facts, err, sizeof(err)), 0);
+	assert_int_equal(cert_check(at("both.pem"), NULL, NULL, err, sizeof(err)), 0);
+	/* text around the blocks, as tools write it */
+	file = fopen(at("both.pem"), "a");
+	fputs("\nsome text\n", file);
+	fclose(file);
+	assert_int_equal(cert_check(at("both.pem"), NULL, &facts, err, sizeof(err)), 0);
+}
+
+static void test_chain(void **state)
+{
+	(void)state;
+	write_cert("chain.crt", "w", p256, "x", -DAY, 90 * DAY);
+	write_cert("chain.crt", "a", other, "x", -DAY, 90 * DAY);
+	assert_int_equal(cert_check(at("chain.crt"), at("p256.key"), &facts, err, sizeof(err)), 0);
+	assert_int_equal(facts.chain_len, 2);
+	assert_int_equal(facts.warning_count, 0);
+	write_cert("chain.crt", "a", other, "y", -DAY, 90 * DAY);
+	warns("chain.crt", "p256.key", "certificate 3 of the chain did not issue the one before");
+	for (int i = 0; i < 20; i++)
+		write_cert("chain.crt", "a", other, "y", -DAY, 90 * DAY);
+	refuses("chain.crt", "p256.key", "more than 16 certificates");
+}
+
+static void test_warnings(void **state)
+{
+	(void)state;
+	write_cert("w.crt", "w", p256, "x", -DAY, 3 * DAY + 100);
+	warns("w.crt", "p256.key", "expires in 3 days");
+	write_cert("w.crt", "w", p256, "x", -DAY, 5 * 3600 + 100);
+	warns("w.crt", "p256.key", "expires in 5 hours");
+	write_cert("w.crt", "w", p256, "x", -9 * DAY, -DAY);
+	warns("w.crt", "p256.key", "expired on 20");
+	write_cert("w.crt", "w", p256, "x", DAY, 90 * DAY);
+	warns("w.crt", "p256.key", "not valid before 20");
+	chmod(at("p256.key"), 0644);
+	warns("p256.crt", "p256.key", "key file is readable by everyone");
+	chmod(at("p256.key"), 0660);
+	warns("p256.crt", "p256.key", "can be changed by others");
+	chmod(at("p256.key"), 0600);
+}
+
+static void test_refusals(void **state)
+{
+	EVP_PKEY *key;
+	FILE *file;
+
+	(void)state;
+	refuses("nothing.crt", "p256.key", "nothing.crt: No such file or directory");
+	refuses("p256.crt", "nothing.key", "nothing.key: No such file or directory");
+	refuses("p256.crt", NULL, "no private key in it");
+	refuses("p256.key", NULL, "no certificate in it");
+	refuses("p256.crt", "p256.crt", "no private key in it");
+	refuses(".", "p256.key", "not a regular file");
+	/* same curve, another key: the library alone would take it */
+	write_key("other.key", other, NULL);
+	refuses("p256.crt", "other.key", "does not belong to the certificate");
+	key = EVP_RSA_gen(2048);
+	write_key("rsa.key", key, NULL);
+	write_cert("rsa.crt", "w", key, "x", -DAY, 90 * DAY);
+	EVP_PKEY_free(key);
+	refuses("p256.crt", "rsa.key", "belong");
+	refuses("rsa.crt", "p256.key", "belong");
+	key = EVP_RSA_gen(2048);
+	write_key("rsa.key", key, NULL);
+	EVP_PKEY_free(key);
+	refuses("rsa.crt", "rsa.key", "does not belong to the certificate");
+	write_key("encrypted.key", p256, "secret");
+	refuses("p256.crt", "encrypted.key", "encrypted with a passphrase");
+	key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	write_key("ed.key", key, NULL);
+	write_cert("ed.crt", "w", key, "x", -DAY, 90 * DAY);
+	EVP_PKEY_free(key);
+	refuses("ed.crt", "ed.key", "neither ECDSA nor RSA");
+	write_cert("cut.crt", "w", p256, "x", -DAY, 90 * DAY);
+	assert_int_equal(truncate(at("cut.crt"), 300), 0);
+	refuses("cut.crt", "p256.key", "certificate 1 in it cannot be parsed");
+	file = fopen(at("garbage.crt"), "w");
+	fputs("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", file);
+	fclose(file);
+	refuses("garbage.crt", "p256.key", "cannot be parsed");
+	file = fopen(at("garbage.key"), "w");
+	fputs("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", file);
+	fclose(file);
+	refuses("p256.crt", "garbage.key", "garbage.key: the private key");
+	file = fopen(at("huge.crt"), "w");
+	assert_int_equal(ftruncate(fileno(file), 100 << 20), 0);
+	fclose(file);
+	refuses("huge.crt", "p256.key", "too large");
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(root, "/tmp/test_cert.XXXXXX");
+	if (!mkdtemp(root))
+		return -1;
+	p256 = EVP_EC_gen("P-256");
+	other = EVP_EC_gen("P-256");
+	write_key("p256.key", p256, NULL);
+	write_cert("p256.crt", "w", p256, "x", -DAY, 90 * DAY);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char command[128];
+
+	(void)state;
+	EVP_PKEY_free(p256);
+	EVP_PKEY_free(other);
+	snprintf(command, sizeof(command), "rm -r '%s'", root);
+	return system(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_name_from_the_alternative_names),
+		cmocka_unit_test(test_key_in_the_certificate_file),
+		cmocka_unit_test(test_chain),
+		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_refusals),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

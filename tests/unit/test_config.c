@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The configuration: what is read, and that each error names its place. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <linux/tlsport.h>
+
+#include "../../userspace/tlsportd/config.h"
+
+static char root[64], etc[96], run[96];
+static struct config config;
+static struct text errors;
+
+static void put_file(const char *dir, const char *name, const char *text)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static int load(void)
+{
+	return config_load(etc, run, &config, &errors);
+}
+
+/* One file, one error with these pieces; FILE stands for the file. */
+static void complains_in(const char *name, const char *text, unsigned int line, const char *piece)
+{
+	char want[256];
+
+	put_file(etc, name, text);
+	assert_int_equal(load(), -1);
+	assert_non_null(errors.chars);
+	if (line)
+		snprintf(want, sizeof(want), "%s/%s:%u: ", etc, name, line);
+	else
+		snprintf(want, sizeof(want), "%s/%s: ", etc, name);
+	if (strncmp(errors.chars, want, strlen(want)))
+		fail_msg("'%s' does not begin with '%s'", errors.chars, want);
+	if (!strstr(errors.chars, piece))
+		fail_msg("'%s' does not hold '%s'", errors.chars, piece);
+	if (strchr(errors.chars, '\n') != errors.chars + errors.len - 1)
+		fail_msg("more than one line: %s", errors.chars);
+	config_free(&config);
+	text_free(&errors);
+	put_file(etc, name, "");
+	snprintf(want, sizeof(want), "%s/%s", etc, name);
+	unlink(want);
+}
+
+#define COMPLAINS(text, line, piece) complains_in("tlsport.conf", text, line, piece)
+#define KEY(text, piece) COMPLAINS("[port 443]\ncert = /a\n" text "\n", 3, piece)
+
+static void test_defaults(void **state)
+{
+	const struct port_config *port;
+
+	(void)state;
+	put_file(etc, "tlsport.conf", "# nothing but this\n\n[port 443]\ncert = /etc/ssl/a.pem\n");
+	assert_int_equal(load(), 0);
+	assert_int_equal(config.count, 1);
+	port = config_find(&config, 443);
+	assert_non_null(port);
+	assert_null(config_find(&config, 444));
+	assert_string_equal(port->cert, "/etc/ssl/a.pem");
+	assert_null(port->key);
+	assert_int_equal(port->line, 3);
+	assert_int_equal(port->min_version, TLS_1_2);
+	assert_int_equal(port->max_version, TLS_1_3);
+	assert_int_equal(port->suite_count, TLS_SUITES);
+	assert_int_equal(port->suites[0], 0x1302);
+	assert_int_equal(port->group_count, TLS_GROUPS);
+	assert_int_equal(port->groups[0], GROUP_X25519);
+	assert_int_equal(port->truncation, TLSPORT_TRUNCATION_STRICT);
+	assert_int_equal(port->handshake_timeout, 10000);
+	assert_int_equal(port->max_handshakes, 4096);
+	assert_int_equal(port->max_handshakes_per_source, 1024);
+	assert_true(port->resumption);
+	assert_false(port->broken);
+}
+
+static void test_every_key(void **state)
+{
+	const struct port_config *port;
+
+	(void)state;
+	put_file(etc, "tlsport.conf",
+		 "[port 8443]\n"
+		 "cert = /a b/c.pem ; the certificate\n"
+		 "key=/k.pem\n"
+		 "min-version = 1.3\n"
+		 "max-version = 1.3\n"
+		 "ciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-CHACHA20-POLY1305\n"
+		 "groups = p-384:X25519\n"
+		 "truncation = tolerate\n"
+		 "handshake-timeout = 2.5\n"
+		 "max-handshakes = 10\n"
+		 "max-handshakes-per-source = 1000000\n"
+		 "resumption = off\n");
+	assert_int_equal(load(), 0);
+	port = config_find(&config, 8443);
+	assert_string_equal(port->cert, "/a b/c.pem");
+	assert_string_equal(port->key, "/k.pem");
+	assert_int_equal(port->min_version, TLS_1_3);
+	assert_int_equal(port->suite_count, 2);
+	assert_int_equal(port->suites[0], 0x1301);
+	assert_int_equal(port->suites[1], 0xcca8);
+	assert_int_equal(port->group_count, 2);
+	assert_int_equal(port->groups[0], GROUP_SECP384R1);
+	assert_int_equal(port->truncation, TLSPORT_TRUNCATION_TOLERATE);
+	assert_int_equal(port->handshake_timeout, 2500);
+	assert_int_equal(port->max_handshakes, 10);
+	assert_int_equal(port->max_handshakes_per_source, 1000000);
+	assert_false(port->resumption);
+}
+
+static void test_times(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned int ms;
+	} times[] = {
+		{ "10", 10000 }, { "0.1", 100 }, { "100ms", 100 }, { "600s", 600000 },
+		{ "1.5s", 1500 }, { "250MS", 250 },
+	};
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		snprintf(text, sizeof(text), "[port 1]\ncert = /a\nhandshake-timeout = %s\n",
+			 times[i].text);
+		put_file(etc, "tlsport.conf", text);
+		assert_int_equal(load(), 0);
+		assert_int_equal(config.ports[0].handshake_timeout, times[i].ms);
+		config_free(&config);
+	}
+}
+
+static void test_long_lines(void **state)
+{
+	char text[2048] = "[port 443]\ncert = /", longer[600];
+	const struct port_config *port;
+
+	(void)state;
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = '\0';
+	strcat(text, longer);
+	strcat(text, " ; with a long comment that would not fit into a line of inih either\n# ");
+	strcat(text, longer);
+	strcat(text, "\nciphers = ");
+	for (int i = 0; i < TLS_SUITES; i++) {
+		strcat(text, i ? ":" : "");
+		strcat(text, tls_suites[i].name);
+	}
+	strcat(text, "\n");
+	put_file(etc, "tlsport.conf", text);
+	if (load())
+		fail_msg("%s", errors.chars);
+	port = config_find(&config, 443);
+	assert_int_equal(strlen(port->cert), sizeof(longer));
+	assert_string_equal(port->cert + 1, longer);
+	assert_int_equal(port->suite_count, TLS_SUITES);
+}
+
+static void test_lists_go_on(void **state)
+{
+	(void)state;
+	put_file(etc, "tlsport.conf", "[port 443]\ncert = /a\nciphers = TLS_AES_128_GCM_SHA256:\n"
+		 "    TLS_AES_256_GCM_SHA384\n\tTLS_CHACHA20_POLY1305_SHA256\ngroups = X25519\n");
+	if (load())
+		fail_msg("%s", errors.chars);
+	assert_int_equal(config.ports[0].suite_count, 3);
+	assert_int_equal(config.ports[0].group_count, 1);
+}
+
+static void test_drop_ins(void **state)
+{
+	(void)state;
+	put_file(etc, "tlsport.conf", "[port 1]\ncert = /one\n");
+	put_file(etc, "ports.d/2.conf", "cert = /two\n");
+	put_file(etc, "ports.d/web.conf", "[port 3]\ncert = /three\n[port 4]\ncert = /four\n");
+	put_file(etc, "ports.d/5.conf", "cert = /hidden\n");
+	put_file(run, "ports.d/5.conf", "cert = /five\n");
+	put_file(run, "ports.d/.6.conf", "cert = /no\n");
+	put_file(run, "ports.d/6.conf.tmp", "cert = /no\n");
+	if (load())
+		fail_msg("%s", errors.chars);
+	assert_int_equal(config.count, 5);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(config.ports[i].port, i + 1);
+	assert_string_equal(config.ports[1].cert, "/two");
+	assert_string_equal(config.ports[3].cert, "/four");
+	assert_string_equal(config.ports[4].cert, "/five");
+}
+
+static void test_nothing_is_a_configuration(void **state)
+{
+	(void)state;
+	assert_int_equal(config_load("/nonexistent", NULL, &config, &errors), 0);
+	assert_int_equal(config.count, 0);
+}
+
+static void test_sections(void **state)
+{
+	(void)state;
+	COMPLAINS("[prt 1]\n", 1, "unknown section [prt 1]; allowed is [port N]");
+	COMPLAINS("[port 0]\n", 1, "unknown section [port 0]");
+	COMPLAINS("[port 65536]\n", 1, "from 1 to 65535");
+	COMPLAINS("[port 1x]\n", 1, "unknown section");
+	COMPLAINS("[port 443\ncert = /a\n", 1, "not a section [port N]");
+	COMPLAINS("cert = /a\n", 1, "outside a section");
+	COMPLAINS("[port 443]\n", 1, "port 443 has no cert");
+	COMPLAINS("[port 443]\ncert = /a\n[port 444]\ncert = /b\n[port 443]\ncert = /c\n", 5,
+		  "port 443 is configured already, at ");
+	COMPLAINS("[port 443]\ncert = /a\nfoo\n", 3, "not \"key = value\"");
+	complains_in("ports.d/web.conf", "cert = /a\n", 1, "outside a section");
+	put_file(etc, "ports.d/443.conf", "cert = /a\n");
+	complains_in("ports.d/x.conf", "[port 443]\ncert = /a\n", 1, "configured already");
+}
+
+static void test_keys(void **state)
+{
+	(void)state;
+	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, min-version");
+	KEY("cert = /b", "cert is given twice");
+	KEY("key = k.pem", "'k.pem' is not an absolute file name");
+	KEY("min-version = 1.1", "'1.1' is not 1.2 or 1.3");
+	KEY("max-version = TLSv1.3", "'TLSv1.3' is not 1.2 or 1.3");
+	KEY("ciphers = AES128-SHA", "'AES128-SHA' is not one of TLS_AES_256_GCM_SHA384");
+	KEY("ciphers = ", "'' is not one of");
+	KEY("ciphers = TLS_AES_128_GCM_SHA256:TLS_AES_128_GCM_SHA256", "is there twice");
+	KEY("groups = X448", "'X448' is not one of X25519, P-256, P-384");
+	KEY("groups = P-256:secp256r1", "is there twice");
+	KEY("truncation = maybe", "'maybe' is not strict or tolerate");
+	KEY("resumption = yes", "'yes' is not on or off");
+	KEY("handshake-timeout = 0", "not a time from 0.1 to 600 seconds");
+	KEY("handshake-timeout = 601", "not a time");
+	KEY("handshake-timeout = 10m", "not a time");
+	KEY("handshake-timeout = nan", "not a time");
+	KEY("handshake-timeout = -5", "not a time");
+	KEY("max-handshakes = 0", "not a number from 1 to 1000000");
+	KEY("max-handshakes = 1000001", "not a number");
+	KEY("max-handshakes = ten", "not a number");
+	KEY("max-handshakes-per-source = 1.5", "not a number");
+	KEY("  min-version = 1.3", "an indented line goes on the one before");
+	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\nmax-version = 1.2\n", 1,
+		  "min-version is above max-version");
+}
+
+static void test_all_errors_at_once(void **state)
+{
+	unsigned int lines = 0;
+
+	(void)state;
+	put_file(etc, "tlsport.conf", "[port 1]\nfoo = 1\nbar = 2\n[port 2]\ncert = x\n[x]\ny = z\n");
+	assert_int_equal(load(), -1);
+	for (const char *at = errors.chars; (at = strchr(at, '\n')); at++)
+		lines++;
+	/* foo, bar, cert, [x]; port 1 without a certificate */
+	assert_int_equal(lines, 5);
+}
+
+/* A typing error must not leave a port in plaintext at boot. */
+static void test_broken_ports_are_known(void **state)
+{
+	(void)state;
+	put_file(etc, "tlsport.conf", "[port 1]\ncert = /a\n[port 2]\ncert = /b\nmin-version = 9\n");
+	put_file(etc, "ports.d/3.conf", "what is this\n");
+	put_file(etc, "ports.d/4.conf", "");
+	assert_int_equal(load(), -1);
+	assert_int_equal(config.count, 4);
+	assert_false(config_find(&config, 1)->broken);
+	assert_true(config_find(&config, 2)->broken);
+	assert_true(config_find(&config, 3)->broken);
+	assert_true(config_find(&config, 4)->broken);
+}
+
+static void test_garbage(void **state)
+{
+	static char garbage[20000];
+
+	(void)state;
+	srand(3);
+	for (int i = 0; i < 2000; i++) {
+		size_t len = rand() % (i % 10 ? 300 : sizeof(garbage));
+
+		for (size_t n = 0; n < len; n++)
+			garbage[n] = rand() % 3 ? "[port 443]\ncert=/a: ;#\t"[rand() % 23] :
+						  rand() % 255 + 1;
+		garbage[len] = '\0';
+		put_file(etc, i % 2 ? "tlsport.conf" : "ports.d/443.conf", garbage);
+		load();
+		config_free(&config);
+		text_free(&errors);
+	}
+}
+
+static int setup(void **state)
+{
+	char path[128];
+
+	(void)state;
+	strcpy(root, "/tmp/test_config.XXXXXX");
+	if (!mkdtemp(root))
+		return -1;
+	snprintf(etc, sizeof(etc), "%s/etc", root);
+	snprintf(run, sizeof(run), "%s/run", root);
+	mkdir(etc, 0755);
+	mkdir(run, 0755);
+	snprintf(path, sizeof(path), "%s/ports.d", etc);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/ports.d", run);
+	mkdir(path, 0755);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char command[128];
+
+	(void)state;
+	config_free(&config);
+	text_free(&errors);
+	snprintf(command, sizeof(command), "rm -r '%s'", root);
+	return system(command);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_defaults),
+		TEST(test_every_key),
+		TEST(test_times),
+		TEST(test_long_lines),
+		TEST(test_lists_go_on),
+		TEST(test_drop_ins),
+		TEST(test_nothing_is_a_configuration),
+		TEST(test_sections),
+		TEST(test_keys),
+		TEST(test_all_errors_at_once),
+		TEST(test_broken_ports_are_known),
+		TEST(test_garbage),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,792 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * How handshakes fail: exactly one right alert, or none where none belongs, and
+ * the right reason.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/err.h>
+#include <openssl/kdf.h>
+
+#include "engine_client.h"
+#include "hello_build.h"
+
+#define NO_ALERT	(-1)
+
+static struct engine_context *context;
+static struct flow flow;
+
+static const uint8_t *last_out;
+static size_t last_out_len, last_consumed;
+
+static enum engine_status feed(struct engine *engine, const void *data, size_t len, bool eof)
+{
+	/* a copy of exact size, for ASan */
+	uint8_t *copy = malloc(len ? len : 1);
+	enum engine_status status;
+
+	memcpy(copy, data, len);
+	status = engine_feed(engine, copy, len, eof, &last_consumed, &last_out, &last_out_len);
+	free(copy);
+	return status;
+}
+
+/* The output is this plaintext alert and nothing else. */
+static void check_alert(const char *name, int alert)
+{
+	if (alert == NO_ALERT) {
+		if (last_out_len)
+			fail_msg("%s: %zu bytes out, expected none", name, last_out_len);
+	} else if (last_out_len != 7 || memcmp(last_out, "\x15\x03\x03\x00\x02\x02", 6) ||
+		   last_out[6] != alert) {
+		fail_msg("%s: %zu bytes out, alert %d, expected %d", name, last_out_len,
+			 last_out_len == 7 ? last_out[6] : -1, alert);
+	}
+}
+
+static void expect(const char *name, const void *data, size_t len, int alert,
+		   enum tlsport_reason reason)
+{
+	struct engine *engine = engine_new(context);
+
+	if (feed(engine, data, len, false) != ENGINE_FAILED)
+		fail_msg("%s: did not fail", name);
+	check_alert(name, alert);
+	if (engine_reason(engine) != reason)
+		fail_msg("%s: reason %d, expected %d", name, engine_reason(engine), reason);
+	engine_free(engine);
+}
+
+#define REFUSED(name, bytes, alert) \
+	expect(name, bytes, sizeof(bytes) - 1, ALERT_##alert, TLSPORT_REASON_HANDSHAKE_REFUSED)
+
+static void test_first_bytes(void **state)
+{
+	(void)state;
+	expect("HTTP", "GET / HTTP/1.0\r\n\r\n", 18, ALERT_UNEXPECTED_MESSAGE,
+	       TLSPORT_REASON_NOT_TLS);
+	expect("one byte", "G", 1, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
+	expect("zeros", "\0\0\0\0\0\0\0", 7, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
+	REFUSED("SSL 2.0", "\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", PROTOCOL_VERSION);
+	REFUSED("record version", "\x16\x05\x00", PROTOCOL_VERSION);
+	REFUSED("too long", "\x16\x03\x01\x40\x01", RECORD_OVERFLOW);
+	REFUSED("far too long", "\x16\x03\x01\xff\xff", RECORD_OVERFLOW);
+	REFUSED("empty", "\x16\x03\x01\x00\x00", UNEXPECTED_MESSAGE);
+	REFUSED("change_cipher_spec", "\x14\x03\x03\x00\x01\x01", UNEXPECTED_MESSAGE);
+	REFUSED("application data", "\x17\x03\x03\x00\x01\x01", UNEXPECTED_MESSAGE);
+	expect("heartbeat", "\x18\x03\x03\x00\x03\x01\x00\x00", 8, ALERT_UNEXPECTED_MESSAGE,
+	       TLSPORT_REASON_NOT_TLS);
+	REFUSED("another message", "\x16\x03\x01\x00\x04\x02\x00\x00\x00", UNEXPECTED_MESSAGE);
+	REFUSED("oversized message", "\x16\x03\x01\x00\x04\x01\x01\x00\x01", DECODE_ERROR);
+	REFUSED("empty message", "\x16\x03\x01\x00\x04\x01\x00\x00\x00", DECODE_ERROR);
+	REFUSED("interleaved",
+		"\x16\x03\x01\x00\x04\x01\x00\x00\x50\x14\x03\x01\x00\x01\x01", UNEXPECTED_MESSAGE);
+	REFUSED("interleaved alert",
+		"\x16\x03\x01\x00\x04\x01\x00\x00\x50\x15\x03\x01\x00\x02\x01\x5a",
+		UNEXPECTED_MESSAGE);
+	REFUSED("interleaved empty",
+		"\x16\x03\x01\x00\x04\x01\x00\x00\x50\x16\x03\x01\x00\x00", UNEXPECTED_MESSAGE);
+}
+
+static void test_peer_ends_it(void **state)
+{
+	struct engine *engine;
+
+	(void)state;
+	expect("fatal", "\x15\x03\x01\x00\x02\x02\x28", 7, NO_ALERT, TLSPORT_REASON_PEER_ALERT);
+	expect("close_notify", "\x15\x03\x01\x00\x02\x01\x00", 7, NO_ALERT,
+	       TLSPORT_REASON_PEER_CLOSED);
+	REFUSED("empty alert", "\x15\x03\x01\x00\x00", DECODE_ERROR);
+	REFUSED("long alert", "\x15\x03\x01\x00\x03\x02\x28\x00", DECODE_ERROR);
+	REFUSED("alert level", "\x15\x03\x01\x00\x02\x03\x28", ILLEGAL_PARAMETER);
+	engine = engine_new(context);
+	assert_int_equal(feed(engine, "\x16\x03", 2, false), ENGINE_MORE);
+	assert_int_equal(last_consumed, 0);
+	assert_int_equal(feed(engine, "\x16\x03", 2, true), ENGINE_FAILED);
+	assert_int_equal(last_out_len, 0);
+	assert_int_equal(engine_reason(engine), TLSPORT_REASON_PEER_CLOSED);
+	engine_free(engine);
+}
+
+static void test_too_many_warnings(void **state)
+{
+	struct engine *engine = engine_new(context);
+
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(feed(engine, "\x15\x03\x01\x00\x02\x01\x5a", 7, false),
+				 ENGINE_MORE);
+	assert_int_equal(feed(engine, "\x15\x03\x01\x00\x02\x01\x5a", 7, false), ENGINE_FAILED);
+	check_alert("warnings", ALERT_UNEXPECTED_MESSAGE);
+	engine_free(engine);
+}
+
+static void test_port_without_certificate(void **state)
+{
+	uint8_t record[4096];
+	struct test_hello hello;
+	struct engine *engine = engine_new(NULL);
+
+	(void)state;
+	test_hello_init(&hello);
+	assert_int_equal(feed(engine, record, test_hello_record(&hello, record), false),
+			 ENGINE_FAILED);
+	check_alert("no context", ALERT_INTERNAL_ERROR);
+	assert_int_equal(engine_reason(engine), TLSPORT_REASON_NO_CONTEXT);
+	engine_free(engine);
+}
+
+/* --- public values, TLS 1.3 --- */
+
+static int judge_share(uint16_t group, const uint8_t *share, size_t len)
+{
+	struct test_extension *extension;
+	struct engine *engine = engine_new(context);
+	uint8_t record[4096];
+	struct test_hello hello;
+	enum engine_status status;
+
+	test_hello_init(&hello);
+	extension = &hello.extensions[AT_KEY_SHARE];
+	put16(extension->body, 4 + len);
+	put16(extension->body + 2, group);
+	put16(extension->body + 4, len);
+	memcpy(extension->body + 6, share, len);
+	extension->len = 6 + len;
+	status = feed(engine, record, test_hello_record(&hello, record), false);
+	if (status == ENGINE_FAILED)
+		check_alert("share", ALERT_ILLEGAL_PARAMETER);
+	else
+		assert_int_equal(last_out[0], TLS_HANDSHAKE);
+	engine_free(engine);
+	return status == ENGINE_FAILED ? -1 : 0;
+}
+
+static void test_public_values(void **state)
+{
+	static const char *const low_order[] = {
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+		"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"0000000000000000000000000000000000000000000000000000000000000080",
+	};
+	EVP_PKEY *pkeys[] = { EVP_EC_gen("P-256"), EVP_EC_gen("P-384") };
+	const uint16_t groups[] = { GROUP_SECP256R1, GROUP_SECP384R1 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(low_order) / sizeof(low_order[0]); i++) {
+		uint8_t *share = OPENSSL_hexstr2buf(low_order[i], NULL);
+
+		assert_int_equal(judge_share(GROUP_X25519, share, 32), -1);
+		OPENSSL_free(share);
+	}
+	assert_int_equal(judge_share(GROUP_X25519, (const uint8_t *)
+				     "\x09................................", 32), 0);
+	for (int i = 0; i < 2; i++) {
+		uint8_t *point;
+		size_t len = EVP_PKEY_get1_encoded_public_key(pkeys[i], &point);
+
+		assert_int_equal(judge_share(groups[i], point, len), 0);
+		point[len - 1] ^= 1;			/* off the curve */
+		assert_int_equal(judge_share(groups[i], point, len), -1);
+		point[len - 1] ^= 1;
+		assert_int_equal(judge_share(groups[i], point, len - 1), -1);
+		assert_int_equal(judge_share(groups[1 - i], point, len), -1);
+		memset(point + 1, 0, len - 1);
+		assert_int_equal(judge_share(groups[i], point, len), -1);
+		memset(point + 1, 0xff, len - 1);	/* above the prime */
+		assert_int_equal(judge_share(groups[i], point, len), -1);
+		OPENSSL_free(point);
+		EVP_PKEY_free(pkeys[i]);
+	}
+}
+
+/* What only the library could choke on comes through the rewriting. */
+static void test_odd_but_good_hellos(void **state)
+{
+	static uint8_t record[70000];
+	struct test_hello hello;
+	struct engine *engine;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		test_hello_init(&hello);
+		hello.legacy_version = i == 0 ? 0x0301 : i == 1 ? 0x0304 : 0x0303;
+		if (i == 2) {
+			/* 500 signature algorithms, ours last */
+			uint8_t *body = hello.extensions[AT_SCHEMES].body;
+
+			put16(body, 1000);
+			for (int n = 0; n < 500; n++)
+				put16(body + 2 + 2 * n, n < 499 ? 0xfe00 + n : 0x0403);
+			hello.extensions[AT_SCHEMES].len = 1002;
+		}
+		engine = engine_new(context);
+		assert_int_equal(feed(engine, record, test_hello_record(&hello, record), false),
+				 ENGINE_MORE);
+		assert_int_equal(last_out[0], TLS_HANDSHAKE);
+		assert_int_equal(last_out[5], TLS_SERVER_HELLO);
+		engine_free(engine);
+	}
+}
+
+/* In records of one byte, and cut anywhere. */
+static void test_fragments_of_one_byte(void **state)
+{
+	uint8_t record[4096], piece[6] = { 0x16, 3, 1, 0, 1 };
+	struct engine *engine = engine_new(context);
+	struct test_hello hello;
+	size_t len;
+
+	(void)state;
+	test_hello_init(&hello);
+	len = test_hello_record(&hello, record);
+	for (size_t i = 5; i < len; i++) {
+		assert_int_equal(last_out_len && i > 5, 0);
+		piece[5] = record[i];
+		assert_int_equal(feed(engine, piece, 6, false), ENGINE_MORE);
+		assert_int_equal(last_consumed, 6);
+	}
+	assert_true(last_out_len > 100);
+	engine_free(engine);
+}
+
+static void test_second_message_in_the_record(void **state)
+{
+	uint8_t record[8192];
+	struct test_hello hello;
+	size_t len;
+
+	(void)state;
+	test_hello_init(&hello);
+	len = test_hello_record(&hello, record);
+	memcpy(record + len, "\x14\x00\x00\x00", 4);
+	put16(record + 3, len - 5 + 4);
+	expect("second message", record, len + 4, ALERT_UNEXPECTED_MESSAGE,
+	       TLSPORT_REASON_HANDSHAKE_REFUSED);
+}
+
+/* Alert bytes that follow the hello at once: nothing of our flight goes out. */
+static void test_bad_record_right_behind_the_hello(void **state)
+{
+	uint8_t record[8192];
+	struct test_hello hello;
+	size_t len;
+
+	(void)state;
+	test_hello_init(&hello);
+	len = test_hello_record(&hello, record);
+	memcpy(record + len, "\x16\x03\x03\x00\x01\x00", 6);
+	expect("unprotected", record, len + 6, ALERT_UNEXPECTED_MESSAGE,
+	       TLSPORT_REASON_HANDSHAKE_REFUSED);
+	memcpy(record + len, "\x15\x03\x03\x00\x02\x02\x2a", 7);
+	expect("alert", record, len + 7, NO_ALERT, TLSPORT_REASON_PEER_ALERT);
+}
+
+/* --- the second flight of TLS 1.3, sealed by us with the client's keys --- */
+
+static union engine_crypto_info client_info;
+
+static void expand(const uint8_t *secret, size_t secret_len, const char *label, uint8_t *to,
+		   size_t len)
+{
+	const EVP_MD *md = secret_len == 48 ? EVP_sha384() : EVP_sha256();
+	uint8_t info[64], n = 0;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+
+	info[n++] = 0;
+	info[n++] = len;
+	info[n++] = 6 + strlen(label);
+	memcpy(info + n, "tls13 ", 6);
+	memcpy(info + n + 6, label, strlen(label));
+	n += 6 + strlen(label);
+	info[n++] = 0;
+	assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+	EVP_PKEY_CTX_set_hkdf_mode(ctx, EVP_PKEY_HKDEF_MODE_EXPAND_ONLY);
+	EVP_PKEY_CTX_set_hkdf_md(ctx, md);
+	EVP_PKEY_CTX_set1_hkdf_key(ctx, secret, secret_len);
+	EVP_PKEY_CTX_add1_hkdf_info(ctx, info, n);
+	assert_int_equal(EVP_PKEY_derive(ctx, to, &len), 1);
+	EVP_PKEY_CTX_free(ctx);
+}
+
+/* OpenSSL's key log: keep the client's handshake keys. */
+static void on_keylog(const SSL *ssl, const char *line)
+{
+	static const char name[] = "CLIENT_HANDSHAKE_TRAFFIC_SECRET ";
+	uint8_t key[32], iv[12], *secret;
+	long len;
+
+	(void)ssl;
+	if (strncmp(line, name, strlen(name)))
+		return;
+	secret = OPENSSL_hexstr2buf(strrchr(line, ' ') + 1, &len);
+	assert_non_null(secret);
+	expand(secret, len, "key", key, len == 48 ? 32 : 16);
+	expand(secret, len, "iv", iv, 12);
+	OPENSSL_free(secret);
+	memset(&client_info, 0, sizeof(client_info));
+	client_info.info.version = TLS_1_3_VERSION;
+	assert_int_equal(len, 48);
+	client_info.info.cipher_type = TLS_CIPHER_AES_GCM_256;
+	memcpy(client_info.gcm256.key, key, 32);
+	memcpy(client_info.gcm256.salt, iv, 4);
+	memcpy(client_info.gcm256.iv, iv + 4, 8);
+}
+
+struct second {
+	struct client *client;
+	struct engine *engine;
+	uint8_t finished[256];		/* the client's true one, opened */
+	int finished_len;
+};
+
+static void to_client(struct client *client)
+{
+	if (last_out_len)
+		BIO_write(client->in, last_out, last_out_len);
+}
+
+/* Up to the client's second flight, which is not delivered. */
+static void begin_second(struct second *second, int version)
+{
+	uint8_t buffer[16384], type;
+	const uint8_t *at = buffer;
+	int n;
+
+	memset(second, 0, sizeof(*second));
+	second->client = client_new(version, version);
+	SSL_CTX_set_keylog_callback(second->client->ctx, on_keylog);
+	second->engine = engine_new(context);
+	SSL_do_handshake(second->client->ssl);
+	n = BIO_read(second->client->out, buffer, sizeof(buffer));
+	assert_int_equal(feed(second->engine, buffer, n, false), ENGINE_MORE);
+	to_client(second->client);
+	SSL_do_handshake(second->client->ssl);
+	if (version != TLS1_3_VERSION)
+		return;
+	n = BIO_read(second->client->out, buffer, sizeof(buffer));
+	if (at[0] == TLS_CHANGE_CIPHER_SPEC) {
+		at += 6;
+		n -= 6;
+	}
+	second->finished_len = test_open_record(&client_info, at, n, second->finished, &type);
+	assert_int_equal(second->finished_len, 4 + 48);
+	assert_int_equal(type, TLS_HANDSHAKE);
+}
+
+static void end_second(struct second *second)
+{
+	engine_free(second->engine);
+	client_free(second->client);
+	ERR_clear_error();
+}
+
+/* The client can read the alert, and it is this one. */
+static void check_client_alert(const char *name, struct client *client, int alert)
+{
+	unsigned long error;
+	char byte;
+
+	to_client(client);
+	ERR_clear_error();
+	SSL_read(client->ssl, &byte, 1);
+	error = ERR_peek_last_error();
+	if (ERR_GET_REASON(error) != SSL_AD_REASON_OFFSET + alert)
+		fail_msg("%s: the client reads alert %d, expected %d", name,
+			 ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET, alert);
+}
+
+static void second_flight(const char *name, const uint8_t *record, size_t len, int alert,
+			  struct second *second)
+{
+	if (feed(second->engine, record, len, false) != ENGINE_FAILED)
+		fail_msg("%s: did not fail", name);
+	if (alert == NO_ALERT) {
+		check_alert(name, NO_ALERT);
+		return;
+	}
+	/* one record, protected */
+	assert_int_equal(last_out_len, 5 + 2 + 1 + 16);
+	assert_int_equal(last_out[0], TLS_APPLICATION_DATA);
+	check_client_alert(name, second->client, alert);
+}
+
+static void content(const char *name, uint8_t type, const uint8_t *text, size_t len, int alert)
+{
+	static uint8_t record[20000];
+	struct second second;
+
+	begin_second(&second, TLS1_3_VERSION);
+	if (!text)
+		text = second.finished;
+	second_flight(name, record, test_seal_record(&client_info, type, text, len, record), alert,
+		      &second);
+	end_second(&second);
+}
+
+static void test_protected_content(void **state)
+{
+	static uint8_t text[17000];
+
+	(void)state;
+	content("application data", TLS_APPLICATION_DATA, text, 10, ALERT_UNEXPECTED_MESSAGE);
+	content("no content type", 0, text, 10, ALERT_UNEXPECTED_MESSAGE);
+	content("change_cipher_spec", TLS_CHANGE_CIPHER_SPEC, (const uint8_t *)"\1", 1,
+		ALERT_UNEXPECTED_MESSAGE);
+	content("empty handshake", TLS_HANDSHAKE, text, 0, ALERT_UNEXPECTED_MESSAGE);
+	content("2^14 + 1", TLS_APPLICATION_DATA, text, 16385, ALERT_RECORD_OVERFLOW);
+	content("fatal alert", TLS_ALERT, (const uint8_t *)"\2\x2a", 2, NO_ALERT);
+	content("close_notify", TLS_ALERT, (const uint8_t *)"\1\0", 2, NO_ALERT);
+	content("unknown warning", TLS_ALERT, (const uint8_t *)"\1\x29", 2, NO_ALERT);
+	content("short alert", TLS_ALERT, (const uint8_t *)"\2", 1, ALERT_DECODE_ERROR);
+	memcpy(text, "\x18\x00\x00\x01\x00", 5);
+	content("KeyUpdate", TLS_HANDSHAKE, text, 5, ALERT_UNEXPECTED_MESSAGE);
+	memcpy(text, "\x0b\x00\x00\x04\x00\x00\x00\x00", 8);
+	content("Certificate", TLS_HANDSHAKE, text, 8, ALERT_UNEXPECTED_MESSAGE);
+	memcpy(text, "\x14\x00\x00\x30", 4);
+	content("wrong Finished", TLS_HANDSHAKE, text, 52, ALERT_DECRYPT_ERROR);
+	memcpy(text, "\x14\x00\x00\x20", 4);
+	content("short Finished", TLS_HANDSHAKE, text, 36, ALERT_DECODE_ERROR);
+	memcpy(text, "\x14\x00\x00\x31", 4);
+	content("long Finished", TLS_HANDSHAKE, text, 53, ALERT_DECODE_ERROR);
+}
+
+static void test_something_behind_finished_in_its_record(void **state)
+{
+	uint8_t record[512];
+	struct second second;
+
+	(void)state;
+	begin_second(&second, TLS1_3_VERSION);
+	memcpy(second.finished + 52, "\x18\x00\x00\x01\x00", 5);
+	second_flight("KeyUpdate behind Finished", record,
+		      test_seal_record(&client_info, TLS_HANDSHAKE, second.finished, 57, record),
+		      ALERT_UNEXPECTED_MESSAGE, &second);
+	end_second(&second);
+}
+
+static void test_broken_seal(void **state)
+{
+	uint8_t record[512];
+	struct second second;
+	int len;
+
+	(void)state;
+	begin_second(&second, TLS1_3_VERSION);
+	len = test_seal_record(&client_info, TLS_HANDSHAKE, second.finished, 52, record);
+	record[20] ^= 1;
+	second_flight("broken", record, len, ALERT_BAD_RECORD_MAC, &second);
+	end_second(&second);
+	begin_second(&second, TLS1_3_VERSION);
+	second_flight("too short", (const uint8_t *)"\x17\x03\x03\x00\x05.....", 10,
+		      ALERT_BAD_RECORD_MAC, &second);
+	end_second(&second);
+	begin_second(&second, TLS1_3_VERSION);
+	second_flight("empty", (const uint8_t *)"\x17\x03\x03\x00\x00", 5, ALERT_BAD_RECORD_MAC,
+		      &second);
+	end_second(&second);
+	begin_second(&second, TLS1_3_VERSION);
+	second_flight("too long", (const uint8_t *)"\x17\x03\x03\x41\x01", 5,
+		      ALERT_RECORD_OVERFLOW, &second);
+	end_second(&second);
+}
+
+static void test_unprotected_second_flight(void **state)
+{
+	struct second second;
+
+	(void)state;
+	begin_second(&second, TLS1_3_VERSION);
+	second_flight("handshake", (const uint8_t *)"\x16\x03\x03\x00\x04\x14\x00\x00\x00", 9,
+		      ALERT_UNEXPECTED_MESSAGE, &second);
+	end_second(&second);
+	begin_second(&second, TLS1_3_VERSION);
+	second_flight("change_cipher_spec", (const uint8_t *)"\x14\x03\x03\x00\x01\x02", 6,
+		      ALERT_UNEXPECTED_MESSAGE, &second);
+	end_second(&second);
+	begin_second(&second, TLS1_3_VERSION);
+	second_flight("long change_cipher_spec", (const uint8_t *)"\x14\x03\x03\x00\x02\x01\x01",
+		      7, ALERT_UNEXPECTED_MESSAGE, &second);
+	end_second(&second);
+	begin_second(&second, TLS1_3_VERSION);
+	second_flight("alert", (const uint8_t *)"\x15\x03\x03\x00\x02\x02\x30", 7, NO_ALERT,
+		      &second);
+	assert_int_equal(engine_reason(second.engine), TLSPORT_REASON_PEER_ALERT);
+	end_second(&second);
+}
+
+static void test_endless_change_cipher_spec(void **state)
+{
+	struct second second;
+
+	(void)state;
+	begin_second(&second, TLS1_3_VERSION);
+	for (int i = 0; i < 32; i++)
+		assert_int_equal(feed(second.engine, "\x14\x03\x03\x00\x01\x01", 6, false),
+				 ENGINE_MORE);
+	second_flight("endless", (const uint8_t *)"\x14\x03\x03\x00\x01\x01", 6,
+		      ALERT_UNEXPECTED_MESSAGE, &second);
+	end_second(&second);
+}
+
+static void next_sequence(void)
+{
+	client_info.gcm256.rec_seq[7]++;
+}
+
+static void test_finished_in_pieces_with_padding(void **state)
+{
+	uint8_t record[2048], text[1024];
+	struct engine_result result;
+	struct second second;
+	int len;
+
+	(void)state;
+	begin_second(&second, TLS1_3_VERSION);
+	/* an ignorable change_cipher_spec, then user_canceled, then the pieces */
+	assert_int_equal(feed(second.engine, "\x14\x03\x03\x00\x01\x01", 6, false), ENGINE_MORE);
+	len = test_seal_record(&client_info, TLS_HANDSHAKE, second.finished, 10, record);
+	next_sequence();
+	assert_int_equal(feed(second.engine, record, len, false), ENGINE_MORE);
+	memset(text, 0, sizeof(text));
+	memcpy(text, second.finished + 10, 42);
+	text[42] = TLS_HANDSHAKE;		/* then 900 bytes of padding, type last */
+	len = test_seal_record(&client_info, 0, text, 900, record);
+	assert_int_equal(feed(second.engine, record, len, false), ENGINE_DONE);
+	assert_int_equal(engine_result(second.engine, &result), 0);
+	end_second(&second);
+	/* between the pieces nothing else may come */
+	begin_second(&second, TLS1_3_VERSION);
+	len = test_seal_record(&client_info, TLS_HANDSHAKE, second.finished, 10, record);
+	assert_int_equal(feed(second.engine, record, len, false), ENGINE_MORE);
+	second_flight("change_cipher_spec between", (const uint8_t *)"\x14\x03\x03\x00\x01\x01", 6,
+		      ALERT_UNEXPECTED_MESSAGE, &second);
+	end_second(&second);
+}
+
+/* --- the second flight of TLS 1.2 --- */
+
+static size_t second12(struct second *second, uint8_t *flight, size_t room)
+{
+	begin_second(second, TLS1_2_VERSION);
+	return BIO_read(second->client->out, flight, room);
+}
+
+static void refuse12(const char *name, struct second *second, const uint8_t *flight, size_t len,
+		     int alert)
+{
+	if (feed(second->engine, flight, len, false) != ENGINE_FAILED)
+		fail_msg("%s: did not fail", name);
+	check_alert(name, alert);
+	end_second(second);
+}
+
+static void test_second_flight_of_tls12(void **state)
+{
+	uint8_t flight[1024];
+	struct second second;
+	size_t len, key, ccs;
+
+	(void)state;
+	len = second12(&second, flight, sizeof(flight));
+	key = 5 + get16(flight + 3);
+	ccs = key + 6;
+	assert_int_equal(flight[key], TLS_CHANGE_CIPHER_SPEC);
+	flight[len - 1] ^= 1;
+	refuse12("broken Finished", &second, flight, len, ALERT_BAD_RECORD_MAC);
+
+	second12(&second, flight, sizeof(flight));
+	refuse12("change_cipher_spec first", &second, flight + key, 6, ALERT_UNEXPECTED_MESSAGE);
+
+	second12(&second, flight, sizeof(flight));
+	memmove(flight + key, flight + ccs, len - ccs);
+	refuse12("no change_cipher_spec", &second, flight, len - 6, ALERT_UNEXPECTED_MESSAGE);
+
+	second12(&second, flight, sizeof(flight));
+	flight[ccs - 1] = 2;
+	refuse12("wrong change_cipher_spec", &second, flight, len, ALERT_DECODE_ERROR);
+
+	second12(&second, flight, sizeof(flight));
+	memmove(flight + ccs + 6, flight + ccs, len - ccs);
+	memcpy(flight + ccs, flight + key, 6);
+	refuse12("two change_cipher_specs", &second, flight, len + 6, ALERT_UNEXPECTED_MESSAGE);
+
+	second12(&second, flight, sizeof(flight));
+	flight[ccs] = TLS_APPLICATION_DATA;
+	refuse12("application data", &second, flight, len, ALERT_BAD_RECORD_MAC);
+
+	second12(&second, flight, sizeof(flight));
+	flight[9]++;			/* length of the public value */
+	refuse12("length of the value", &second, flight, len, ALERT_DECODE_ERROR);
+
+	second12(&second, flight, sizeof(flight));
+	memset(flight + 10, 0, 32);
+	refuse12("zero value", &second, flight, len, ALERT_ILLEGAL_PARAMETER);
+
+	second12(&second, flight, sizeof(flight));
+	refuse12("fatal alert", &second, (const uint8_t *)"\x15\x03\x03\x00\x02\x02\x2a", 7,
+		 NO_ALERT);
+
+	/* another value: other keys, so the Finished cannot be opened */
+	second12(&second, flight, sizeof(flight));
+	flight[12] ^= 1;
+	refuse12("another value", &second, flight, len, ALERT_BAD_RECORD_MAC);
+
+	len = second12(&second, flight, sizeof(flight));
+	assert_int_equal(feed(second.engine, flight, len, true), ENGINE_DONE);
+	end_second(&second);
+}
+
+/* In a resumed handshake our Finished is out: the alert must be protected. */
+static void test_alert_of_resumed_tls12_is_protected(void **state)
+{
+	struct engine_policy policy = test_policy(443);
+	struct ticket_keys *keys = ticket_keys_new();
+	struct engine_context *with_tickets;
+	struct client *client;
+	struct engine *engine;
+	uint8_t buffer[2048];
+	int n;
+
+	(void)state;
+	policy.tickets = keys;
+	for (int suite = 0; suite < TLS_SUITES; suite++) {
+		if (tls_suites[suite].version != TLS_1_2 || tls_suites[suite].auth != AUTH_ECDSA)
+			continue;
+		policy.suites[0] = tls_suites[suite].id;
+		policy.suite_count = 1;
+		with_tickets = test_context(&policy, TEST_P256);
+		client = client_new(TLS1_2_VERSION, TLS1_2_VERSION);
+		assert_int_equal(flow_run(&flow, with_tickets, client), ENGINE_DONE);
+		flow_end(&flow);
+		client_again(client, client->session);
+		engine = engine_new(with_tickets);
+		SSL_do_handshake(client->ssl);
+		n = BIO_read(client->out, buffer, sizeof(buffer));
+		assert_int_equal(feed(engine, buffer, n, false), ENGINE_MORE);
+		to_client(client);
+		assert_int_equal(SSL_do_handshake(client->ssl), 1);
+		assert_int_equal(SSL_session_reused(client->ssl), 1);
+		n = BIO_read(client->out, buffer, sizeof(buffer));
+		buffer[n - 1] ^= 1;
+		assert_int_equal(feed(engine, buffer, n, false), ENGINE_FAILED);
+		assert_true(last_out_len > 7);
+		check_client_alert("resumed", client, ALERT_BAD_RECORD_MAC);
+		engine_free(engine);
+		client_free(client);
+		engine_context_free(with_tickets);
+	}
+	ticket_keys_free(keys);
+}
+
+/* --- anything at all --- */
+
+/* The output of a failed handshake: nothing, or one record with an alert. */
+static void check_output(const struct engine *engine)
+{
+	(void)engine;
+	if (!last_out_len)
+		return;
+	assert_true(last_out_len >= 7);
+	assert_int_equal(5u + get16(last_out + 3), last_out_len);
+	assert_true(last_out[0] == TLS_ALERT || (last_out[0] == TLS_APPLICATION_DATA &&
+						 last_out_len == 24));
+}
+
+static void mutate(uint8_t *data, size_t len)
+{
+	for (int n = rand() % 3; n >= 0; n--) {
+		size_t at = rand() % 4 ? rand() % len : rand() % (len < 16 ? len : 16);
+
+		data[at] = rand() % 2 ? rand() : data[at] ^ 1 << rand() % 8;
+	}
+}
+
+static void test_mutated_flights(void **state)
+{
+	const int rounds = getenv("TEST_ENGINE_ROUNDS") ? atoi(getenv("TEST_ENGINE_ROUNDS")) : 300;
+	unsigned int failed = 0;
+	uint8_t buffer[16384];
+
+	(void)state;
+	srand(2);
+	for (int i = 0; i < rounds; i++) {
+		struct client *client = client_new(TLS1_2_VERSION + i % 2, TLS1_2_VERSION + i % 2);
+		struct engine *engine = engine_new(context);
+		enum engine_status status = ENGINE_MORE;
+		int which = rand() % 2;
+
+		for (int flight = 0; flight < 2 && status == ENGINE_MORE; flight++) {
+			int n;
+
+			SSL_do_handshake(client->ssl);
+			n = BIO_read(client->out, buffer, sizeof(buffer));
+			if (n <= 0)
+				break;
+			if (flight == which)
+				mutate(buffer, n);
+			status = feed(engine, buffer, n, true);
+			if (status == ENGINE_FAILED)
+				check_output(engine);
+			to_client(client);
+		}
+		failed += status == ENGINE_FAILED;
+		engine_free(engine);
+		client_free(client);
+		ERR_clear_error();
+	}
+	assert_true(failed > (unsigned int)rounds / 2);
+}
+
+static int setup(void **state)
+{
+	const struct engine_policy policy = test_policy(443);
+
+	(void)state;
+	context = test_context(&policy, TEST_P256);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	engine_context_free(context);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_bytes),
+		cmocka_unit_test(test_peer_ends_it),
+		cmocka_unit_test(test_too_many_warnings),
+		cmocka_unit_test(test_port_without_certificate),
+		cmocka_unit_test(test_public_values),
+		cmocka_unit_test(test_odd_but_good_hellos),
+		cmocka_unit_test(test_fragments_of_one_byte),
+		cmocka_unit_test(test_second_message_in_the_record),
+		cmocka_unit_test(test_bad_record_right_behind_the_hello),
+		cmocka_unit_test(test_protected_content),
+		cmocka_unit_test(test_something_behind_finished_in_its_record),
+		cmocka_unit_test(test_broken_seal),
+		cmocka_unit_test(test_unprotected_second_flight),
+		cmocka_unit_test(test_endless_change_cipher_spec),
+		cmocka_unit_test(test_finished_in_pieces_with_padding),
+		cmocka_unit_test(test_second_flight_of_tls12),
+		cmocka_unit_test(test_alert_of_resumed_tls12_is_protected),
+		cmocka_unit_test(test_mutated_flights),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

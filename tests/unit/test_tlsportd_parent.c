@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The parent with real processes as workers, which do nothing but report, and
+ * without the kernel module: start, deaths, reload, stop, control socket.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "../../userspace/tlsportd/control.h"
+#include "../../userspace/tlsportd/log.h"
+#include "../../userspace/tlsportd/parent.h"
+#include "engine_client.h"
+
+/* --- in place of the worker and of the module --- */
+
+static enum { WORKS, DIES, DIES_LATER, IS_STUBBORN } stub;
+
+int worker_run(const struct generation *generation, int report)
+{
+	sigset_t set;
+	int sig;
+
+	if (stub == DIES)
+		return 1;
+	if (write(report, "R", 1) != 1 || !generation->ports)
+		return 1;
+	sigemptyset(&set);
+	sigaddset(&set, WORKER_DRAIN_SIGNAL);
+	if (stub == DIES_LATER)
+		usleep(20000);
+	else if (!sigwait(&set, &sig) && write(report, "D", 1) == 1 && stub == IS_STUBBORN)
+		pause();
+	return stub == DIES_LATER;
+}
+
+static uint16_t set[16], deleted[16];
+static size_t set_count, deleted_count;
+static struct tlsport_nl_policy last_policy;
+static uint16_t refused;
+
+static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
+			 const struct tlsport_nl_policy *policy)
+{
+	if (number == refused) {
+		snprintf(nl->error, sizeof(nl->error), "no, thank you");
+		return -EINVAL;
+	}
+	set[set_count++] = number;
+	last_policy = *policy;
+	return 0;
+}
+
+static int mock_port_del(struct tlsport_nl *nl, uint16_t number)
+{
+	(void)nl;
+	deleted[deleted_count++] = number;
+	return 0;
+}
+
+static const struct tlsport_nl_ops mock = {
+	.port_set = mock_port_set,
+	.port_del = mock_port_del,
+};
+
+/* --- helpers --- */
+
+static char root[64], certificate[128];
+static struct parent parent;
+
+static void put_file(const char *name, const char *text)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	chmod(path, 0600);
+}
+
+static void configure(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void configure(const char *fmt, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	put_file("tlsport.conf", text);
+}
+
+static unsigned int count(enum worker_state state)
+{
+	unsigned int n = 0;
+
+	parent_reports(&parent);
+	for (struct worker_slot *worker = parent.all; worker; worker = worker->next)
+		n += worker->state == state;
+	return n;
+}
+
+/* Runs the parent's loop until there are so many workers in this state. */
+static void wait_for(enum worker_state state, unsigned int n)
+{
+	for (int i = 0; i < 400 && count(state) != n; i++) {
+		poll(NULL, 0, 5);
+		parent_reap(&parent);
+		parent_restart(&parent);
+	}
+	assert_int_equal(count(state), n);
+}
+
+static int setup(void **state)
+{
+	struct cert_files files;
+	struct cert_facts facts;
+	char *both;
+
+	(void)state;
+	strcpy(root, "/tmp/test_parent.XXXXXX");
+	if (!mkdtemp(root))
+		return -1;
+	test_files(TEST_P256, &files, &facts);
+	both = malloc(files.cert_len + files.key_len + 1);
+	sprintf(both, "%s%s", files.cert, files.key);
+	put_file("cert.pem", both);
+	free(both);
+	snprintf(certificate, sizeof(certificate), "%s/cert.pem", root);
+	memset(&parent, 0, sizeof(parent));
+	parent.config_dir = root;
+	parent.run_dir = root;
+	parent.workers = 3;
+	parent.tickets = ticket_keys_new();
+	sigemptyset(&parent.signals);
+	sigaddset(&parent.signals, WORKER_DRAIN_SIGNAL);
+	sigprocmask(SIG_BLOCK, &parent.signals, NULL);
+	tlsport_nl_ops = &mock;
+	stub = WORKS;
+	set_count = deleted_count = 0;
+	refused = 0;
+	configure("[port 443]\ncert = %s\nhandshake-timeout = 500ms\n", certificate);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char command[128];
+
+	(void)state;
+	parent_stop(&parent);
+	assert_null(parent.all);
+	ticket_keys_free(parent.tickets);
+	snprintf(command, sizeof(command), "rm -r '%s'", root);
+	return system(command);
+}
+
+/* --- the tests --- */
+
+static void test_start(void **state)
+{
+	(void)state;
+	assert_int_equal(parent_start(&parent), 0);
+	assert_int_equal(count(WORKER_STATE_READY), 3);
+	assert_int_equal(set_count, 1);
+	assert_int_equal(set[0], 443);
+	assert_int_equal(last_policy.given, TLSPORT_NL_POLICY_ALL);
+	assert_int_equal(last_policy.handshake_timeout, 500);
+}
+
+static void test_start_with_broken_ports(void **state)
+{
+	(void)state;
+	configure("[port 1]\ncert = %s\n[port 2]\ncert = /nowhere\n[port 3]\nfoo = bar\n",
+		  certificate);
+	assert_int_equal(parent_start(&parent), 0);
+	/* all are registered, the broken ones shut */
+	assert_int_equal(set_count, 3);
+	assert_non_null(generation_port(parent.generation, 1)->context);
+	assert_null(generation_port(parent.generation, 2)->context);
+	assert_null(generation_port(parent.generation, 3)->context);
+	assert_null(generation_port(parent.generation, 4));
+}
+
+static void test_start_without_workers(void **state)
+{
+	(void)state;
+	stub = DIES;
+	assert_int_equal(parent_start(&parent), -1);
+	assert_int_equal(set_count, 1);		/* shut all the same */
+}
+
+static void test_dead_worker_is_replaced(void **state)
+{
+	(void)state;
+	parent_start(&parent);
+	kill(parent.all->pid, SIGKILL);
+	wait_for(WORKER_STATE_READY, 2);
+	wait_for(WORKER_STATE_READY, 3);
+}
+
+static void test_deaths_at_once_are_slowed_down(void **state)
+{
+	int64_t until = parent_now() + 1000;
+	unsigned int started = 0;
+	struct worker_slot *newest = NULL;
+
+	(void)state;
+	parent.workers = 1;
+	stub = DIES_LATER;
+	parent_start(&parent);
+	while (parent_now() < until) {
+		parent_reap(&parent);
+		parent_restart(&parent);
+		started += parent.all && parent.all != newest;
+		newest = parent.all;
+		poll(NULL, 0, 2);
+	}
+	/* 0.1 s, 0.2 s, 0.4 s between them */
+	assert_in_range(started, 3, 6);
+}
+
+static void test_reload(void **state)
+{
+	struct generation *old;
+
+	(void)state;
+	parent_start(&parent);
+	old = parent.generation;
+	configure("[port 444]\ncert = %s\n[port 445]\ncert = %s\n", certificate, certificate);
+	set_count = 0;
+	assert_int_equal(parent_reload(&parent, &(struct text){ NULL, 0 }), 0);
+	assert_ptr_not_equal(parent.generation, old);
+	assert_int_equal(parent.generation->number, 2);
+	assert_int_equal(count(WORKER_STATE_READY), 3);
+	assert_int_equal(set_count, 2);
+	assert_int_equal(deleted_count, 1);
+	assert_int_equal(deleted[0], 443);
+	wait_for(WORKER_STATE_DRAINING, 0);
+	assert_int_equal(count(WORKER_STATE_READY), 3);
+}
+
+static void fails_to_reload(const char *piece)
+{
+	struct generation *old = parent.generation;
+	struct text errors = { NULL, 0 };
+
+	set_count = deleted_count = 0;
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	assert_non_null(errors.chars);
+	if (!strstr(errors.chars, piece))
+		fail_msg("'%s' does not hold '%s'", errors.chars, piece);
+	text_free(&errors);
+	/* nothing has changed */
+	assert_ptr_equal(parent.generation, old);
+	assert_int_equal(set_count, 0);
+	assert_int_equal(deleted_count, 0);
+	wait_for(WORKER_STATE_READY, 3);
+	for (struct worker_slot *worker = parent.all; worker; worker = worker->next)
+		assert_true(worker->generation == old || worker->state != WORKER_STATE_READY);
+}
+
+static void test_reload_of_what_is_wrong(void **state)
+{
+	(void)state;
+	parent_start(&parent);
+	configure("[port 444]\nfoo = bar\n");
+	fails_to_reload("unknown key 'foo'");
+	configure("[port 444]\ncert = /nowhere.pem\n");
+	fails_to_reload("/nowhere.pem: No such file or directory");
+	configure("[port 444]\ncert = %s\nciphers = ECDHE-RSA-AES128-GCM-SHA256\n", certificate);
+	fails_to_reload("no cipher is left that fits");
+	configure("[port 444]\ncert = %s\n", certificate);
+	stub = DIES;
+	fails_to_reload("new workers could not be started");
+	stub = WORKS;
+	assert_int_equal(parent_reload(&parent, &(struct text){ NULL, 0 }), 0);
+}
+
+static void test_reload_that_the_kernel_refuses(void **state)
+{
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	parent_start(&parent);
+	configure("[port 444]\ncert = %s\n", certificate);
+	refused = 444;
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	assert_string_equal(errors.chars, "port 444: the kernel refused it: no, thank you\n");
+	text_free(&errors);
+}
+
+static void test_stop_is_bounded(void **state)
+{
+	int64_t begin;
+
+	(void)state;
+	stub = IS_STUBBORN;
+	parent_start(&parent);
+	begin = parent_now();
+	parent_stop(&parent);
+	assert_in_range(parent_now() - begin, WORKER_STOP_MS, WORKER_STOP_MS + 2000);
+	assert_null(parent.all);
+}
+
+/* --- the control socket --- */
+
+static int reloads, reload_result;
+
+static int fake_reload(struct parent *which, struct text *errors)
+{
+	assert_ptr_equal(which, &parent);
+	reloads++;
+	if (reload_result)
+		text_add(errors, "a.conf:1: wrong\nb.conf:2: wrong, too\n");
+	return reload_result;
+}
+
+static char *ask(const char *request)
+{
+	static char reply[65536];
+	int pair[2];
+	ssize_t len;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	assert_int_equal(send(pair[0], request, strlen(request), 0), strlen(request));
+	assert_true(control_serve(pair[1], &parent, fake_reload));
+	len = recv(pair[0], reply, sizeof(reply) - 1, 0);
+	assert_true(len > 0);
+	reply[len] = '\0';
+	shutdown(pair[0], SHUT_WR);
+	assert_false(control_serve(pair[1], &parent, fake_reload));
+	close(pair[0]);
+	close(pair[1]);
+	return reply;
+}
+
+static void test_control(void **state)
+{
+	json_t *status, *port;
+	const char *text;
+
+	(void)state;
+	configure("[port 443]\ncert = %s\n[port 444]\ncert = /nowhere\n", certificate);
+	parent_start(&parent);
+	reload_result = 0;
+	assert_string_equal(ask("reload"), "ok");
+	assert_string_equal(ask("reload\n"), "ok");
+	assert_int_equal(reloads, 2);
+	reload_result = -1;
+	assert_string_equal(ask("reload"), "error: a.conf:1: wrong\nb.conf:2: wrong, too");
+	assert_memory_equal(ask("make coffee"), "error: ", 7);
+	text = ask("status");
+	status = json_loads(text, 0, NULL);
+	assert_non_null(status);
+	assert_int_equal(json_integer_value(json_object_get(status, "pid")), getpid());
+	assert_int_equal(json_array_size(json_object_get(status, "workers")), 3);
+	port = json_array_get(json_object_get(status, "ports"), 0);
+	assert_int_equal(json_integer_value(json_object_get(port, "port")), 443);
+	assert_string_equal(json_string_value(json_object_get(port, "subject")), "test.example");
+	assert_string_equal(json_string_value(json_object_get(port, "key_type")), "ECDSA P-256");
+	assert_true(json_is_true(json_object_get(port, "usable")));
+	assert_null(json_object_get(port, "error"));
+	port = json_array_get(json_object_get(status, "ports"), 1);
+	assert_true(json_is_false(json_object_get(port, "usable")));
+	assert_string_equal(json_string_value(json_object_get(port, "error")),
+			    "/nowhere: No such file or directory");
+	json_decref(status);
+}
+
+static void test_control_socket_is_for_root(void **state)
+{
+	char path[128];
+	struct stat st;
+	int fd;
+
+	(void)state;
+	fd = control_listen(root);
+	assert_true(fd >= 0);
+	snprintf(path, sizeof(path), "%s/control", root);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	close(fd);
+	/* one that a predecessor left is no obstacle */
+	fd = control_listen(root);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_start),
+		TEST(test_start_with_broken_ports),
+		TEST(test_start_without_workers),
+		TEST(test_dead_worker_is_replaced),
+		TEST(test_deaths_at_once_are_slowed_down),
+		TEST(test_reload),
+		TEST(test_reload_of_what_is_wrong),
+		TEST(test_reload_that_the_kernel_refuses),
+		TEST(test_stop_is_bounded),
+		TEST(test_control),
+		TEST(test_control_socket_is_for_root),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
