@@ -2,6 +2,7 @@
 """What the VM tests stand on: certificates, servers, clients, a sniffer."""
 import atexit
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -271,7 +272,9 @@ location /up/ {{ dav_methods PUT; create_full_put_path on; }} {extra} }} }}""")
 
 # Clients
 
+@functools.cache
 def context(version=None, ciphers=None):
+    """Made once: loading the default authorities takes longer than a handshake."""
     c = ssl.create_default_context()
     c.check_hostname = False
     c.verify_mode = ssl.CERT_NONE
