@@ -13,6 +13,25 @@
 #define DISCARD_LEN    4096
 #define DISCARD_ROUNDS 16
 
+/*
+ * Is a record of net/tls not wholly in TCP's queue?  Its work item takes the
+ * record off while it pushes, with both locks held: without them a FIN could get
+ * inside the record.
+ */
+static bool unsent(struct sock *sk)
+{
+	struct tls_context *ctx = tls_get_ctx(sk);
+	bool pending;
+
+	if (!mutex_trylock(&ctx->tx_lock))
+		return true;
+	lock_sock(sk);
+	pending = ctx->partially_sent_record;
+	release_sock(sk);
+	mutex_unlock(&ctx->tx_lock);
+	return pending;
+}
+
 /**
  * tlsport_close_notify - send close_notify, once, behind all data
  * @sock: who has the sk
@@ -30,18 +49,17 @@ int tlsport_close_notify(struct socket *sock, const struct proto_ops *base, int 
 		TLSPORT_ALERT_CLOSE_NOTIFY,
 	};
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	struct tls_context *ctx = tls_get_ctx(sock->sk);
 	int ret;
 
 	if (!test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)) {
 		base->splice_eof(sock);
 		ret = tlsport_control_send(sock, base, TLSPORT_TYPE_ALERT, close_notify,
 					   sizeof(close_notify), flags);
-		if (ret == -EAGAIN)
-			return ret;
+		if (ret == -EAGAIN || ret == -EINTR || ret == -ERESTARTSYS)
+			return -EAGAIN;
 		set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
 	}
-	return READ_ONCE(ctx->partially_sent_record) ? -EAGAIN : 0;
+	return unsent(sock->sk) ? -EAGAIN : 0;
 }
 
 static bool broken(const struct sock *sk)

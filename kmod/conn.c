@@ -83,7 +83,7 @@ static void wake(struct sock *sk, void (*call)(struct sock *sk))
 #define CONN_CALLBACK(name) \
 	static void conn_##name(struct sock *sk) \
 	{ \
-		void (*saved)(struct sock *sk) = NULL; \
+		void (*saved)(struct sock * sk) = NULL; \
 		struct tlsport_conn *conn; \
 		read_lock_bh(&sk->sk_callback_lock); \
 		conn = tlsport_conn_of(sk); \
@@ -146,14 +146,15 @@ bool tlsport_conn_in_handshake(const struct sock *sk)
  */
 bool tlsport_sk_secured(const struct sock *sk)
 {
+	const struct tcp_ulp_ops *ulp = READ_ONCE(inet_csk(sk)->icsk_ulp_ops);
 	const struct tls_context *ctx;
 
 	if (tlsport_conn_in_handshake(sk))
 		return true;
-	if (!READ_ONCE(inet_csk(sk)->icsk_ulp_ops))
+	if (!ulp || strcmp(ulp->name, "tls"))
 		return false;
 	ctx = rcu_dereference_raw(inet_csk(sk)->icsk_ulp_data);
-	return ctx ? ctx->tx_conf : sock_flag(sk, SOCK_DEAD);
+	return !ctx || ctx->tx_conf;
 }
 
 static void timer_expired(struct timer_list *timer)
@@ -660,6 +661,40 @@ out:
 	return err;
 }
 
+/* One walk over the table; true when something was done. */
+static bool worker_died_walk(const struct net *net, u32 portid)
+{
+	struct rhashtable_iter iter;
+	struct tlsport_conn *conn;
+	bool done = false;
+
+	rhashtable_walk_enter(&tlsport_conns, &iter);
+	rhashtable_walk_start(&iter);
+	while ((conn = rhashtable_walk_next(&iter))) {
+		if (IS_ERR(conn) || conn->net != net || READ_ONCE(conn->worker) != portid ||
+		    READ_ONCE(conn->state) > TLSPORT_CONN_HANDSHAKE ||
+		    !refcount_inc_not_zero(&conn->ref))
+			continue;
+		rhashtable_walk_stop(&iter);
+		mutex_lock(&conn->lock);
+		if (conn->worker == portid && conn->state <= TLSPORT_CONN_HANDSHAKE) {
+			done = true;
+			conn->upcalled = false;
+			conn->worker = 0;
+			if (conn->state == TLSPORT_CONN_HELLO)
+				tlsport_conn_queue(conn);
+			else
+				end_reset(conn, TLSPORT_REASON_WORKER_DIED);
+		}
+		mutex_unlock(&conn->lock);
+		tlsport_conn_put(conn);
+		rhashtable_walk_start(&iter);
+	}
+	rhashtable_walk_stop(&iter);
+	rhashtable_walk_exit(&iter);
+	return done;
+}
+
 /**
  * tlsport_conn_worker_died - a worker's socket was closed
  * @net: its network namespace
@@ -672,33 +707,9 @@ out:
  */
 void tlsport_conn_worker_died(struct net *net, u32 portid)
 {
-	struct rhashtable_iter iter;
-	struct tlsport_conn *conn;
-
-	rhashtable_walk_enter(&tlsport_conns, &iter);
-	rhashtable_walk_start(&iter);
-	while ((conn = rhashtable_walk_next(&iter))) {
-		if (IS_ERR(conn) || conn->net != net || READ_ONCE(conn->worker) != portid ||
-		    READ_ONCE(conn->state) > TLSPORT_CONN_HANDSHAKE ||
-		    !refcount_inc_not_zero(&conn->ref))
-			continue;
-		rhashtable_walk_stop(&iter);
-		mutex_lock(&conn->lock);
-		if (conn->worker == portid && conn->state == TLSPORT_CONN_HELLO) {
-			conn->upcalled = false;
-			conn->worker = 0;
-			tlsport_conn_queue(conn);
-		} else if (conn->worker == portid && conn->state == TLSPORT_CONN_HANDSHAKE) {
-			conn->upcalled = false;
-			conn->worker = 0;
-			end_reset(conn, TLSPORT_REASON_WORKER_DIED);
-		}
-		mutex_unlock(&conn->lock);
-		tlsport_conn_put(conn);
-		rhashtable_walk_start(&iter);
-	}
-	rhashtable_walk_stop(&iter);
-	rhashtable_walk_exit(&iter);
+	/* a walk can skip the neighbour of one that ended under it */
+	while (worker_died_walk(net, portid))
+		cond_resched();
 }
 
 int tlsport_conn_init(void)

@@ -92,7 +92,9 @@ static bool may_enter(struct net *net, struct sk_buff *skb, int off, const struc
 
 	if (sk && sk->sk_state == TCP_NEW_SYN_RECV)
 		return tlsport_listener_serving(inet_reqsk(sk)->rsk_listener);
-	if (sk && sk->sk_state != TCP_LISTEN && !th->syn)
+	if (sk && sk->sk_state == TCP_LISTEN) /* TPROXY, bpf_sk_assign() chose it */
+		return tlsport_listener_serving(sk);
+	if (sk && !th->syn)
 		return true;
 	if (!th->syn) {
 		sk = lookup_established(net, skb, th, pf);

@@ -91,11 +91,10 @@ static void listen_data_ready(struct sock *sk)
 {
 	struct tlsport_listener *l;
 
-	if (sk->sk_state != TCP_LISTEN)
-		return;
 	rcu_read_lock();
 	l = tlsport_listener_find(sk);
-	if (l && READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
+	/* not listening: the socket was shut down, and connects perhaps */
+	if (l && (sk->sk_state != TCP_LISTEN || READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN))
 		l->data_ready(sk);
 	else if (l)
 		kick_accept(l);
@@ -213,10 +212,12 @@ static struct tlsport_conn *ready_pop(struct tlsport_listener *l)
 	return conn;
 }
 
+/* The reference that sock_release() puts goes with the table. */
 static void set_accepted_ops(struct socket *newsock, const struct proto_ops *ops)
 {
 	__module_get(ops->owner);
-	module_put(newsock->ops->owner);
+	if (newsock->ops) /* do_accept() has taken one for what it found in the listener */
+		module_put(newsock->ops->owner);
 	newsock->ops = ops;
 }
 
@@ -316,7 +317,7 @@ static int listen_accept(TLSPORT_ACCEPT_PARAMS)
 	long timeo;
 	int err;
 
-	newsock->ops = &refused_ops; /* safe to release, whatever happens; same owner */
+	set_accepted_ops(newsock, &refused_ops); /* safe to release, whatever happens below */
 	if (!l)
 		return -EINVAL;
 	timeo = sock_rcvtimeo(sock->sk, TLSPORT_ACCEPT_FLAGS & O_NONBLOCK);
@@ -379,6 +380,8 @@ static int listen_release(struct socket *sock)
 	const struct proto_ops *base;
 	struct sock *sk = sock->sk;
 
+	if (!sk) /* a socket that do_accept() gave up before it asked us */
+		return 0;
 	if (WARN_ON_ONCE(!l))
 		return 0;
 	base = l->base;
@@ -415,12 +418,17 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 
 	if (tlsport_fail_hook || tlsport_fail_alloc)
 		return -ENOMEM;
+	if (!try_module_get(THIS_MODULE)) /* for sock->ops, which sock_release() puts */
+		return -ENODEV;
 	l = kzalloc(sizeof(*l), GFP_ATOMIC);
-	if (!l)
+	if (!l) {
+		module_put(THIS_MODULE);
 		return -ENOMEM;
+	}
 	l->port = tlsport_port_get(sock_net(sk), inet_sk(sk)->inet_num);
 	if (!l->port) {
 		kfree(l);
+		module_put(THIS_MODULE);
 		return -ENOENT;
 	}
 	refcount_set(&l->ref, 1);
@@ -446,8 +454,7 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 	hash_add_rcu(listeners, &l->node, (unsigned long)sk);
 	spin_unlock(&listeners_lock);
 
-	__module_get(THIS_MODULE);    /* sock_release() puts ops->owner ... */
-	module_put(sock->ops->owner); /* ... instead of this one */
+	module_put(sock->ops->owner);
 	write_lock_bh(&sk->sk_callback_lock);
 	l->data_ready = sk->sk_data_ready;
 	sk->sk_data_ready = listen_data_ready;

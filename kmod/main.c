@@ -31,15 +31,24 @@ static int __net_init tlsport_net_init(struct net *net)
 	return 0;
 }
 
-/* No connection, listener or worker is left: their sockets hold the namespace. */
+/*
+ * No connection and no listener is left: their sockets hold the namespace.
+ * Workers are when the module is unloaded under a running helper.
+ */
 static void __net_exit tlsport_net_exit(struct net *net)
 {
 	struct tlsport_net *tn = tlsport_pernet(net);
+	struct tlsport_worker *w, *next;
 
 	tlsport_guard_exit(net);
 	tlsport_ports_exit(net);
 	cancel_delayed_work_sync(&tn->retry);
-	WARN_ON_ONCE(!list_empty(&tn->workers) || !list_empty(&tn->pending));
+	list_for_each_entry_safe(w, next, &tn->workers, node) {
+		list_del(&w->node);
+		trace_tlsport_object_free("worker", w);
+		kfree(w);
+	}
+	WARN_ON_ONCE(!list_empty(&tn->pending));
 }
 
 static struct pernet_operations tlsport_net_ops = {
@@ -95,7 +104,8 @@ static void __exit tlsport_exit(void)
 	tlsport_rekey_exit();
 	tlsport_conn_exit();
 	destroy_workqueue(tlsport_wq);
-	rcu_barrier(); /* call_rcu() of conn.c, listener.c, port.c */
+	rcu_barrier(); /* call_rcu() of conn.c and listener.c ... */
+	rcu_barrier(); /* ... which put ports by call_rcu() */
 }
 
 module_init(tlsport_init);

@@ -68,11 +68,19 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
+	struct sock *sk = sock->sk;
+
 	if (*ret == 0 && len) {
+		/* splice_read gives 0 for a record without content: no end of the stream */
+		if (!(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) && !sock_flag(sk, SOCK_DONE) &&
+		    control_err == -EINVAL)
+			return 0;
 		*ret = truncated(conn);
 		return 1;
 	}
-	if (*ret == control_err && tlsport_control_handle(sock, base) != -EAGAIN)
+	/* -EIO: a control record, which another reader may have handled meanwhile */
+	if (*ret == control_err &&
+	    (tlsport_control_handle(sock, base) != -EAGAIN || control_err == -EIO))
 		return READ_ONCE(conn->rx_err) ? (*ret = conn->rx_err, 1) : 0;
 	if (*ret == -EBADMSG || *ret == -EMSGSIZE || (*ret == -EINVAL && control_err != -EINVAL))
 		*ret = tlsport_control_record_error(sock, base, *ret);
@@ -258,7 +266,9 @@ static int session_setsockopt(struct socket *sock, int level, int optname, sockp
 static int session_getsockopt(struct socket *sock, int level, int optname, char __user *optval,
 			      int __user *optlen)
 {
-	if (level == SOL_TLS || (level == SOL_TCP && optname == TCP_ULP))
+	/* zero-copy receive would give out what is in TCP's queue: ciphertext */
+	if (level == SOL_TLS ||
+	    (level == SOL_TCP && (optname == TCP_ULP || optname == TCP_ZEROCOPY_RECEIVE)))
 		return -ENOPROTOOPT;
 	return base_of(sock)->getsockopt(sock, level, optname, optval, optlen);
 }
