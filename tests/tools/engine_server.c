@@ -81,7 +81,7 @@ static void keys_of(const struct engine_result *result, const union engine_crypt
 		}
 		keys->seq = 1;
 	}
-	if (result->secret_len)		/* tickets that went out */
+	if (result->secret_len) /* tickets that went out */
 		keys->seq = (suite->aead == AEAD_AES_128_GCM ? info->gcm128.rec_seq :
 			     suite->aead == AEAD_AES_256_GCM ? info->gcm256.rec_seq :
 							       info->chacha.rec_seq)[7];

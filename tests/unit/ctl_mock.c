@@ -15,7 +15,7 @@
 
 #include "../../userspace/common/cert_check.h"
 
-#define STOP	"stop"
+#define STOP "stop"
 
 struct mock mock;
 
@@ -72,8 +72,7 @@ int cert_check(const char *cert, const char *key, struct cert_facts *facts, char
 	memset(facts, 0, sizeof(*facts));
 	if (mock.cert_warning) {
 		facts->warning_count = 1;
-		snprintf(facts->warnings[0], sizeof(facts->warnings[0]), "%s",
-			 mock.cert_warning);
+		snprintf(facts->warnings[0], sizeof(facts->warnings[0]), "%s", mock.cert_warning);
 	}
 	return 0;
 }

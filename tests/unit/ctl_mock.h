@@ -9,8 +9,8 @@
 
 #include "../../userspace/tlsportctl/ctl.h"
 
-#define MOCK_PORTS	8
-#define MOCK_TEXT	16384
+#define MOCK_PORTS 8
+#define MOCK_TEXT  16384
 
 struct mock {
 	/* A directory of this test; below it etc, run, proc and sys. */

@@ -30,8 +30,9 @@ static char *pem_of(BIO *bio, size_t *len)
 
 static void make_files(enum test_key key, struct cert_files *files)
 {
-	EVP_PKEY *pkey = key == TEST_RSA ? EVP_RSA_gen(2048) :
-			 key == TEST_P384 ? EVP_EC_gen("P-384") : EVP_EC_gen("P-256");
+	EVP_PKEY *pkey = key == TEST_RSA  ? EVP_RSA_gen(2048) :
+			 key == TEST_P384 ? EVP_EC_gen("P-384") :
+					    EVP_EC_gen("P-256");
 	X509 *x509 = X509_new();
 	BIO *cert = BIO_new(BIO_s_mem()), *text = BIO_new(BIO_s_mem());
 	X509_NAME *name;
@@ -134,8 +135,8 @@ struct client *client_new(int min_version, int max_version)
 	client->ctx = SSL_CTX_new(TLS_client_method());
 	SSL_CTX_set_min_proto_version(client->ctx, min_version);
 	SSL_CTX_set_max_proto_version(client->ctx, max_version);
-	SSL_CTX_set_session_cache_mode(client->ctx, SSL_SESS_CACHE_CLIENT |
-						    SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_set_session_cache_mode(client->ctx,
+				       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(client->ctx, on_session);
 	client_again(client, NULL);
 	return client;
@@ -154,8 +155,8 @@ static void feed(struct flow *flow, struct client *client, size_t len)
 	const uint8_t *out;
 	size_t consumed, out_len;
 
-	flow->status = engine_feed(flow->engine, flow->pending, len, false, &consumed, &out,
-				   &out_len);
+	flow->status =
+		engine_feed(flow->engine, flow->pending, len, false, &consumed, &out, &out_len);
 	assert_true(consumed <= len);
 	memmove(flow->pending, flow->pending + consumed, flow->pending_len - consumed);
 	flow->pending_len -= consumed;
@@ -285,7 +286,9 @@ int test_open_record(const union engine_crypto_info *info, const uint8_t *record
 		     uint8_t *to, uint8_t *type)
 {
 	size_t skip = info->info.version == TLS_1_2_VERSION &&
-		      info->info.cipher_type != TLS_CIPHER_CHACHA20_POLY1305 ? 8 : 0;
+				      info->info.cipher_type != TLS_CIPHER_CHACHA20_POLY1305 ?
+			      8 :
+			      0;
 	size_t text_len = len - 5 - skip - 16;
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 	struct aead aead;
@@ -326,8 +329,10 @@ int test_seal_record(const union engine_crypto_info *info, uint8_t type, const v
 	put16(to + 1, TLS_1_2);
 	skip = tls13 || info->info.cipher_type == TLS_CIPHER_CHACHA20_POLY1305 ? 0 : 8;
 	if (skip)
-		memcpy(to + 5, info->info.cipher_type == TLS_CIPHER_AES_GCM_128 ?
-			       info->gcm128.iv : info->gcm256.iv, 8);
+		memcpy(to + 5,
+		       info->info.cipher_type == TLS_CIPHER_AES_GCM_128 ? info->gcm128.iv :
+									  info->gcm256.iv,
+		       8);
 	put16(to + 3, skip + len + 16);
 	prepare(info, to, len, to + 5, &aead);
 	assert_true(EVP_EncryptInit_ex(ctx, aead.cipher, NULL, aead.key, aead.nonce));

@@ -29,9 +29,9 @@ struct engine_context *test_context(const struct engine_policy *policy, enum tes
 struct client {
 	SSL_CTX *ctx;
 	SSL *ssl;
-	BIO *in;			/* to the client */
-	BIO *out;			/* from the client */
-	SSL_SESSION *session;		/* last one that it was given */
+	BIO *in;	      /* to the client */
+	BIO *out;	      /* from the client */
+	SSL_SESSION *session; /* last one that it was given */
 	unsigned int sessions;
 };
 
@@ -52,7 +52,7 @@ struct flow {
 	const char *data;
 	uint8_t pending[256 * 1024];
 	size_t pending_len;
-	uint8_t sent[64 * 1024];		/* by the engine, in all */
+	uint8_t sent[64 * 1024]; /* by the engine, in all */
 	size_t sent_len;
 	enum engine_status status;
 	struct engine_result result;

@@ -22,7 +22,7 @@ struct test_extension *test_hello_add(struct test_hello *hello, int type, const 
 
 void test_hello_init(struct test_hello *hello)
 {
-	static const uint8_t share[32] = { 9 };		/* the base point: a valid value */
+	static const uint8_t share[32] = { 9 }; /* the base point: a valid value */
 
 	memset(hello, 0, sizeof(*hello));
 	hello->legacy_version = TLS_1_2;

@@ -46,8 +46,8 @@ static void write_cert(const char *name, const char *mode, EVP_PKEY *key, const 
 	FILE *file = fopen(at(name), mode);
 	X509 *x509 = X509_new();
 	X509_NAME *subject = X509_get_subject_name(x509);
-	X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
-						    "DNS:alt.example");
+	X509_EXTENSION *names =
+		X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:alt.example");
 
 	assert_non_null(file);
 	X509_set_version(x509, 2);
@@ -60,15 +60,15 @@ static void write_cert(const char *name, const char *mode, EVP_PKEY *key, const 
 					   (const uint8_t *)common_name, -1, -1, 0);
 	X509_set_issuer_name(x509, subject);
 	X509_add_ext(x509, names, -1);
-	assert_true(X509_sign(x509, key, EVP_PKEY_id(key) == EVP_PKEY_ED25519 ? NULL :
-										EVP_sha256()));
+	assert_true(
+		X509_sign(x509, key, EVP_PKEY_id(key) == EVP_PKEY_ED25519 ? NULL : EVP_sha256()));
 	PEM_write_X509(file, x509);
 	fclose(file);
 	X509_EXTENSION_free(names);
 	X509_free(x509);
 }
 
-#define DAY	(24 * 3600L)
+#define DAY (24 * 3600L)
 
 static EVP_PKEY *p256, *other;
 static struct cert_facts facts;

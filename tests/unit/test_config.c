@@ -63,7 +63,7 @@ static void complains_in(const char *name, const char *text, unsigned int line, 
 }
 
 #define COMPLAINS(text, line, piece) complains_in("tlsport.conf", text, line, piece)
-#define KEY(text, piece) COMPLAINS("[port 443]\ncert = /a\n" text "\n", 3, piece)
+#define KEY(text, piece)	     COMPLAINS("[port 443]\ncert = /a\n" text "\n", 3, piece)
 
 static void test_defaults(void **state)
 {
@@ -134,8 +134,8 @@ static void test_times(void **state)
 		const char *text;
 		unsigned int ms;
 	} times[] = {
-		{ "10", 10000 }, { "0.1", 100 }, { "100ms", 100 }, { "600s", 600000 },
-		{ "1.5s", 1500 }, { "250MS", 250 },
+		{ "10", 10000 },    { "0.1", 100 },   { "100ms", 100 },
+		{ "600s", 600000 }, { "1.5s", 1500 }, { "250MS", 250 },
 	};
 	char text[128];
 
@@ -179,7 +179,8 @@ static void test_long_lines(void **state)
 static void test_lists_go_on(void **state)
 {
 	(void)state;
-	put_file(etc, "tlsport.conf", "[port 443]\ncert = /a\nciphers = TLS_AES_128_GCM_SHA256:\n"
+	put_file(etc, "tlsport.conf",
+		 "[port 443]\ncert = /a\nciphers = TLS_AES_128_GCM_SHA256:\n"
 		 "    TLS_AES_256_GCM_SHA384\n\tTLS_CHACHA20_POLY1305_SHA256\ngroups = X25519\n");
 	if (load())
 		fail_msg("%s", errors.chars);
@@ -266,7 +267,8 @@ static void test_all_errors_at_once(void **state)
 	unsigned int lines = 0;
 
 	(void)state;
-	put_file(etc, "tlsport.conf", "[port 1]\nfoo = 1\nbar = 2\n[port 2]\ncert = x\n[x]\ny = z\n");
+	put_file(etc, "tlsport.conf",
+		 "[port 1]\nfoo = 1\nbar = 2\n[port 2]\ncert = x\n[x]\ny = z\n");
 	assert_int_equal(load(), -1);
 	for (const char *at = errors.chars; (at = strchr(at, '\n')); at++)
 		lines++;
@@ -278,7 +280,8 @@ static void test_all_errors_at_once(void **state)
 static void test_broken_ports_are_known(void **state)
 {
 	(void)state;
-	put_file(etc, "tlsport.conf", "[port 1]\ncert = /a\n[port 2]\ncert = /b\nmin-version = 9\n");
+	put_file(etc, "tlsport.conf",
+		 "[port 1]\ncert = /a\n[port 2]\ncert = /b\nmin-version = 9\n");
 	put_file(etc, "ports.d/3.conf", "what is this\n");
 	put_file(etc, "ports.d/4.conf", "");
 	assert_int_equal(load(), -1);

@@ -16,7 +16,8 @@
 
 #include <cmocka.h>
 
-#define ALL_OPTIONS "--cert, --key, --min-version, --max-version, --ciphers, --groups, " \
+#define ALL_OPTIONS \
+	"--cert, --key, --min-version, --max-version, --ciphers, --groups, " \
 	"--truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
 	"--resumption, --runtime"
 
@@ -74,38 +75,56 @@ static void bad_input_is_one_exact_line(void **state)
 		const char *err;
 	} cases[] = {
 		{ "", 2, "no command: see tlsportctl --help" },
-		{ "open 443", 2, "unknown command 'open': there are enable, disable, list, status, conns, services, reload, check-config" },
-		{ "enable", 2, "enable needs a port: tlsportctl enable PORT --cert FILE --key FILE" },
+		{ "open 443", 2,
+		  "unknown command 'open': there are enable, disable, list, status, conns, services, reload, check-config" },
+		{ "enable", 2,
+		  "enable needs a port: tlsportctl enable PORT --cert FILE --key FILE" },
 		{ "disable", 2, "disable needs a port: tlsportctl disable PORT" },
-		{ "enable nonsense --cert c", 2, "'nonsense' is neither a port number nor a known service name: see tlsportctl services" },
-		{ "enable 44x --cert c", 2, "'44x' is neither a port number nor a known service name: see tlsportctl services" },
+		{ "enable nonsense --cert c", 2,
+		  "'nonsense' is neither a port number nor a known service name: see tlsportctl services" },
+		{ "enable 44x --cert c", 2,
+		  "'44x' is neither a port number nor a known service name: see tlsportctl services" },
 		{ "enable 0 --cert c", 2, "port 0 is out of range: 1 to 65535" },
 		{ "enable 65536 --cert c", 2, "port 65536 is out of range: 1 to 65535" },
-		{ "enable 99999999999999999999 --cert c", 2, "port 99999999999999999999 is out of range: 1 to 65535" },
+		{ "enable 99999999999999999999 --cert c", 2,
+		  "port 99999999999999999999 is out of range: 1 to 65535" },
 		{ "enable -1 --cert c", 2, "port -1 is out of range: 1 to 65535" },
-		{ "enable 443 444", 2, "'444' is one argument too many for 'enable': see tlsportctl enable --help" },
-		{ "enable 443 --color blue", 2, "unknown option '--color': allowed are " ALL_OPTIONS },
+		{ "enable 443 444", 2,
+		  "'444' is one argument too many for 'enable': see tlsportctl enable --help" },
+		{ "enable 443 --color blue", 2,
+		  "unknown option '--color': allowed are " ALL_OPTIONS },
 		{ "enable 443 -c c", 2, "unknown option '-c': allowed are " ALL_OPTIONS },
-		{ "list --all", 2, "unknown option '--all': this command has none but --json and --help" },
+		{ "list --all", 2,
+		  "unknown option '--all': this command has none but --json and --help" },
 		{ "enable 443 --cert", 2, "--cert needs a value" },
 		{ "enable 443 --cert --key k", 2, "--cert needs a value" },
 		{ "enable 443 --cert=", 2, "--cert needs a value" },
 		{ "enable 443 --runtime=yes", 2, "--runtime takes no value" },
 		{ "list --run-dir", 2, "--run-dir needs a value" },
 		{ "enable 443 --min-version 1.1", 2, "--min-version: '1.1' is not 1.2 or 1.3" },
-		{ "enable 443 --min-version 1.3 --max-version 1.2", 2, "--min-version 1.3 is above max-version 1.2" },
-		{ "enable 443 --ciphers A,B", 2, "--ciphers: 'A,B' is not a list of names with ':' between them" },
-		{ "enable 443 --truncation maybe", 2, "--truncation: 'maybe' is not strict or tolerate" },
-		{ "enable 443 --handshake-timeout 601", 2, "--handshake-timeout: '601' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
-		{ "enable 443 --handshake-timeout 99ms", 2, "--handshake-timeout: '99ms' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
-		{ "enable 443 --handshake-timeout nan", 2, "--handshake-timeout: 'nan' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
-		{ "enable 443 --max-handshakes 0", 2, "--max-handshakes: '0' is not a number from 1 to 1000000" },
-		{ "enable 443 --max-handshakes-per-source 1000001", 2, "--max-handshakes-per-source: '1000001' is not a number from 1 to 1000000" },
+		{ "enable 443 --min-version 1.3 --max-version 1.2", 2,
+		  "--min-version 1.3 is above max-version 1.2" },
+		{ "enable 443 --ciphers A,B", 2,
+		  "--ciphers: 'A,B' is not a list of names with ':' between them" },
+		{ "enable 443 --truncation maybe", 2,
+		  "--truncation: 'maybe' is not strict or tolerate" },
+		{ "enable 443 --handshake-timeout 601", 2,
+		  "--handshake-timeout: '601' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
+		{ "enable 443 --handshake-timeout 99ms", 2,
+		  "--handshake-timeout: '99ms' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
+		{ "enable 443 --handshake-timeout nan", 2,
+		  "--handshake-timeout: 'nan' is not a time from 0.1 to 600 seconds (10, 2.5s, 500ms)" },
+		{ "enable 443 --max-handshakes 0", 2,
+		  "--max-handshakes: '0' is not a number from 1 to 1000000" },
+		{ "enable 443 --max-handshakes-per-source 1000001", 2,
+		  "--max-handshakes-per-source: '1000001' is not a number from 1 to 1000000" },
 		{ "enable 443 --resumption never", 2, "--resumption: 'never' is not on or off" },
-		{ "enable 443", 1, "port 443 is not enabled yet: name its certificate with --cert FILE" },
+		{ "enable 443", 1,
+		  "port 443 is not enabled yet: name its certificate with --cert FILE" },
 		{ "disable 443", 1, "port 443 is not enabled" },
 		{ "status 443", 1, "port 443 is not enabled" },
-		{ "conns x", 2, "'x' is neither a port number nor a known service name: see tlsportctl services" },
+		{ "conns x", 2,
+		  "'x' is neither a port number nor a known service name: see tlsportctl services" },
 		{ "reload", 1, "tlsportd is not running: start it (systemctl start tlsport)" },
 	};
 	char err[1024];
@@ -157,8 +176,8 @@ static void missing_right_is_said_and_nothing_written(void **state)
 static void every_command_has_help(void **state)
 {
 	static const char *const names[] = {
-		"enable", "disable", "list", "status", "conns", "services", "reload",
-		"check-config",
+		"enable", "disable",  "list",	"status",
+		"conns",  "services", "reload", "check-config",
 	};
 	char line[64], usage_line[64];
 	size_t i;
@@ -184,10 +203,11 @@ static void services_have_their_ports(void **state)
 		const char *name;
 		uint16_t port;
 	} cases[] = {
-		{ "https", 443 }, { "imaps", 993 }, { "pop3s", 995 }, { "smtps", 465 },
-		{ "submissions", 465 }, { "domain-s", 853 }, { "ldaps", 636 }, { "ftps", 990 },
-		{ "ftps-data", 989 }, { "nntps", 563 }, { "ircs-u", 6697 }, { "sips", 5061 },
-		{ "mqtts", 8883 }, { "secure-mqtt", 8883 }, { "amqps", 5671 },
+		{ "https", 443 },   { "imaps", 993 },	     { "pop3s", 995 },
+		{ "smtps", 465 },   { "submissions", 465 },  { "domain-s", 853 },
+		{ "ldaps", 636 },   { "ftps", 990 },	     { "ftps-data", 989 },
+		{ "nntps", 563 },   { "ircs-u", 6697 },	     { "sips", 5061 },
+		{ "mqtts", 8883 },  { "secure-mqtt", 8883 }, { "amqps", 5671 },
 		{ "telnets", 992 }, { "HTTPS", 443 },
 	};
 	size_t i;
@@ -228,10 +248,10 @@ static void settings_become_a_policy(void **state)
 	values[setting_index("max-handshakes-per-source")] = "7";
 	values[setting_index("ciphers")] = "A:B";
 	settings_to_policy(values, &policy);
-	assert_int_equal(policy.given,
-			 1U << TLSPORT_A_PORT_MIN_VERSION | 1U << TLSPORT_A_PORT_TRUNCATION |
-			 1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT |
-			 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE);
+	assert_int_equal(policy.given, 1U << TLSPORT_A_PORT_MIN_VERSION |
+					       1U << TLSPORT_A_PORT_TRUNCATION |
+					       1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT |
+					       1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE);
 	assert_int_equal(policy.min_version, 0x0304);
 	assert_int_equal(policy.truncation, TLSPORT_TRUNCATION_TOLERATE);
 	assert_int_equal(policy.handshake_timeout, 5000);
@@ -249,7 +269,8 @@ static void settings_become_a_policy(void **state)
 
 static void dropin_keeps_what_is_not_changed(void **state)
 {
-	static const char text[] = "# mine\n\ncert = /a.pem ; the old one\nextra=1\nkey: /k.pem  \n";
+	static const char text[] =
+		"# mine\n\ncert = /a.pem ; the old one\nextra=1\nkey: /k.pem  \n";
 	char path[256], value[64];
 	struct dropin dropin;
 
@@ -283,7 +304,8 @@ static void replaced_list_goes_with_all_its_lines(void **state)
 	char path[256];
 
 	(void)state;
-	mock_write("etc/ports.d/443.conf", "[port 443]\nciphers = A:\n  B:\n\tC\n# after\ncert = /c\n");
+	mock_write("etc/ports.d/443.conf",
+		   "[port 443]\nciphers = A:\n  B:\n\tC\n# after\ncert = /c\n");
 	snprintf(path, sizeof(path), "%s/etc/ports.d/443.conf", mock.root);
 	assert_int_equal(dropin_load(path, &dropin), 0);
 	assert_false(dropin_is_foreign(&dropin, 443));
@@ -301,19 +323,23 @@ static void what_is_configured_by_hand_is_left_alone(void **state)
 
 	(void)state;
 	mock_write("etc/tlsport.conf", "[port 443]\ncert = /c.pem\n");
-	mock_write("etc/ports.d/993.conf", "[port 993]\ncert = /c.pem\n[port 995]\ncert = /c.pem\n");
+	mock_write("etc/ports.d/993.conf",
+		   "[port 993]\ncert = /c.pem\n[port 995]\ncert = /c.pem\n");
 	mock.ports[mock.port_count++].number = 443;
-	snprintf(err, sizeof(err),
-		 "tlsportctl: port 443 is configured by hand in %s/etc/tlsport.conf: change it there and run 'tlsportctl reload'\n",
-		 mock.root);
+	snprintf(
+		err, sizeof(err),
+		"tlsportctl: port 443 is configured by hand in %s/etc/tlsport.conf: change it there and run 'tlsportctl reload'\n",
+		mock.root);
 	expect("enable 443 --cert /d.pem", 1, "", err);
-	snprintf(err, sizeof(err),
-		 "tlsportctl: port 443 is configured by hand in %s/etc/tlsport.conf: remove it there and run 'tlsportctl reload'\n",
-		 mock.root);
+	snprintf(
+		err, sizeof(err),
+		"tlsportctl: port 443 is configured by hand in %s/etc/tlsport.conf: remove it there and run 'tlsportctl reload'\n",
+		mock.root);
 	expect("disable 443", 1, "", err);
-	snprintf(err, sizeof(err),
-		 "tlsportctl: %s/etc/ports.d/993.conf configures other ports too: edit it by hand and run 'tlsportctl reload'\n",
-		 mock.root);
+	snprintf(
+		err, sizeof(err),
+		"tlsportctl: %s/etc/ports.d/993.conf configures other ports too: edit it by hand and run 'tlsportctl reload'\n",
+		mock.root);
 	expect("enable 993 --min-version 1.3", 1, "", err);
 	expect("disable 993", 1, "", err);
 	assert_string_equal(mock.steps, "");
@@ -349,13 +375,11 @@ static void enable_goes_in_this_order(void **state)
 	mock_daemon_start("ok", STATUS_REPLY);
 	expect("enable https --cert /c.pem --key /k.pem --min-version 1.3", 0,
 	       "port 443 (https) speaks TLS\n", "");
-	assert_string_equal(mock.steps,
-			    "cert_check /c.pem /k.pem\n"
-			    "port_set 443 given=4 dropin=staged\n"
-			    "reload dropin=permanent\n");
-	expect_file("etc/ports.d/443.conf",
-		    "# Written by tlsportctl enable; see tlsport.conf(5).\n"
-		    "cert = /c.pem\nkey = /k.pem\nmin-version = 1.3\n");
+	assert_string_equal(mock.steps, "cert_check /c.pem /k.pem\n"
+					"port_set 443 given=4 dropin=staged\n"
+					"reload dropin=permanent\n");
+	expect_file("etc/ports.d/443.conf", "# Written by tlsportctl enable; see tlsport.conf(5).\n"
+					    "cert = /c.pem\nkey = /k.pem\nmin-version = 1.3\n");
 	snprintf(path, sizeof(path), "%s/etc/ports.d/443.conf", mock.root);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0644);
@@ -399,9 +423,10 @@ static void enable_makes_paths_absolute(void **state)
 	mock_daemon_start("ok", STATUS_REPLY);
 	mock_run("enable 443 --cert c.pem --key sub/k.pem");
 	assert_int_equal(mock.status, 0);
-	snprintf(line, sizeof(line),
-		 "# Written by tlsportctl enable; see tlsport.conf(5).\ncert = %s/c.pem\nkey = %s/sub/k.pem\n",
-		 cwd, cwd);
+	snprintf(
+		line, sizeof(line),
+		"# Written by tlsportctl enable; see tlsport.conf(5).\ncert = %s/c.pem\nkey = %s/sub/k.pem\n",
+		cwd, cwd);
 	expect_file("etc/ports.d/443.conf", line);
 }
 
@@ -438,8 +463,9 @@ static void certificate_warning_is_passed_on(void **state)
 	mock_daemon_start("ok", STATUS_REPLY);
 	value = run_json("enable 443 --cert /c.pem --json");
 	assert_string_equal(mock.err, "tlsportctl: warning: /c.pem: expired on 2020-01-01\n");
-	assert_string_equal(json_string_value(json_array_get(json_object_get(value, "warnings"), 0)),
-			    "/c.pem: expired on 2020-01-01");
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(value, "warnings"), 0)),
+		"/c.pem: expired on 2020-01-01");
 	assert_string_equal(text_of(value, "state"), "enabled");
 	assert_int_equal(mock.status, 0);
 	json_decref(value);
@@ -463,11 +489,10 @@ static void daemon_refusal_of_a_new_port_leaves_nothing(void **state)
 	mock_daemon_start("error: port 443: no such group 'P-1'", STATUS_REPLY);
 	expect("enable 443 --cert /c.pem --groups P-1", 1, "",
 	       "tlsportctl: port 443: tlsportd refused, nothing was changed: port 443: no such group 'P-1'\n");
-	assert_string_equal(mock.steps,
-			    "cert_check /c.pem -\n"
-			    "port_set 443 given=0 dropin=staged\n"
-			    "reload dropin=permanent\n"
-			    "port_del 443 dropin=none\n");
+	assert_string_equal(mock.steps, "cert_check /c.pem -\n"
+					"port_set 443 given=0 dropin=staged\n"
+					"reload dropin=permanent\n"
+					"port_del 443 dropin=none\n");
 	assert_null(mock_port(443));
 	assert_false(mock_exists("etc/ports.d/443.conf.tmp"));
 }
@@ -551,7 +576,10 @@ static void add_process(const char *pid, const char *comm, const char *link)
 static void add_listener(uint8_t state, uint32_t inode)
 {
 	mock.listeners[mock.listener_count++] = (struct tlsport_nl_listener){
-		.port = 443, .inode = inode, .uid = 33, .state = state,
+		.port = 443,
+		.inode = inode,
+		.uid = 33,
+		.state = state,
 	};
 }
 
@@ -694,7 +722,8 @@ static void fill_status(void)
 		   "name         : gcm(aes)\ndriver       : slow\npriority     : 100\n\n"
 		   "name         : gcm(aes)\ndriver       : fast\npriority     : 400\n\n"
 		   "name         : cbc(aes)\ndriver       : other\npriority     : 900\n");
-	mock_write("proc/net/tls_stat", "TlsCurrTxSw                     \t2\nTlsDecryptError\t0\n");
+	mock_write("proc/net/tls_stat",
+		   "TlsCurrTxSw                     \t2\nTlsDecryptError\t0\n");
 }
 
 static void status_shows_counters_with_reasons(void **state)
@@ -717,7 +746,7 @@ static void status_shows_counters_with_reasons(void **state)
 static void json_is_valid_everywhere(void **state)
 {
 	static const char *const lines[] = {
-		"list --json", "status --json", "status 443 --json", "conns --json",
+		"list --json",	   "status --json", "status 443 --json",  "conns --json",
 		"services --json", "reload --json", "disable 443 --json", "--version --json",
 	};
 	json_t *value;
@@ -753,10 +782,18 @@ static void conns_are_described(void **state)
 
 	(void)state;
 	*conn = (struct tlsport_nl_conn){
-		.id = 42, .port = 443, .state = TLSPORT_CONN_OPEN, .age = 61500,
-		.local = { 4, { 192, 0, 2, 1 } }, .peer = { 16, { 0x20, 1, 0x0d, 0xb8, [15] = 9 } },
-		.peer_port = 5555, .version = 0x0304, .suite = 0x1301, .resumed = true,
-		.tx_mode = TLSPORT_MODE_SW, .rx_mode = TLSPORT_MODE_NIC,
+		.id = 42,
+		.port = 443,
+		.state = TLSPORT_CONN_OPEN,
+		.age = 61500,
+		.local = { 4, { 192, 0, 2, 1 } },
+		.peer = { 16, { 0x20, 1, 0x0d, 0xb8, [15] = 9 } },
+		.peer_port = 5555,
+		.version = 0x0304,
+		.suite = 0x1301,
+		.resumed = true,
+		.tx_mode = TLSPORT_MODE_SW,
+		.rx_mode = TLSPORT_MODE_NIC,
 	};
 	strcpy(conn->server_name, "a\033[1mb.example");
 	strcpy(conn->driver, "generic-gcm-aesni");
@@ -794,7 +831,8 @@ static void check_config_asks_tlsportd(void **state)
 
 	(void)state;
 	snprintf(program, sizeof(program), "%s/tlsportd", mock.root);
-	mock_write("tlsportd", "#!/bin/sh\necho \"$1 $2\" >&2\ncase $3 in */etc) exit 0;; esac\nexit 1\n");
+	mock_write("tlsportd",
+		   "#!/bin/sh\necho \"$1 $2\" >&2\ncase $3 in */etc) exit 0;; esac\nexit 1\n");
 	chmod(program, 0755);
 	ctl.tlsportd = program;
 	expect("check-config", 0, "the configuration is valid\n", "-t --config-dir\n");
@@ -806,7 +844,7 @@ static void check_config_asks_tlsportd(void **state)
 	json_decref(value);
 }
 
-#define PROMISE(test)	cmocka_unit_test_setup_teardown(test, mock_setup, mock_teardown)
+#define PROMISE(test) cmocka_unit_test_setup_teardown(test, mock_setup, mock_teardown)
 
 int main(void)
 {

@@ -15,7 +15,7 @@
 
 #include <linux/netlink.h>
 
-#define FAMILY	30
+#define FAMILY 30
 
 static struct nl_msg *new_message(uint8_t command)
 {
@@ -118,8 +118,7 @@ static void policy_survives_the_way_there_and_back(void **state)
 	assert_int_equal(port.policy.truncation, policy.truncation);
 	assert_int_equal(port.policy.handshake_timeout, policy.handshake_timeout);
 	assert_int_equal(port.policy.max_handshakes, policy.max_handshakes);
-	assert_int_equal(port.policy.max_handshakes_per_source,
-			 policy.max_handshakes_per_source);
+	assert_int_equal(port.policy.max_handshakes_per_source, policy.max_handshakes_per_source);
 	nlmsg_free(msg);
 }
 

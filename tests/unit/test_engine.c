@@ -14,8 +14,8 @@
 
 #include "engine_client.h"
 
-#define DATA_UP		"GET / HTTP/1.1\r\n\r\n"
-#define DATA_DOWN	"HTTP/1.1 200 OK\r\n\r\n"
+#define DATA_UP	  "GET / HTTP/1.1\r\n\r\n"
+#define DATA_DOWN "HTTP/1.1 200 OK\r\n\r\n"
 
 /* Data both ways under the keys of the result. */
 static void check_keys(struct flow *flow, struct client *client)
@@ -33,8 +33,8 @@ static void check_keys(struct flow *flow, struct client *client)
 	assert_int_equal(len, strlen(DATA_UP));
 	assert_int_equal(type, TLS_APPLICATION_DATA);
 	assert_memory_equal(content, DATA_UP, len);
-	len = test_seal_record(&flow->result.tx, TLS_APPLICATION_DATA, DATA_DOWN,
-			       strlen(DATA_DOWN), record);
+	len = test_seal_record(&flow->result.tx, TLS_APPLICATION_DATA, DATA_DOWN, strlen(DATA_DOWN),
+			       record);
 	BIO_write(client->in, record, len);
 	assert_int_equal(SSL_read(client->ssl, text, sizeof(text)), strlen(DATA_DOWN));
 	assert_string_equal(text, DATA_DOWN);
@@ -90,7 +90,6 @@ static void test_data_behind_finished_is_left(void **state)
 		if (tls_suites[i].version == TLS_1_3)
 			handshake(&tls_suites[i], 0, true);
 }
-
 
 /* --- HelloRetryRequest --- */
 
@@ -219,7 +218,7 @@ static struct client *with_session(const struct engine_policy *policy, enum test
 
 	assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
 	assert_false(flow.result.resumed);
-	check_keys(&flow, client);	/* reads the ticket, too */
+	check_keys(&flow, client); /* reads the ticket, too */
 	assert_int_equal(client->sessions, 1);
 	flow_end(&flow);
 	engine_context_free(context);
@@ -319,19 +318,20 @@ static void test_ticket_is_bound_to_its_policy(void **state)
 		SSL_SESSION *session = client->session;
 
 		SSL_SESSION_up_ref(session);
-#define REFUSED(key) do {							\
-		SSL_SESSION_up_ref(session);					\
-		SSL_SESSION_free(client->session);				\
-		client->session = session;					\
-		assert_false(again(&other, key, client));			\
-} while (0)
+#define REFUSED(key) \
+	do { \
+		SSL_SESSION_up_ref(session); \
+		SSL_SESSION_free(client->session); \
+		client->session = session; \
+		assert_false(again(&other, key, client)); \
+	} while (0)
 		other = policy;
 		other.port = 444;
 		REFUSED(TEST_P256);
 		other = policy;
-		REFUSED(TEST_P384);			/* another certificate */
+		REFUSED(TEST_P384); /* another certificate */
 		other = policy;
-		other.suite_count -= 2;			/* the last one is for RSA */
+		other.suite_count -= 2; /* the last one is for RSA */
 		REFUSED(TEST_P256);
 		other = policy;
 		other.group_count--;
@@ -438,13 +438,12 @@ static enum engine_status early(const struct engine_policy *policy, struct clien
 	SSL_SESSION_set_max_early_data(SSL_get_session(client->ssl), sizeof(data));
 	for (size_t at = 0; at < len; at += written)
 		assert_int_equal(SSL_write_early_data(client->ssl, data + at,
-						      len - at < 4000 ? len - at : 4000,
-						      &written), 1);
+						      len - at < 4000 ? len - at : 4000, &written),
+				 1);
 	flow.chunk = chunk;
 	status = flow_run(&flow, context, client);
 	if (status == ENGINE_DONE) {
-		assert_int_equal(SSL_get_early_data_status(client->ssl),
-				 SSL_EARLY_DATA_REJECTED);
+		assert_int_equal(SSL_get_early_data_status(client->ssl), SSL_EARLY_DATA_REJECTED);
 		check_keys(&flow, client);
 	}
 	flow_end(&flow);

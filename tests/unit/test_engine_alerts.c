@@ -17,7 +17,7 @@
 #include "engine_client.h"
 #include "hello_build.h"
 
-#define NO_ALERT	(-1)
+#define NO_ALERT (-1)
 
 static struct engine_context *context;
 static struct flow flow;
@@ -85,13 +85,13 @@ static void test_first_bytes(void **state)
 	REFUSED("another message", "\x16\x03\x01\x00\x04\x02\x00\x00\x00", UNEXPECTED_MESSAGE);
 	REFUSED("oversized message", "\x16\x03\x01\x00\x04\x01\x01\x00\x01", DECODE_ERROR);
 	REFUSED("empty message", "\x16\x03\x01\x00\x04\x01\x00\x00\x00", DECODE_ERROR);
-	REFUSED("interleaved",
-		"\x16\x03\x01\x00\x04\x01\x00\x00\x50\x14\x03\x01\x00\x01\x01", UNEXPECTED_MESSAGE);
+	REFUSED("interleaved", "\x16\x03\x01\x00\x04\x01\x00\x00\x50\x14\x03\x01\x00\x01\x01",
+		UNEXPECTED_MESSAGE);
 	REFUSED("interleaved alert",
 		"\x16\x03\x01\x00\x04\x01\x00\x00\x50\x15\x03\x01\x00\x02\x01\x5a",
 		UNEXPECTED_MESSAGE);
-	REFUSED("interleaved empty",
-		"\x16\x03\x01\x00\x04\x01\x00\x00\x50\x16\x03\x01\x00\x00", UNEXPECTED_MESSAGE);
+	REFUSED("interleaved empty", "\x16\x03\x01\x00\x04\x01\x00\x00\x50\x16\x03\x01\x00\x00",
+		UNEXPECTED_MESSAGE);
 }
 
 static void test_peer_ends_it(void **state)
@@ -190,21 +190,22 @@ static void test_public_values(void **state)
 		assert_int_equal(judge_share(GROUP_X25519, share, 32), -1);
 		OPENSSL_free(share);
 	}
-	assert_int_equal(judge_share(GROUP_X25519, (const uint8_t *)
-				     "\x09................................", 32), 0);
+	assert_int_equal(judge_share(GROUP_X25519,
+				     (const uint8_t *)"\x09................................", 32),
+			 0);
 	for (int i = 0; i < 2; i++) {
 		uint8_t *point;
 		size_t len = EVP_PKEY_get1_encoded_public_key(pkeys[i], &point);
 
 		assert_int_equal(judge_share(groups[i], point, len), 0);
-		point[len - 1] ^= 1;			/* off the curve */
+		point[len - 1] ^= 1; /* off the curve */
 		assert_int_equal(judge_share(groups[i], point, len), -1);
 		point[len - 1] ^= 1;
 		assert_int_equal(judge_share(groups[i], point, len - 1), -1);
 		assert_int_equal(judge_share(groups[1 - i], point, len), -1);
 		memset(point + 1, 0, len - 1);
 		assert_int_equal(judge_share(groups[i], point, len), -1);
-		memset(point + 1, 0xff, len - 1);	/* above the prime */
+		memset(point + 1, 0xff, len - 1); /* above the prime */
 		assert_int_equal(judge_share(groups[i], point, len), -1);
 		OPENSSL_free(point);
 		EVP_PKEY_free(pkeys[i]);
@@ -347,7 +348,7 @@ static void on_keylog(const SSL *ssl, const char *line)
 struct second {
 	struct client *client;
 	struct engine *engine;
-	uint8_t finished[256];		/* the client's true one, opened */
+	uint8_t finished[256]; /* the client's true one, opened */
 	int finished_len;
 };
 
@@ -497,8 +498,8 @@ static void test_broken_seal(void **state)
 		      &second);
 	end_second(&second);
 	begin_second(&second, TLS1_3_VERSION);
-	second_flight("too long", (const uint8_t *)"\x17\x03\x03\x41\x01", 5,
-		      ALERT_RECORD_OVERFLOW, &second);
+	second_flight("too long", (const uint8_t *)"\x17\x03\x03\x41\x01", 5, ALERT_RECORD_OVERFLOW,
+		      &second);
 	end_second(&second);
 }
 
@@ -516,8 +517,8 @@ static void test_unprotected_second_flight(void **state)
 		      ALERT_UNEXPECTED_MESSAGE, &second);
 	end_second(&second);
 	begin_second(&second, TLS1_3_VERSION);
-	second_flight("long change_cipher_spec", (const uint8_t *)"\x14\x03\x03\x00\x02\x01\x01",
-		      7, ALERT_UNEXPECTED_MESSAGE, &second);
+	second_flight("long change_cipher_spec", (const uint8_t *)"\x14\x03\x03\x00\x02\x01\x01", 7,
+		      ALERT_UNEXPECTED_MESSAGE, &second);
 	end_second(&second);
 	begin_second(&second, TLS1_3_VERSION);
 	second_flight("alert", (const uint8_t *)"\x15\x03\x03\x00\x02\x02\x30", 7, NO_ALERT,
@@ -561,7 +562,7 @@ static void test_finished_in_pieces_with_padding(void **state)
 	assert_int_equal(feed(second.engine, record, len, false), ENGINE_MORE);
 	memset(text, 0, sizeof(text));
 	memcpy(text, second.finished + 10, 42);
-	text[42] = TLS_HANDSHAKE;		/* then 900 bytes of padding, type last */
+	text[42] = TLS_HANDSHAKE; /* then 900 bytes of padding, type last */
 	len = test_seal_record(&client_info, 0, text, 900, record);
 	assert_int_equal(feed(second.engine, record, len, false), ENGINE_DONE);
 	assert_int_equal(engine_result(second.engine, &result), 0);
@@ -627,7 +628,7 @@ static void test_second_flight_of_tls12(void **state)
 	refuse12("application data", &second, flight, len, ALERT_BAD_RECORD_MAC);
 
 	second12(&second, flight, sizeof(flight));
-	flight[9]++;			/* length of the public value */
+	flight[9]++; /* length of the public value */
 	refuse12("length of the value", &second, flight, len, ALERT_DECODE_ERROR);
 
 	second12(&second, flight, sizeof(flight));
@@ -700,8 +701,8 @@ static void check_output(const struct engine *engine)
 		return;
 	assert_true(last_out_len >= 7);
 	assert_int_equal(5u + get16(last_out + 3), last_out_len);
-	assert_true(last_out[0] == TLS_ALERT || (last_out[0] == TLS_APPLICATION_DATA &&
-						 last_out_len == 24));
+	assert_true(last_out[0] == TLS_ALERT ||
+		    (last_out[0] == TLS_APPLICATION_DATA && last_out_len == 24));
 }
 
 static void mutate(uint8_t *data, size_t len)

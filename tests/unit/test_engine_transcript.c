@@ -19,7 +19,7 @@
 #include "engine_client.h"
 #include "hello_build.h"
 
-#define HASH	SHA256_DIGEST_LENGTH
+#define HASH SHA256_DIGEST_LENGTH
 
 static struct engine_context *context;
 
@@ -119,8 +119,8 @@ static size_t out_len;
 static enum engine_status feed(struct engine *engine, const uint8_t *data, size_t len)
 {
 	size_t consumed;
-	enum engine_status status = engine_feed(engine, data, len, false, &consumed, &out,
-						&out_len);
+	enum engine_status status =
+		engine_feed(engine, data, len, false, &consumed, &out, &out_len);
 
 	assert_int_equal(consumed, len);
 	return status;

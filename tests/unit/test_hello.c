@@ -54,58 +54,229 @@ static int judge(const struct test_hello *built, struct hello_choice *choice)
 
 /* --- changes that make a good hello bad, or another good one --- */
 
-static void nothing(struct test_hello *h) { (void)h; }
-static void only_12(struct test_hello *h) { SET(h, AT_VERSIONS, 2, 3, 3); }
-static void no_versions(struct test_hello *h) { DROP(h, AT_VERSIONS); }
-static void no_versions_13_number(struct test_hello *h) { h->legacy_version = 0x0304; DROP(h, AT_VERSIONS); }
-static void no_versions_high_number(struct test_hello *h) { h->legacy_version = 0x0505; DROP(h, AT_VERSIONS); }
-static void no_extensions(struct test_hello *h) { h->no_extensions = true; }
-static void legacy_high(struct test_hello *h) { h->legacy_version = 0x0304; }
-static void legacy_low(struct test_hello *h) { h->legacy_version = 0x0301; }
-static void legacy_ssl3(struct test_hello *h) { h->legacy_version = 0x0300; }
-static void tls11(struct test_hello *h) { h->legacy_version = 0x0302; DROP(h, AT_VERSIONS); }
-static void versions_old(struct test_hello *h) { SET(h, AT_VERSIONS, 4, 3, 2, 3, 1); }
-static void versions_grease(struct test_hello *h) { SET(h, AT_VERSIONS, 4, 0x7a, 0x7a, 3, 4); }
-static void versions_empty(struct test_hello *h) { SET(h, AT_VERSIONS, 0); }
-static void versions_odd(struct test_hello *h) { SET(h, AT_VERSIONS, 3, 3, 4, 3); }
-static void versions_trailing(struct test_hello *h) { SET(h, AT_VERSIONS, 2, 3, 4, 0); }
-static void fallback(struct test_hello *h) { only_12(h); SUITES(h, 0xc0, 0x2c, 0x56, 0x00); }
-static void fallback_11(struct test_hello *h) { tls11(h); SUITES(h, 0xc0, 0x2c, 0x56, 0x00); }
-static void fallback_not_needed(struct test_hello *h) { SUITES(h, 0x13, 0x01, 0x56, 0x00); }
-static void session_id_long(struct test_hello *h) { h->session_id_len = 33; }
-static void session_id_none(struct test_hello *h) { h->session_id_len = 0; }
-static void suites_none(struct test_hello *h) { h->suites_len = 0; }
-static void suites_odd(struct test_hello *h) { h->suites_len = 5; }
-static void suites_unknown(struct test_hello *h) { SUITES(h, 0, 0x2f, 0x12, 0x34); }
-static void suites_12_only(struct test_hello *h) { SUITES(h, 0xc0, 0x2c); }
-static void compression_none(struct test_hello *h) { h->compression_len = 0; }
-static void compression_two(struct test_hello *h) { COMPRESSION(h, 1, 0); }
-static void compression_deflate(struct test_hello *h) { COMPRESSION(h, 1); }
-static void compression_two_12(struct test_hello *h) { only_12(h); COMPRESSION(h, 1, 0); }
-static void compression_deflate_12(struct test_hello *h) { only_12(h); COMPRESSION(h, 1); }
-static void duplicate(struct test_hello *h) { ADD(h, 10, 0, 2, 0, 29); }
-static void duplicate_unknown(struct test_hello *h) { ADD(h, 0x1a1a, 0); ADD(h, 0x1a1a, 0); }
-static void unknown(struct test_hello *h) { ADD(h, 0x1a1a, 1, 2, 3); }
-static void schemes_none(struct test_hello *h) { DROP(h, AT_SCHEMES); }
-static void schemes_empty(struct test_hello *h) { SET(h, AT_SCHEMES, 0, 0); }
-static void schemes_odd(struct test_hello *h) { SET(h, AT_SCHEMES, 0, 3, 4, 3, 8); }
-static void schemes_other(struct test_hello *h) { SET(h, AT_SCHEMES, 0, 2, 8, 7); }
-static void schemes_sha1(struct test_hello *h) { only_12(h); SET(h, AT_SCHEMES, 0, 2, 2, 3); }
-static void schemes_none_12(struct test_hello *h) { only_12(h); DROP(h, AT_SCHEMES); }
-static void schemes_wrong_curve(struct test_hello *h) { SET(h, AT_SCHEMES, 0, 2, 5, 3); }
-static void schemes_wrong_curve_12(struct test_hello *h) { only_12(h); SET(h, AT_SCHEMES, 0, 2, 5, 3); }
-static void groups_none(struct test_hello *h) { DROP(h, AT_GROUPS); }
-static void groups_none_12(struct test_hello *h) { only_12(h); DROP(h, AT_GROUPS); }
-static void groups_empty(struct test_hello *h) { SET(h, AT_GROUPS, 0, 0); }
-static void groups_other(struct test_hello *h) { SET(h, AT_GROUPS, 0, 2, 1, 0); SET(h, AT_KEY_SHARE, 0, 0); }
-static void groups_other_12(struct test_hello *h) { only_12(h); SET(h, AT_GROUPS, 0, 4, 1, 0, 0, 23 + 2); }
-static void groups_without_curve_12(struct test_hello *h) { only_12(h); SET(h, AT_GROUPS, 0, 2, 0, 29); }
-static void share_none(struct test_hello *h) { DROP(h, AT_KEY_SHARE); }
-static void share_empty(struct test_hello *h) { SET(h, AT_KEY_SHARE, 0, 0); }
-static void share_short(struct test_hello *h) { SET(h, AT_KEY_SHARE, 0, 5, 0, 29, 0, 1, 7); }
-static void share_zero_length(struct test_hello *h) { SET(h, AT_KEY_SHARE, 0, 4, 0, 29, 0, 0); }
-static void share_trailing(struct test_hello *h) { h->extensions[AT_KEY_SHARE].len++; }
-static void share_not_offered(struct test_hello *h) { SET(h, AT_GROUPS, 0, 2, 0, 23); }
+static void nothing(struct test_hello *h)
+{
+	(void)h;
+}
+static void only_12(struct test_hello *h)
+{
+	SET(h, AT_VERSIONS, 2, 3, 3);
+}
+static void no_versions(struct test_hello *h)
+{
+	DROP(h, AT_VERSIONS);
+}
+static void no_versions_13_number(struct test_hello *h)
+{
+	h->legacy_version = 0x0304;
+	DROP(h, AT_VERSIONS);
+}
+static void no_versions_high_number(struct test_hello *h)
+{
+	h->legacy_version = 0x0505;
+	DROP(h, AT_VERSIONS);
+}
+static void no_extensions(struct test_hello *h)
+{
+	h->no_extensions = true;
+}
+static void legacy_high(struct test_hello *h)
+{
+	h->legacy_version = 0x0304;
+}
+static void legacy_low(struct test_hello *h)
+{
+	h->legacy_version = 0x0301;
+}
+static void legacy_ssl3(struct test_hello *h)
+{
+	h->legacy_version = 0x0300;
+}
+static void tls11(struct test_hello *h)
+{
+	h->legacy_version = 0x0302;
+	DROP(h, AT_VERSIONS);
+}
+static void versions_old(struct test_hello *h)
+{
+	SET(h, AT_VERSIONS, 4, 3, 2, 3, 1);
+}
+static void versions_grease(struct test_hello *h)
+{
+	SET(h, AT_VERSIONS, 4, 0x7a, 0x7a, 3, 4);
+}
+static void versions_empty(struct test_hello *h)
+{
+	SET(h, AT_VERSIONS, 0);
+}
+static void versions_odd(struct test_hello *h)
+{
+	SET(h, AT_VERSIONS, 3, 3, 4, 3);
+}
+static void versions_trailing(struct test_hello *h)
+{
+	SET(h, AT_VERSIONS, 2, 3, 4, 0);
+}
+static void fallback(struct test_hello *h)
+{
+	only_12(h);
+	SUITES(h, 0xc0, 0x2c, 0x56, 0x00);
+}
+static void fallback_11(struct test_hello *h)
+{
+	tls11(h);
+	SUITES(h, 0xc0, 0x2c, 0x56, 0x00);
+}
+static void fallback_not_needed(struct test_hello *h)
+{
+	SUITES(h, 0x13, 0x01, 0x56, 0x00);
+}
+static void session_id_long(struct test_hello *h)
+{
+	h->session_id_len = 33;
+}
+static void session_id_none(struct test_hello *h)
+{
+	h->session_id_len = 0;
+}
+static void suites_none(struct test_hello *h)
+{
+	h->suites_len = 0;
+}
+static void suites_odd(struct test_hello *h)
+{
+	h->suites_len = 5;
+}
+static void suites_unknown(struct test_hello *h)
+{
+	SUITES(h, 0, 0x2f, 0x12, 0x34);
+}
+static void suites_12_only(struct test_hello *h)
+{
+	SUITES(h, 0xc0, 0x2c);
+}
+static void compression_none(struct test_hello *h)
+{
+	h->compression_len = 0;
+}
+static void compression_two(struct test_hello *h)
+{
+	COMPRESSION(h, 1, 0);
+}
+static void compression_deflate(struct test_hello *h)
+{
+	COMPRESSION(h, 1);
+}
+static void compression_two_12(struct test_hello *h)
+{
+	only_12(h);
+	COMPRESSION(h, 1, 0);
+}
+static void compression_deflate_12(struct test_hello *h)
+{
+	only_12(h);
+	COMPRESSION(h, 1);
+}
+static void duplicate(struct test_hello *h)
+{
+	ADD(h, 10, 0, 2, 0, 29);
+}
+static void duplicate_unknown(struct test_hello *h)
+{
+	ADD(h, 0x1a1a, 0);
+	ADD(h, 0x1a1a, 0);
+}
+static void unknown(struct test_hello *h)
+{
+	ADD(h, 0x1a1a, 1, 2, 3);
+}
+static void schemes_none(struct test_hello *h)
+{
+	DROP(h, AT_SCHEMES);
+}
+static void schemes_empty(struct test_hello *h)
+{
+	SET(h, AT_SCHEMES, 0, 0);
+}
+static void schemes_odd(struct test_hello *h)
+{
+	SET(h, AT_SCHEMES, 0, 3, 4, 3, 8);
+}
+static void schemes_other(struct test_hello *h)
+{
+	SET(h, AT_SCHEMES, 0, 2, 8, 7);
+}
+static void schemes_sha1(struct test_hello *h)
+{
+	only_12(h);
+	SET(h, AT_SCHEMES, 0, 2, 2, 3);
+}
+static void schemes_none_12(struct test_hello *h)
+{
+	only_12(h);
+	DROP(h, AT_SCHEMES);
+}
+static void schemes_wrong_curve(struct test_hello *h)
+{
+	SET(h, AT_SCHEMES, 0, 2, 5, 3);
+}
+static void schemes_wrong_curve_12(struct test_hello *h)
+{
+	only_12(h);
+	SET(h, AT_SCHEMES, 0, 2, 5, 3);
+}
+static void groups_none(struct test_hello *h)
+{
+	DROP(h, AT_GROUPS);
+}
+static void groups_none_12(struct test_hello *h)
+{
+	only_12(h);
+	DROP(h, AT_GROUPS);
+}
+static void groups_empty(struct test_hello *h)
+{
+	SET(h, AT_GROUPS, 0, 0);
+}
+static void groups_other(struct test_hello *h)
+{
+	SET(h, AT_GROUPS, 0, 2, 1, 0);
+	SET(h, AT_KEY_SHARE, 0, 0);
+}
+static void groups_other_12(struct test_hello *h)
+{
+	only_12(h);
+	SET(h, AT_GROUPS, 0, 4, 1, 0, 0, 23 + 2);
+}
+static void groups_without_curve_12(struct test_hello *h)
+{
+	only_12(h);
+	SET(h, AT_GROUPS, 0, 2, 0, 29);
+}
+static void share_none(struct test_hello *h)
+{
+	DROP(h, AT_KEY_SHARE);
+}
+static void share_empty(struct test_hello *h)
+{
+	SET(h, AT_KEY_SHARE, 0, 0);
+}
+static void share_short(struct test_hello *h)
+{
+	SET(h, AT_KEY_SHARE, 0, 5, 0, 29, 0, 1, 7);
+}
+static void share_zero_length(struct test_hello *h)
+{
+	SET(h, AT_KEY_SHARE, 0, 4, 0, 29, 0, 0);
+}
+static void share_trailing(struct test_hello *h)
+{
+	h->extensions[AT_KEY_SHARE].len++;
+}
+static void share_not_offered(struct test_hello *h)
+{
+	SET(h, AT_GROUPS, 0, 2, 0, 23);
+}
 static void share_twice(struct test_hello *h)
 {
 	struct test_extension *e = &h->extensions[AT_KEY_SHARE];
@@ -133,12 +304,30 @@ static void share_unknown_group(struct test_hello *h)
 	SET(h, AT_GROUPS, 0, 6, 0x1a, 0x1a, 0, 29, 0, 23);
 	SET(h, AT_KEY_SHARE, 0, 5, 0x1a, 0x1a, 0, 1, 0);
 }
-static void name_empty_list(struct test_hello *h) { SET(h, AT_SERVER_NAME, 0, 0); }
-static void name_empty(struct test_hello *h) { SET(h, AT_SERVER_NAME, 0, 3, 0, 0, 0); }
-static void name_cut(struct test_hello *h) { SET(h, AT_SERVER_NAME, 0, 7, 0, 0, 5, 'a', 'b', 'c', 'd'); }
-static void name_two(struct test_hello *h) { SET(h, AT_SERVER_NAME, 0, 8, 0, 0, 1, 'a', 0, 0, 1, 'b'); }
-static void name_other_type(struct test_hello *h) { SET(h, AT_SERVER_NAME, 0, 8, 9, 0, 1, 'a', 0, 0, 1, 'b'); }
-static void name_nul(struct test_hello *h) { SET(h, AT_SERVER_NAME, 0, 6, 0, 0, 3, 'a', 0, 'b'); }
+static void name_empty_list(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 0);
+}
+static void name_empty(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 3, 0, 0, 0);
+}
+static void name_cut(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 7, 0, 0, 5, 'a', 'b', 'c', 'd');
+}
+static void name_two(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 8, 0, 0, 1, 'a', 0, 0, 1, 'b');
+}
+static void name_other_type(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 8, 9, 0, 1, 'a', 0, 0, 1, 'b');
+}
+static void name_nul(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 6, 0, 0, 3, 'a', 0, 'b');
+}
 static void name_long(struct test_hello *h)
 {
 	struct test_extension *e = &h->extensions[AT_SERVER_NAME];
@@ -149,19 +338,62 @@ static void name_long(struct test_hello *h)
 	e->body[2] = 0;
 	put16(e->body + 3, 300);
 }
-static void name_none(struct test_hello *h) { DROP(h, AT_SERVER_NAME); }
-static void alpn_good(struct test_hello *h) { ADD(h, 16, 0, 3, 2, 'h', '2'); }
-static void alpn_empty_name(struct test_hello *h) { ADD(h, 16, 0, 4, 0, 2, 'h', '2'); }
-static void alpn_cut(struct test_hello *h) { ADD(h, 16, 0, 3, 3, 'h', '2'); }
-static void ems_body(struct test_hello *h) { SET(h, AT_EMS, 0); }
-static void etm_body(struct test_hello *h) { ADD(h, 22, 0); }
-static void early_body(struct test_hello *h) { ADD(h, 42, 0); }
-static void formats_compressed(struct test_hello *h) { only_12(h); ADD(h, 11, 1, 1); }
-static void formats_compressed_13(struct test_hello *h) { ADD(h, 11, 1, 1); }
-static void formats_empty(struct test_hello *h) { ADD(h, 11, 0); }
-static void renegotiation_good(struct test_hello *h) { only_12(h); ADD(h, 0xff01, 0); }
-static void renegotiation_full(struct test_hello *h) { only_12(h); ADD(h, 0xff01, 2, 1, 1); }
-static void renegotiation_cut(struct test_hello *h) { only_12(h); ADD(h, 0xff01, 2, 1); }
+static void name_none(struct test_hello *h)
+{
+	DROP(h, AT_SERVER_NAME);
+}
+static void alpn_good(struct test_hello *h)
+{
+	ADD(h, 16, 0, 3, 2, 'h', '2');
+}
+static void alpn_empty_name(struct test_hello *h)
+{
+	ADD(h, 16, 0, 4, 0, 2, 'h', '2');
+}
+static void alpn_cut(struct test_hello *h)
+{
+	ADD(h, 16, 0, 3, 3, 'h', '2');
+}
+static void ems_body(struct test_hello *h)
+{
+	SET(h, AT_EMS, 0);
+}
+static void etm_body(struct test_hello *h)
+{
+	ADD(h, 22, 0);
+}
+static void early_body(struct test_hello *h)
+{
+	ADD(h, 42, 0);
+}
+static void formats_compressed(struct test_hello *h)
+{
+	only_12(h);
+	ADD(h, 11, 1, 1);
+}
+static void formats_compressed_13(struct test_hello *h)
+{
+	ADD(h, 11, 1, 1);
+}
+static void formats_empty(struct test_hello *h)
+{
+	ADD(h, 11, 0);
+}
+static void renegotiation_good(struct test_hello *h)
+{
+	only_12(h);
+	ADD(h, 0xff01, 0);
+}
+static void renegotiation_full(struct test_hello *h)
+{
+	only_12(h);
+	ADD(h, 0xff01, 2, 1, 1);
+}
+static void renegotiation_cut(struct test_hello *h)
+{
+	only_12(h);
+	ADD(h, 0xff01, 2, 1);
+}
 
 static struct test_extension *add_psk(struct test_hello *h)
 {
@@ -169,11 +401,29 @@ static struct test_extension *add_psk(struct test_hello *h)
 
 	return test_hello_add(h, 41, body, sizeof(body));
 }
-static void psk_good(struct test_hello *h) { add_psk(h); }
-static void psk_not_last(struct test_hello *h) { add_psk(h); ADD(h, 0x1a1a, 0); }
-static void psk_no_modes(struct test_hello *h) { DROP(h, AT_PSK_MODES); add_psk(h); }
-static void psk_ke_only(struct test_hello *h) { SET(h, AT_PSK_MODES, 1, 0); add_psk(h); }
-static void psk_modes_empty(struct test_hello *h) { SET(h, AT_PSK_MODES, 0); }
+static void psk_good(struct test_hello *h)
+{
+	add_psk(h);
+}
+static void psk_not_last(struct test_hello *h)
+{
+	add_psk(h);
+	ADD(h, 0x1a1a, 0);
+}
+static void psk_no_modes(struct test_hello *h)
+{
+	DROP(h, AT_PSK_MODES);
+	add_psk(h);
+}
+static void psk_ke_only(struct test_hello *h)
+{
+	SET(h, AT_PSK_MODES, 1, 0);
+	add_psk(h);
+}
+static void psk_modes_empty(struct test_hello *h)
+{
+	SET(h, AT_PSK_MODES, 0);
+}
 static void psk_short_binder(struct test_hello *h)
 {
 	struct test_extension *e = add_psk(h);
@@ -200,10 +450,16 @@ static const struct {
 	const char *name;
 	void (*change)(struct test_hello *hello);
 	int alert;
-	uint16_t version;		/* chosen, when there is no alert */
+	uint16_t version; /* chosen, when there is no alert */
 } cases[] = {
-#define GOOD(change, version)	{ #change, change, 0, version }
-#define BAD(change, alert)	{ #change, change, ALERT_##alert, 0 }
+#define GOOD(change, version) \
+	{ \
+#change, change, 0, version \
+	}
+#define BAD(change, alert) \
+	{ \
+#change, change, ALERT_##alert, 0 \
+	}
 	GOOD(nothing, TLS_1_3),
 	GOOD(only_12, TLS_1_2),
 	GOOD(no_versions, TLS_1_2),
@@ -290,7 +546,7 @@ static const struct {
 	BAD(psk_empty_identity, DECODE_ERROR),
 };
 
-#define CASES	(sizeof(cases) / sizeof(cases[0]))
+#define CASES (sizeof(cases) / sizeof(cases[0]))
 
 static void test_each_case_has_its_alert(void **state)
 {
@@ -403,7 +659,7 @@ static void test_truncation_is_a_decode_error(void **state)
 	psk_good(&built);
 	len = test_hello_message(&built, message);
 	for (size_t cut = 0; cut < len; cut++) {
-		uint8_t *copy = malloc(cut ? cut : 1);	/* for ASan: not a byte behind */
+		uint8_t *copy = malloc(cut ? cut : 1); /* for ASan: not a byte behind */
 		int alert;
 
 		memcpy(copy, message, cut);
@@ -512,12 +768,30 @@ static int retry(void (*change)(struct test_hello *hello))
 	return alert ? alert : hello_retry_check(&hello1, &choice1, &hello2, &choice2);
 }
 
-static void padding(struct test_hello *h) { ADD(h, 21, 0, 0, 0); }
-static void cookie(struct test_hello *h) { ADD(h, 44, 0, 1, 1); }
-static void early(struct test_hello *h) { test_hello_add(h, 42, "", 0); }
-static void other_suites(struct test_hello *h) { SUITES(h, 0x13, 0x02, 0x13, 0x01); }
-static void other_session_id(struct test_hello *h) { h->session_id[3] = 1; }
-static void other_name(struct test_hello *h) { SET(h, AT_SERVER_NAME, 0, 4, 0, 0, 1, 'a'); }
+static void padding(struct test_hello *h)
+{
+	ADD(h, 21, 0, 0, 0);
+}
+static void cookie(struct test_hello *h)
+{
+	ADD(h, 44, 0, 1, 1);
+}
+static void early(struct test_hello *h)
+{
+	test_hello_add(h, 42, "", 0);
+}
+static void other_suites(struct test_hello *h)
+{
+	SUITES(h, 0x13, 0x02, 0x13, 0x01);
+}
+static void other_session_id(struct test_hello *h)
+{
+	h->session_id[3] = 1;
+}
+static void other_name(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 4, 0, 0, 1, 'a');
+}
 static void other_share(struct test_hello *h)
 {
 	SET(h, AT_KEY_SHARE, 0, 69, 0, 23, 0, 65, 4);

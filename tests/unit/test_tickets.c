@@ -102,7 +102,7 @@ static void test_reading_while_writing(void **state)
 		if (!ticket_key_current(keys, &first))
 			continue;
 		if (!ticket_key_find(keys, first.name, &second))
-			continue;	/* rotated away */
+			continue; /* rotated away */
 		seen++;
 		bad += memcmp(&first, &second, sizeof(first)) != 0;
 	}

@@ -203,7 +203,7 @@ static void test_start_without_workers(void **state)
 	(void)state;
 	stub = DIES;
 	assert_int_equal(parent_start(&parent), -1);
-	assert_int_equal(set_count, 1);		/* shut all the same */
+	assert_int_equal(set_count, 1); /* shut all the same */
 }
 
 static void test_dead_worker_is_replaced(void **state)

@@ -13,7 +13,7 @@
 
 #include "engine_client.h"
 
-static struct nlmsghdr *sent;		/* a copy of the last message */
+static struct nlmsghdr *sent; /* a copy of the last message */
 static unsigned int sent_count;
 static int send_error;
 
@@ -30,7 +30,7 @@ int __wrap_nl_send(struct nl_sock *sk, struct nl_msg *msg)
 	return send_error ? send_error : (int)sent->nlmsg_len;
 }
 
-#define FAMILY	0x1c
+#define FAMILY 0x1c
 
 static struct worker *worker;
 static struct generation generation;

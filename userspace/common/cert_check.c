@@ -23,8 +23,8 @@
 #include "cert_check.h"
 
 /* Chains are a few KiB; more is a wrong file. */
-#define PEM_FILE_MAX	(1024 * 1024)
-#define CHAIN_MAX	16
+#define PEM_FILE_MAX (1024 * 1024)
+#define CHAIN_MAX    16
 
 static int refuse(char *err, size_t errlen, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -115,7 +115,7 @@ int cert_files_read(const char *cert, const char *key, struct cert_files *files,
 void cert_files_free(struct cert_files *files)
 {
 	if (files->cert)
-		explicit_bzero(files->cert, files->cert_len);	/* may hold the key too */
+		explicit_bzero(files->cert, files->cert_len); /* may hold the key too */
 	if (files->key)
 		explicit_bzero(files->key, files->key_len);
 	free(files->cert);
@@ -143,7 +143,7 @@ static int parse_date(const unsigned char *der, time_t *when)
 			return -1;
 #define TWO(at) ((digits[at] - '0') * 10 + digits[(at) + 1] - '0')
 	if (year_len == 2)
-		tm.tm_year = TWO(0) < 50 ? TWO(0) + 100 : TWO(0);	/* RFC 5280 4.1.2.5.1 */
+		tm.tm_year = TWO(0) < 50 ? TWO(0) + 100 : TWO(0); /* RFC 5280 4.1.2.5.1 */
 	else
 		tm.tm_year = TWO(0) * 100 + TWO(2) - 1900;
 	digits += year_len;
@@ -259,7 +259,9 @@ static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 		for (i = 0; i < len && (size_t)i * 2 + 3 <= sizeof(facts->serial); i++)
 			sprintf(facts->serial + i * 2, "%02x", serial[i]);
 	return parse_date(wolfSSL_X509_notBefore(x509), &facts->not_before) ||
-	       parse_date(wolfSSL_X509_notAfter(x509), &facts->not_after) ? -1 : 0;
+			       parse_date(wolfSSL_X509_notAfter(x509), &facts->not_after) ?
+		       -1 :
+		       0;
 }
 
 /* The library does not even parse what it was not built for: look for id-Ed25519, id-Ed448. */
@@ -332,17 +334,17 @@ out:
 	return ret;
 }
 
-static int key_text_check(const struct cert_files *files, const char *key, char *err,
-			  size_t errlen)
+static int key_text_check(const struct cert_files *files, const char *key, char *err, size_t errlen)
 {
 	if (!strstr(files->key, "PRIVATE KEY-----"))
 		return refuse(err, errlen, "%s: no private key in it (PEM \"BEGIN PRIVATE KEY\")",
 			      key);
 	if (strstr(files->key, "BEGIN ENCRYPTED PRIVATE KEY-----") ||
 	    strstr(files->key, "Proc-Type: 4,ENCRYPTED"))
-		return refuse(err, errlen,
-			      "%s: the key is encrypted with a passphrase, which tlsportd cannot ask for: store it unencrypted, readable by root only (openssl pkey -in FILE -out NEW)",
-			      key);
+		return refuse(
+			err, errlen,
+			"%s: the key is encrypted with a passphrase, which tlsportd cannot ask for: store it unencrypted, readable by root only (openssl pkey -in FILE -out NEW)",
+			key);
 	return 0;
 }
 
@@ -439,14 +441,12 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 		key = cert;
 	wolfSSL_Init();
 	if (chain_facts(files, cert, facts, err, errlen) ||
-	    key_text_check(files, key, err, errlen) ||
-	    load_check(files, cert, key, err, errlen) ||
+	    key_text_check(files, key, err, errlen) || load_check(files, cert, key, err, errlen) ||
 	    ecdsa_pair_check(files, facts, cert, key, err, errlen))
 		return -1;
 	judge_dates(facts);
 	if (facts->key_kind == CERT_KEY_RSA && facts->key_bits < 2048)
-		warn(facts, "the RSA key has only %d bits: clients may refuse it",
-		     facts->key_bits);
+		warn(facts, "the RSA key has only %d bits: clients may refuse it", facts->key_bits);
 	if (files->key_mode & 0004)
 		warn(facts, "key file is readable by everyone");
 	if (files->key_mode & 0022)

@@ -12,11 +12,11 @@
 #include <stddef.h>
 #include <time.h>
 
-#define CERT_NAME_LEN		256
-#define CERT_WARNINGS_MAX	8
-#define CERT_WARNING_LEN	192
+#define CERT_NAME_LEN	  256
+#define CERT_WARNINGS_MAX 8
+#define CERT_WARNING_LEN  192
 /* A certificate that ends sooner gets a warning. */
-#define CERT_EXPIRY_WARNING	(14 * 24 * 3600)
+#define CERT_EXPIRY_WARNING (14 * 24 * 3600)
 
 enum cert_key_kind {
 	CERT_KEY_NONE,
@@ -62,7 +62,7 @@ struct cert_files {
 	size_t cert_len;
 	char *key;
 	size_t key_len;
-	unsigned int key_mode;		/* st_mode of the file that holds the key */
+	unsigned int key_mode; /* st_mode of the file that holds the key */
 };
 
 /**

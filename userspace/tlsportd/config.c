@@ -23,10 +23,10 @@
 
 #include "config.h"
 
-#define TIMEOUT_MIN_MS		100
-#define TIMEOUT_MAX_MS		600000
-#define HANDSHAKES_MAX		1000000
-#define LINE_MAX_LEN		4096
+#define TIMEOUT_MIN_MS 100
+#define TIMEOUT_MAX_MS 600000
+#define HANDSHAKES_MAX 1000000
+#define LINE_MAX_LEN   4096
 
 /**
  * struct reader - one file that is being read
@@ -109,8 +109,7 @@ static int set_key(struct reader *reader, struct port_config *port, const char *
 	return set_path(reader, "key", value, &port->key);
 }
 
-static int set_version(struct reader *reader, const char *key, const char *value,
-		       uint16_t *version)
+static int set_version(struct reader *reader, const char *key, const char *value, uint16_t *version)
 {
 	if (!strcmp(value, "1.2"))
 		*version = TLS_1_2;
@@ -149,8 +148,8 @@ static int unknown_cipher(struct reader *reader, const char *name, size_t len)
 		strcat(allowed, i ? ", " : "");
 		strcat(allowed, tls_suites[i].openssl);
 	}
-	return complain(reader, "ciphers: '%.*s' is not one of %s (or their IANA names)",
-			(int)len, name, allowed);
+	return complain(reader, "ciphers: '%.*s' is not one of %s (or their IANA names)", (int)len,
+			name, allowed);
 }
 
 static int set_ciphers(struct reader *reader, struct port_config *port, const char *value)
@@ -215,8 +214,7 @@ static int set_truncation(struct reader *reader, struct port_config *port, const
 	return 0;
 }
 
-static int set_handshake_timeout(struct reader *reader, struct port_config *port,
-				 const char *value)
+static int set_handshake_timeout(struct reader *reader, struct port_config *port, const char *value)
 {
 	double number = -1, ms = 0;
 	char *end = (char *)value;
@@ -228,9 +226,10 @@ static int set_handshake_timeout(struct reader *reader, struct port_config *port
 	else if (end != value && (!*end || !strcasecmp(end, "s")))
 		ms = number * 1000;
 	if (!isfinite(ms) || ms < TIMEOUT_MIN_MS || ms > TIMEOUT_MAX_MS)
-		return complain(reader,
-				"handshake-timeout: '%s' is not a time from 0.1 to 600 seconds (\"10\", \"2.5s\", \"500ms\")",
-				value);
+		return complain(
+			reader,
+			"handshake-timeout: '%s' is not a time from 0.1 to 600 seconds (\"10\", \"2.5s\", \"500ms\")",
+			value);
 	port->handshake_timeout = ms + 0.5;
 	return 0;
 }
@@ -270,7 +269,7 @@ static int set_resumption(struct reader *reader, struct port_config *port, const
 static const struct {
 	const char *name;
 	int (*set)(struct reader *reader, struct port_config *port, const char *value);
-	bool list;			/* may go on in the next line */
+	bool list; /* may go on in the next line */
 } keys[] = {
 	{ "cert", set_cert, false },
 	{ "key", set_key, false },
@@ -285,7 +284,7 @@ static const struct {
 	{ "resumption", set_resumption, false },
 };
 
-#define KEYS	((int)(sizeof(keys) / sizeof(keys[0])))
+#define KEYS ((int)(sizeof(keys) / sizeof(keys[0])))
 
 static int key_by_name(const char *name)
 {
@@ -375,7 +374,7 @@ static void begin_section(struct reader *reader, const char *line)
 	reader->skip = true;
 	reader->default_port = 0;
 	if (name[len] != ']')
-		return;			/* inih complains */
+		return; /* inih complains */
 	number = len > 5 && !strncmp(name, "port ", 5) ? port_number(name + 5, len - 5) : 0;
 	if (number)
 		begin_port(reader, number);
@@ -411,7 +410,7 @@ static void cut_comment(char *line)
 static char *read_line(char *to, int size, void *arg)
 {
 	struct reader *reader = arg;
-	int room = size - 2;		/* line feed and NUL */
+	int room = size - 2; /* line feed and NUL */
 	char *from;
 	int len;
 
@@ -427,7 +426,7 @@ static char *read_line(char *to, int size, void *arg)
 		if (reader->buffer[0] == '[')
 			begin_section(reader, reader->buffer);
 	} else {
-		*to++ = ' ';		/* makes it a continuation */
+		*to++ = ' '; /* makes it a continuation */
 		room--;
 	}
 	from = reader->rest;
@@ -496,8 +495,10 @@ static int on_value(void *arg, const char *section, const char *name, const char
 		if (reader->last_key < 0)
 			return 1;
 		if (!reader->piece && !keys[key].list) {
-			complain(reader, "an indented line goes on the one before, but %s has no second line",
-				 name);
+			complain(
+				reader,
+				"an indented line goes on the one before, but %s has no second line",
+				name);
 			return 1;
 		}
 		append(reader, reader->piece || value[0] == ':' ? "" : ":", value);
@@ -546,7 +547,8 @@ static void load_file(struct config *config, const char *path, bool optional,
 	if (ferror(reader.stream))
 		text_add(errors, "%s: %s\n", path, strerror(errno ? errno : EIO));
 	else if (line > 0 && errors->len == before)
-		text_add(errors, "%s:%d: not a section [port N], not \"key = value\", not a comment\n",
+		text_add(errors,
+			 "%s:%d: not a section [port N], not \"key = value\", not a comment\n",
 			 path, line);
 	else if (line < 0)
 		text_add(errors, "%s: cannot be read\n", path);

@@ -32,14 +32,14 @@ struct port_config {
 	bool broken;
 	uint32_t given;
 	char *cert;
-	char *key;			/* NULL: in the certificate's file */
+	char *key; /* NULL: in the certificate's file */
 	uint16_t min_version;
 	uint16_t max_version;
 	uint16_t suites[TLS_SUITES];
 	size_t suite_count;
 	uint16_t groups[TLS_GROUPS];
 	size_t group_count;
-	uint8_t truncation;		/* enum tlsport_truncation */
+	uint8_t truncation; /* enum tlsport_truncation */
 	uint32_t handshake_timeout;
 	uint32_t max_handshakes;
 	uint32_t max_handshakes_per_source;
@@ -47,7 +47,7 @@ struct port_config {
 };
 
 struct config {
-	struct port_config *ports;	/* by port number */
+	struct port_config *ports; /* by port number */
 	size_t count;
 };
 

@@ -15,7 +15,7 @@
 #include "version.h"
 
 /* A packet must fit into the socket's buffer: thousands of ports. */
-#define SEND_BUFFER	(4 * 1024 * 1024)
+#define SEND_BUFFER (4 * 1024 * 1024)
 
 int control_listen(const char *run_dir)
 {
@@ -33,7 +33,7 @@ int control_listen(const char *run_dir)
 		log_error("control socket: %s", strerror(errno));
 		return -1;
 	}
-	unlink(addr.sun_path);		/* of a predecessor: we hold the lock */
+	unlink(addr.sun_path); /* of a predecessor: we hold the lock */
 	mask = umask(0177);
 	err = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 16);
 	umask(mask);
@@ -73,9 +73,8 @@ static json_t *workers_json(const struct parent *parent)
 
 	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
 		json_array_append_new(all, json_pack("{s:i, s:i, s:s}", "pid", (int)worker->pid,
-						     "generation",
-						     (int)worker->generation->number, "state",
-						     state_name(worker->state)));
+						     "generation", (int)worker->generation->number,
+						     "state", state_name(worker->state)));
 	return all;
 }
 

@@ -12,7 +12,7 @@
 
 #include "parent.h"
 
-#define CONTROL_REQUEST_MAX	64
+#define CONTROL_REQUEST_MAX 64
 
 /* Return: listening socket, or -1 and it was logged. */
 int control_listen(const char *run_dir);

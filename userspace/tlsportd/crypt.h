@@ -9,9 +9,9 @@
 
 #include "tls.h"
 
-#define CRYPT_NONCE_LEN		12
-#define CRYPT_KEY_MAX		32
-#define CRYPT_SHA256_LEN	32
+#define CRYPT_NONCE_LEN	 12
+#define CRYPT_KEY_MAX	 32
+#define CRYPT_SHA256_LEN 32
 
 /**
  * struct record_keys - protection of one direction

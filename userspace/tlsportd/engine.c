@@ -25,20 +25,20 @@
 #include "records.h"
 
 /* RFC 8446 4.2.10 wants a bound on what is skipped; a client's first flight. */
-#define EARLY_DATA_MAX		16384
-#define EARLY_DATA_OVERHEAD	1024
+#define EARLY_DATA_MAX	    16384
+#define EARLY_DATA_OVERHEAD 1024
 /* TLS 1.2 lets warnings be ignored; this many are enough. */
-#define WARNINGS_MAX		5
+#define WARNINGS_MAX 5
 /* change_cipher_spec that TLS 1.3 ignores: one is what a client sends, or two. */
-#define COMPAT_CCS_MAX		32
+#define COMPAT_CCS_MAX 32
 /* Our ClientHello: one record, room for a ticket and more. */
-#define CANONICAL_MAX		8192
-#define KEY_EXCHANGE_MAX	(TLS_HANDSHAKE_HEADER + 256)
-#define FINISHED_12_LEN		12
+#define CANONICAL_MAX	 8192
+#define KEY_EXCHANGE_MAX (TLS_HANDSHAKE_HEADER + 256)
+#define FINISHED_12_LEN	 12
 
 /* A step's result besides an alert. */
-#define STEP_OK			0
-#define STEP_SILENT		(-1)	/* ended without an alert; the reason is set */
+#define STEP_OK	    0
+#define STEP_SILENT (-1) /* ended without an alert; the reason is set */
 
 struct engine_context {
 	struct hello_policy policy;
@@ -48,12 +48,12 @@ struct engine_context {
 };
 
 enum state {
-	STATE_HELLO,			/* ClientHello */
-	STATE_RETRIED,			/* second ClientHello after HelloRetryRequest */
-	STATE_TLS13,			/* protected Finished */
-	STATE_KEY_EXCHANGE,		/* TLS 1.2: ClientKeyExchange */
-	STATE_CHANGE_CIPHER,		/* TLS 1.2: change_cipher_spec */
-	STATE_TLS12,			/* TLS 1.2: protected Finished */
+	STATE_HELLO,	     /* ClientHello */
+	STATE_RETRIED,	     /* second ClientHello after HelloRetryRequest */
+	STATE_TLS13,	     /* protected Finished */
+	STATE_KEY_EXCHANGE,  /* TLS 1.2: ClientKeyExchange */
+	STATE_CHANGE_CIPHER, /* TLS 1.2: change_cipher_spec */
+	STATE_TLS12,	     /* TLS 1.2: protected Finished */
 };
 
 /**
@@ -99,7 +99,8 @@ static uint16_t curve_of(const struct cert_facts *facts)
 		return 0;
 	return facts->key_bits == 256 ? GROUP_SECP256R1 :
 	       facts->key_bits == 384 ? GROUP_SECP384R1 :
-	       facts->key_bits == 521 ? GROUP_SECP521R1 : 0;
+	       facts->key_bits == 521 ? GROUP_SECP521R1 :
+					0;
 }
 
 /* What a session was made under; names that the client asks for come on top. */
@@ -117,8 +118,7 @@ static int bind_policy(struct engine_context *context, uint16_t port,
 
 struct engine_context *engine_context_new(const struct engine_policy *policy,
 					  const struct cert_files *files,
-					  const struct cert_facts *facts, char *err,
-					  size_t errlen)
+					  const struct cert_facts *facts, char *err, size_t errlen)
 {
 	struct engine_context *context = calloc(1, sizeof(*context));
 	struct hello_policy *want;
@@ -127,7 +127,7 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 		snprintf(err, errlen, "out of memory");
 		return NULL;
 	}
-	want = &context->policy;	/* calloc: no padding with noise in the hash */
+	want = &context->policy; /* calloc: no padding with noise in the hash */
 	want->min_version = policy->min_version;
 	want->max_version = policy->max_version;
 	want->auth = facts->key_kind == CERT_KEY_RSA ? AUTH_RSA : AUTH_ECDSA;
@@ -291,7 +291,8 @@ static int add_compat_ccs(struct engine *engine)
 		return STEP_OK;
 	engine->ccs_sent = true;
 	if (record_next(library->out, library->out_len, TLS_PLAINTEXT_MAX, &first, &alert) !=
-		    RECORD_WHOLE || first.type != TLS_HANDSHAKE)
+		    RECORD_WHOLE ||
+	    first.type != TLS_HANDSHAKE)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
 	if (library->out_len > first.len && library->out[first.len] == TLS_CHANGE_CIPHER_SPEC)
 		return STEP_OK;
@@ -484,8 +485,8 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 static void keep_server_name(struct engine *engine, struct bytes name)
 {
 	for (size_t i = 0; i < name.len; i++)
-		engine->server_name[i] = name.data[i] > 0x20 && name.data[i] < 0x7f ?
-						 name.data[i] : '?';
+		engine->server_name[i] = name.data[i] > 0x20 && name.data[i] < 0x7f ? name.data[i] :
+										      '?';
 	engine->server_name[name.len] = '\0';
 }
 
@@ -551,8 +552,8 @@ static int on_content(struct engine *engine, const struct record *record, uint8_
 		      const uint8_t *content, size_t len)
 {
 	size_t finished = TLS_HANDSHAKE_HEADER + (engine->choice.version == TLS_1_3 ?
-						  engine->choice.suite->hash_len :
-						  FINISHED_12_LEN);
+							  engine->choice.suite->hash_len :
+							  FINISHED_12_LEN);
 	int alert;
 
 	if (len > TLS_PLAINTEXT_MAX)
@@ -681,7 +682,7 @@ static size_t longest_body(const struct engine *engine)
 {
 	switch (engine->state) {
 	case STATE_TLS13:
-	case STATE_RETRIED:		/* early data may come */
+	case STATE_RETRIED: /* early data may come */
 		return TLS_13_CIPHERTEXT_MAX;
 	case STATE_TLS12:
 		return TLS_12_CIPHERTEXT_MAX;

@@ -30,9 +30,9 @@ struct engine_policy {
 };
 
 enum engine_status {
-	ENGINE_MORE,			/* send the output, feed what comes */
-	ENGINE_DONE,			/* send the output, take the result */
-	ENGINE_FAILED,			/* send the output, an alert if any */
+	ENGINE_MORE,   /* send the output, feed what comes */
+	ENGINE_DONE,   /* send the output, take the result */
+	ENGINE_FAILED, /* send the output, an alert if any */
 };
 
 union engine_crypto_info {
@@ -78,8 +78,7 @@ const char *engine_library(void);
  */
 struct engine_context *engine_context_new(const struct engine_policy *policy,
 					  const struct cert_files *files,
-					  const struct cert_facts *facts, char *err,
-					  size_t errlen);
+					  const struct cert_facts *facts, char *err, size_t errlen);
 void engine_context_free(struct engine_context *context);
 
 /**

@@ -37,11 +37,11 @@
 #error "wolfSSL must be built with atomic user record callbacks (ATOMIC_USER)"
 #endif
 
-#define DEVICE			0x746c7370	/* any number that is not taken */
-#define TICKET_EXTRA		32		/* ours, behind the library's own */
-#define TICKET_MAC_LEN		32
+#define DEVICE	       0x746c7370 /* any number that is not taken */
+#define TICKET_EXTRA   32	  /* ours, behind the library's own */
+#define TICKET_MAC_LEN 32
 /* wolfSSL 5.9.2 counts resumptions in a row in one byte of the ticket nonce. */
-#define TICKET_CHAIN_MAX	100
+#define TICKET_CHAIN_MAX 100
 
 struct library_context {
 	WOLFSSL_CTX *ctx;
@@ -75,7 +75,7 @@ static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
 		return WOLFSSL_CBIO_ERR_GENERAL;
 	if (need > library->out_room) {
 		room = need < 4096 ? 4096 : LIBRARY_OUT_MAX;
-		out = realloc(library->out, room);	/* nothing secret in there */
+		out = realloc(library->out, room); /* nothing secret in there */
 		if (!out)
 			return WOLFSSL_CBIO_ERR_GENERAL;
 		library->out = out;
@@ -143,14 +143,15 @@ size_t library_echo_session_id(const struct library *library, const uint8_t *mes
 }
 
 /* Hash in software: without the device, or it would come back here. */
-#define HASH_INSTEAD(sha, update, data, len) ({			\
-	int device_ = (sha)->devId, err_;			\
-								\
-	(sha)->devId = INVALID_DEVID;				\
-	err_ = update(sha, data, len);				\
-	(sha)->devId = device_;					\
-	err_;							\
-})
+#define HASH_INSTEAD(sha, update, data, len) \
+	({ \
+		int device_ = (sha)->devId, err_; \
+\
+		(sha)->devId = INVALID_DEVID; \
+		err_ = update(sha, data, len); \
+		(sha)->devId = device_; \
+		err_; \
+	})
 
 static int hash_instead(wc_CryptoInfo *info, const uint8_t *data, size_t len)
 {
@@ -162,7 +163,7 @@ static int hash_instead(wc_CryptoInfo *info, const uint8_t *data, size_t len)
 	case WC_HASH_TYPE_SHA512:
 		return HASH_INSTEAD(info->hash.sha512, wc_Sha512Update, data, len);
 	default:
-		return CRYPTOCB_UNAVAILABLE;	/* of TLS before 1.2 */
+		return CRYPTOCB_UNAVAILABLE; /* of TLS before 1.2 */
 	}
 }
 
@@ -211,7 +212,7 @@ static void ticket_aad(const struct library *library, const unsigned char *name,
 	memcpy(aad + TICKET_NAME_LEN + 4, library->binding, CRYPT_SHA256_LEN);
 }
 
-#define TICKET_AAD_LEN	(TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN)
+#define TICKET_AAD_LEN (TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN)
 
 static int seal_ticket(struct library *library, unsigned char *name, unsigned char *iv,
 		       unsigned char *mac, unsigned char *ticket, int len, int *out_len)
@@ -231,16 +232,15 @@ static int seal_ticket(struct library *library, unsigned char *name, unsigned ch
 	memset(mac, 0xff, TICKET_MAC_LEN);
 	ticket_aad(library, name, aad);
 	err = crypt_random(iv, WOLFSSL_TICKET_IV_SZ) ||
-	      crypt_seal(AEAD_CHACHA20_POLY1305, key.key, iv, aad, sizeof(aad), ticket, len,
-			 ticket, mac);
+	      crypt_seal(AEAD_CHACHA20_POLY1305, key.key, iv, aad, sizeof(aad), ticket, len, ticket,
+			 mac);
 	explicit_bzero(&key, sizeof(key));
 	*out_len = len;
 	return err ? WOLFSSL_TICKET_RET_FATAL : WOLFSSL_TICKET_RET_OK;
 }
 
-static int open_ticket(struct library *library, const unsigned char *name,
-		       const unsigned char *iv, const unsigned char *mac, unsigned char *ticket,
-		       int len, int *out_len)
+static int open_ticket(struct library *library, const unsigned char *name, const unsigned char *iv,
+		       const unsigned char *mac, unsigned char *ticket, int len, int *out_len)
 {
 	uint8_t aad[TICKET_AAD_LEN];
 	struct ticket_key key;
@@ -314,8 +314,7 @@ static int set_groups(WOLFSSL_CTX *ctx, const struct hello_policy *policy)
 	/* wolfSSL's numbers of groups are IANA's */
 	for (size_t i = 0; i < policy->group_count; i++)
 		groups[i] = policy->groups[i];
-	return wolfSSL_CTX_set_groups(ctx, groups, policy->group_count) == WOLFSSL_SUCCESS ? 0 :
-											     -1;
+	return wolfSSL_CTX_set_groups(ctx, groups, policy->group_count) == WOLFSSL_SUCCESS ? 0 : -1;
 }
 
 static void set_tickets(WOLFSSL_CTX *ctx, bool tickets)
@@ -504,8 +503,10 @@ int library_keys12(const struct library *library, const struct tls_suite *suite,
 		return -1;
 	return take_keys12(suite, wolfSSL_GetClientWriteKey(library->ssl),
 			   wolfSSL_GetClientWriteIV(library->ssl), client) ||
-	       take_keys12(suite, wolfSSL_GetServerWriteKey(library->ssl),
-			   wolfSSL_GetServerWriteIV(library->ssl), server) ? -1 : 0;
+			       take_keys12(suite, wolfSSL_GetServerWriteKey(library->ssl),
+					   wolfSSL_GetServerWriteIV(library->ssl), server) ?
+		       -1 :
+		       0;
 }
 
 uint64_t library_sent(const struct library *library)

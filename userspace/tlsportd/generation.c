@@ -46,8 +46,9 @@ static int load_ports(struct generation *generation, const struct ticket_keys *t
 
 		port->config = &config->ports[i];
 		if (port->config->broken) {
-			snprintf(port->error, sizeof(port->error), "wrong configuration, see the log");
-			continue;	/* that it is wrong is among the errors */
+			snprintf(port->error, sizeof(port->error),
+				 "wrong configuration, see the log");
+			continue; /* that it is wrong is among the errors */
 		}
 		load_port(port, tickets);
 		for (unsigned int w = 0; w < port->facts.warning_count; w++)
@@ -60,9 +61,8 @@ static int load_ports(struct generation *generation, const struct ticket_keys *t
 	return 0;
 }
 
-struct generation *generation_load(unsigned int number, const char *config_dir,
-				   const char *run_dir, const struct ticket_keys *tickets,
-				   struct text *errors)
+struct generation *generation_load(unsigned int number, const char *config_dir, const char *run_dir,
+				   const struct ticket_keys *tickets, struct text *errors)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
 

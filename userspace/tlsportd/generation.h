@@ -45,9 +45,8 @@ struct generation {
  *
  * Return: NULL when memory ran out.
  */
-struct generation *generation_load(unsigned int number, const char *config_dir,
-				   const char *run_dir, const struct ticket_keys *tickets,
-				   struct text *errors);
+struct generation *generation_load(unsigned int number, const char *config_dir, const char *run_dir,
+				   const struct ticket_keys *tickets, struct text *errors);
 void generation_free(struct generation *generation);
 
 /* NULL: not configured. */

@@ -5,7 +5,7 @@
 
 #include "handshakes.h"
 
-#define BUCKETS_MIN	256
+#define BUCKETS_MIN 256
 
 static size_t bucket_of(const struct handshakes *all, uint64_t id)
 {
@@ -36,7 +36,7 @@ static int grow(struct handshakes *all)
 	struct handshake **buckets = calloc(count, sizeof(struct handshake *));
 
 	if (!buckets)
-		return all->bucket_count ? 0 : -1;	/* longer chains will do */
+		return all->bucket_count ? 0 : -1; /* longer chains will do */
 	free(all->buckets);
 	all->buckets = buckets;
 	all->bucket_count = count;

@@ -17,13 +17,13 @@ struct handshake {
 	uint16_t port;
 	struct engine *engine;
 	int64_t seen;
-	struct handshake *next;			/* in its bucket */
-	struct handshake *older, *newer;	/* by @seen */
+	struct handshake *next;		 /* in its bucket */
+	struct handshake *older, *newer; /* by @seen */
 };
 
 struct handshakes {
 	struct handshake **buckets;
-	size_t bucket_count;			/* power of two, or 0 */
+	size_t bucket_count; /* power of two, or 0 */
 	size_t count;
 	struct handshake *oldest, *newest;
 };

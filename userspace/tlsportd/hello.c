@@ -8,32 +8,32 @@
 #include "hello.h"
 
 enum extension {
-	EXT_SERVER_NAME			= 0,
-	EXT_SUPPORTED_GROUPS		= 10,
-	EXT_EC_POINT_FORMATS		= 11,
-	EXT_SIGNATURE_ALGORITHMS	= 13,
-	EXT_ALPN			= 16,
-	EXT_PADDING			= 21,
-	EXT_ENCRYPT_THEN_MAC		= 22,
-	EXT_EXTENDED_MASTER_SECRET	= 23,
-	EXT_SESSION_TICKET		= 35,
-	EXT_PRE_SHARED_KEY		= 41,
-	EXT_EARLY_DATA			= 42,
-	EXT_SUPPORTED_VERSIONS		= 43,
-	EXT_COOKIE			= 44,
-	EXT_PSK_KEY_EXCHANGE_MODES	= 45,
-	EXT_KEY_SHARE			= 51,
-	EXT_RENEGOTIATION_INFO		= 0xff01,
+	EXT_SERVER_NAME = 0,
+	EXT_SUPPORTED_GROUPS = 10,
+	EXT_EC_POINT_FORMATS = 11,
+	EXT_SIGNATURE_ALGORITHMS = 13,
+	EXT_ALPN = 16,
+	EXT_PADDING = 21,
+	EXT_ENCRYPT_THEN_MAC = 22,
+	EXT_EXTENDED_MASTER_SECRET = 23,
+	EXT_SESSION_TICKET = 35,
+	EXT_PRE_SHARED_KEY = 41,
+	EXT_EARLY_DATA = 42,
+	EXT_SUPPORTED_VERSIONS = 43,
+	EXT_COOKIE = 44,
+	EXT_PSK_KEY_EXCHANGE_MODES = 45,
+	EXT_KEY_SHARE = 51,
+	EXT_RENEGOTIATION_INFO = 0xff01,
 };
 
-#define RANDOM_LEN			32
-#define SESSION_ID_MAX			32
-#define HOST_NAME_MAX_LEN		255
-#define PSK_DHE_KE			1
-#define SSL_3_0				0x0300
+#define RANDOM_LEN	  32
+#define SESSION_ID_MAX	  32
+#define HOST_NAME_MAX_LEN 255
+#define PSK_DHE_KE	  1
+#define SSL_3_0		  0x0300
 
-#define EMPTY_RENEGOTIATION_INFO_SCSV	0x00ff
-#define FALLBACK_SCSV			0x5600
+#define EMPTY_RENEGOTIATION_INFO_SCSV 0x00ff
+#define FALLBACK_SCSV		      0x5600
 
 /*
  * A cursor over bytes.  A read beyond the end makes it bad for good and gives
@@ -139,9 +139,8 @@ static int parse_server_name(struct cursor *body, struct hello *hello)
 	if (!finished(&names))
 		return ALERT_DECODE_ERROR;
 	/* No name of ours, and none that could be logged. */
-	if (hello->server_name.data &&
-	    (hello->server_name.len > HOST_NAME_MAX_LEN ||
-	     memchr(hello->server_name.data, 0, hello->server_name.len)))
+	if (hello->server_name.data && (hello->server_name.len > HOST_NAME_MAX_LEN ||
+					memchr(hello->server_name.data, 0, hello->server_name.len)))
 		return ALERT_UNRECOGNIZED_NAME;
 	return 0;
 }
@@ -256,7 +255,7 @@ static int parse_extensions(struct hello *hello)
 			return ALERT_ILLEGAL_PARAMETER;
 		seen[type / 8] |= 1 << type % 8;
 		if (psk_seen)
-			return ALERT_ILLEGAL_PARAMETER;	/* RFC 8446 4.2.11: must be last */
+			return ALERT_ILLEGAL_PARAMETER; /* RFC 8446 4.2.11: must be last */
 		psk_seen = type == EXT_PRE_SHARED_KEY;
 		alert = parse_extension(type, over(body), hello);
 		if (alert)
@@ -280,7 +279,7 @@ int hello_parse(const uint8_t *message, size_t len, struct hello *hello)
 	if (c.bad || hello->session_id.len > SESSION_ID_MAX || hello->suites.len % 2)
 		return ALERT_DECODE_ERROR;
 	if (finished(&c))
-		return 0;		/* RFC 5246: no extensions at all */
+		return 0; /* RFC 5246: no extensions at all */
 	hello->extensions = take_vector(&c, 2, 0);
 	if (!finished(&c))
 		return ALERT_DECODE_ERROR;
@@ -357,7 +356,8 @@ static uint16_t choose_scheme(const struct hello *hello, const struct hello_poli
 		count = version == TLS_1_3 ? 3 : 6;
 	} else {
 		scheme = policy->curve == GROUP_SECP256R1 ? schemes_p256 :
-			 policy->curve == GROUP_SECP384R1 ? schemes_p384 : schemes_p521;
+			 policy->curve == GROUP_SECP384R1 ? schemes_p384 :
+							    schemes_p521;
 		count = version == TLS_1_3 ? 1 : 3;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -397,7 +397,7 @@ static int check_shares(const struct hello *hello)
 		if (want && share.len != want)
 			return ALERT_ILLEGAL_PARAMETER;
 		if (want > 32 && share.data[0] != 4)
-			return ALERT_ILLEGAL_PARAMETER;	/* RFC 8446 4.2.8.2: uncompressed */
+			return ALERT_ILLEGAL_PARAMETER; /* RFC 8446 4.2.8.2: uncompressed */
 	}
 	return 0;
 }

@@ -14,10 +14,10 @@
 #include "tls.h"
 
 /* RFC 8446 allows 2^24; a real one is below 3 KiB. */
-#define HELLO_MAX		65536
+#define HELLO_MAX 65536
 
 struct bytes {
-	const uint8_t *data;		/* NULL: absent */
+	const uint8_t *data; /* NULL: absent */
 	size_t len;
 };
 
@@ -27,23 +27,23 @@ struct bytes {
  * Lists are without their own length prefix.
  */
 struct hello {
-	struct bytes message;		/* with its handshake header */
+	struct bytes message; /* with its handshake header */
 	uint16_t legacy_version;
 	const uint8_t *random;
 	struct bytes session_id;
 	struct bytes suites;
 	struct bytes compression;
 	struct bytes extensions;
-	struct bytes server_name;	/* host name */
+	struct bytes server_name; /* host name */
 	struct bytes groups;
 	struct bytes point_formats;
-	struct bytes schemes;		/* signature_algorithms */
+	struct bytes schemes; /* signature_algorithms */
 	struct bytes alpn;
 	struct bytes versions;
 	struct bytes key_shares;
 	struct bytes psk_modes;
-	struct bytes psk;		/* body of pre_shared_key */
-	size_t binders_len;		/* at the end of it, with the length prefix */
+	struct bytes psk;   /* body of pre_shared_key */
+	size_t binders_len; /* at the end of it, with the length prefix */
 	struct bytes session_ticket;
 	struct bytes renegotiation;
 	bool extended_master_secret;

@@ -12,7 +12,7 @@
 #include "tickets.h"
 
 /* No flight that is longer fits into one message to the kernel. */
-#define LIBRARY_OUT_MAX		32768
+#define LIBRARY_OUT_MAX 32768
 
 enum library_status {
 	LIBRARY_MORE,
@@ -80,7 +80,7 @@ int library_open(struct library *library, const struct library_context *context,
 void library_close(struct library *library);
 
 /* The longest ServerHello that is looked at. */
-#define LIBRARY_SERVER_HELLO_MAX	512
+#define LIBRARY_SERVER_HELLO_MAX 512
 
 /**
  * library_echo_session_id() - put the session id into a ServerHello without one

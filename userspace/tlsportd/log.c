@@ -48,20 +48,20 @@ static void put(const char *priority, const char *fmt, va_list args)
 		len = sizeof(line) - 2;
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0)
-		return;			/* nobody is left to tell */
+		return; /* nobody is left to tell */
 }
 
-#define LOG(name, priority, condition)			\
-void name(const char *fmt, ...)				\
-{							\
-	va_list args;					\
-							\
-	if (!(condition))				\
-		return;					\
-	va_start(args, fmt);				\
-	put(priority, fmt, args);			\
-	va_end(args);					\
-}
+#define LOG(name, priority, condition) \
+	void name(const char *fmt, ...) \
+	{ \
+		va_list args; \
+\
+		if (!(condition)) \
+			return; \
+		va_start(args, fmt); \
+		put(priority, fmt, args); \
+		va_end(args); \
+	}
 
 LOG(log_error, SD_ERR, true)
 LOG(log_warning, SD_WARNING, true)

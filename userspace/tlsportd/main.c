@@ -26,7 +26,7 @@
 #include "parent.h"
 #include "version.h"
 
-#define CLIENTS_MAX	16
+#define CLIENTS_MAX 16
 
 struct daemon {
 	struct parent parent;
@@ -111,8 +111,8 @@ static void tell_status(const struct parent *parent)
 	for (size_t i = 0; i < ports; i++)
 		shut += !parent->generation->ports[i].context;
 	if (shut)
-		sd_notifyf(0, "STATUS=%zu ports, %zu of them shut for want of a certificate",
-			   ports, shut);
+		sd_notifyf(0, "STATUS=%zu ports, %zu of them shut for want of a certificate", ports,
+			   shut);
 	else
 		sd_notifyf(0, "STATUS=%zu ports", ports);
 }
@@ -129,8 +129,8 @@ static int reload(struct parent *parent, struct text *errors)
 	ret = parent_reload(parent, errors);
 	if (errors->len) {
 		log_error("reload: %s", parent->generation == old ?
-					"the old configuration stays in force" :
-					"the new configuration is in force, but");
+						"the old configuration stays in force" :
+						"the new configuration is in force, but");
 		log_error_lines(errors->chars);
 	}
 	sd_notify(0, "READY=1");

@@ -23,13 +23,13 @@
 #include "parent.h"
 
 /* A worker that lived shorter died "at once". */
-#define QUICK_DEATH_MS		10000
-#define BACKOFF_MIN_MS		100
-#define BACKOFF_MAX_MS		10000
+#define QUICK_DEATH_MS 10000
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 10000
 /* A worker's pipe: the first behind the standard ones. */
-#define REPORT_FD		3
+#define REPORT_FD 3
 /* For old workers to take the news. */
-#define DRAIN_REPORT_MS		2000
+#define DRAIN_REPORT_MS 2000
 
 int64_t parent_now(void)
 {
@@ -45,8 +45,7 @@ static void drop_generation(struct parent *parent, struct generation *generation
 		generation_free(generation);
 }
 
-static void run_child(struct generation *generation, pid_t parent_pid,
-		      int report)
+static void run_child(struct generation *generation, pid_t parent_pid, int report)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "tlsportd-worker");
@@ -130,8 +129,8 @@ static void tell_death(const struct worker_slot *worker, int status)
 		log_error("worker %u (pid %d) was ended by signal %d (%s)", worker->slot,
 			  (int)worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) || worker->state != WORKER_STATE_DRAINING)
-		log_error("worker %u (pid %d) ended with status %d", worker->slot,
-			  (int)worker->pid, WEXITSTATUS(status));
+		log_error("worker %u (pid %d) ended with status %d", worker->slot, (int)worker->pid,
+			  WEXITSTATUS(status));
 }
 
 void parent_reap(struct parent *parent)
@@ -348,7 +347,7 @@ int parent_reload(struct parent *parent, struct text *errors)
 	parent->generation = new;
 	memset(parent->restart_at, 0, sizeof(parent->restart_at));
 	memset(parent->deaths, 0, sizeof(parent->deaths));
-	old->workers++;			/* its last worker may be reaped meanwhile */
+	old->workers++; /* its last worker may be reaped meanwhile */
 	retire(parent, old);
 	ret = set_ports(parent, new, errors);
 	give_back_ports(parent, &old->config, &new->config);

@@ -13,11 +13,11 @@
 #include "generation.h"
 #include "worker.h"
 
-#define WORKERS_MAX		256
+#define WORKERS_MAX 256
 /* A new worker that has not registered by then is given up. */
-#define WORKER_START_MS		10000
+#define WORKER_START_MS 10000
 /* Workers that are to end with the daemon. */
-#define WORKER_STOP_MS		3000
+#define WORKER_STOP_MS 3000
 
 enum worker_state {
 	WORKER_STATE_STARTING,
@@ -59,7 +59,7 @@ struct parent {
 	unsigned int generations;
 	int64_t restart_at[WORKERS_MAX];
 	unsigned int deaths[WORKERS_MAX];
-	sigset_t signals;		/* blocked ones: workers wait for theirs, too */
+	sigset_t signals; /* blocked ones: workers wait for theirs, too */
 };
 
 int64_t parent_now(void);

@@ -23,8 +23,8 @@ struct record {
 
 enum record_status {
 	RECORD_WHOLE,
-	RECORD_PARTIAL,			/* more bytes are needed */
-	RECORD_BAD,			/* never a record that we may take: alert */
+	RECORD_PARTIAL, /* more bytes are needed */
+	RECORD_BAD,	/* never a record that we may take: alert */
 };
 
 /**

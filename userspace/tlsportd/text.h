@@ -7,7 +7,7 @@
 
 /* Zeroed it is empty.  After memory ran out it stays as it is. */
 struct text {
-	char *chars;			/* NULL while empty */
+	char *chars; /* NULL while empty */
 	size_t len;
 };
 

@@ -11,12 +11,12 @@
 #include "tickets.h"
 
 /* A copy takes nanoseconds: a reader that loses so often has no writer alive. */
-#define READ_TRIES	1000
+#define READ_TRIES 1000
 
 struct ticket_keys {
-	atomic_uint sequence;		/* odd: the writer is at it */
+	atomic_uint sequence; /* odd: the writer is at it */
 	unsigned int count;
-	struct ticket_key key[TICKET_GENERATIONS];	/* newest first */
+	struct ticket_key key[TICKET_GENERATIONS]; /* newest first */
 };
 
 struct ticket_keys *ticket_keys_new(void)
@@ -27,7 +27,7 @@ struct ticket_keys *ticket_keys_new(void)
 	if (keys == MAP_FAILED)
 		return NULL;
 	madvise(keys, sizeof(*keys), MADV_DONTDUMP);
-	mlock(keys, sizeof(*keys));	/* may be refused by RLIMIT_MEMLOCK: best effort */
+	mlock(keys, sizeof(*keys)); /* may be refused by RLIMIT_MEMLOCK: best effort */
 	if (ticket_keys_rotate(keys)) {
 		ticket_keys_free(keys);
 		return NULL;

@@ -11,16 +11,16 @@
 #include <stdint.h>
 #include <time.h>
 
-#define TICKET_NAME_LEN		16
-#define TICKET_KEY_LEN		32
+#define TICKET_NAME_LEN 16
+#define TICKET_KEY_LEN	32
 
 /*
  * A ticket is accepted for its lifetime.  Its key was new for an hour at most
  * when the ticket was sealed and is kept for three: a full lifetime is left.
  */
-#define TICKET_LIFETIME		(2 * 3600)
-#define TICKET_ROTATION		3600
-#define TICKET_GENERATIONS	3
+#define TICKET_LIFETIME	   (2 * 3600)
+#define TICKET_ROTATION	   3600
+#define TICKET_GENERATIONS 3
 
 struct ticket_key {
 	uint8_t name[TICKET_NAME_LEN];

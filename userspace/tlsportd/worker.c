@@ -32,14 +32,14 @@
 #include "worker.h"
 
 /* What waits in the socket while a slow handshake (RSA) is worked on. */
-#define RECEIVE_BUFFER		(8 * 1024 * 1024)
+#define RECEIVE_BUFFER (8 * 1024 * 1024)
 /* Messages before a look at signals. */
-#define RECEIVE_BATCH		64
+#define RECEIVE_BATCH 64
 /* Attributes of a message besides its data. */
-#define MESSAGE_ROOM		2048
-#define EXPIRY_MS		5000
+#define MESSAGE_ROOM 2048
+#define EXPIRY_MS    5000
 /* Answers whose errors can still be told to their handshake. */
-#define ANSWERS			4096
+#define ANSWERS 4096
 
 struct worker {
 	const struct generation *generation;
@@ -49,8 +49,8 @@ struct worker {
 	int report;
 	struct handshakes handshakes;
 	uint32_t sequence;
-	uint64_t answers[ANSWERS];	/* ids by sequence number of the answer */
-	int64_t drain_until;		/* 0: not draining */
+	uint64_t answers[ANSWERS]; /* ids by sequence number of the answer */
+	int64_t drain_until;	   /* 0: not draining */
 	int status;
 };
 
@@ -183,8 +183,7 @@ static void answer(struct worker *worker, struct handshake *handshake, const uin
 	status = engine_feed(handshake->engine, data, len, eof, &consumed, &out, &out_len);
 	if (status == ENGINE_FAILED) {
 		log_debug("port %u: handshake %llu failed: %s", handshake->port,
-			  (unsigned long long)handshake->id,
-			  engine_reason_text(handshake->engine));
+			  (unsigned long long)handshake->id, engine_reason_text(handshake->engine));
 		err = send_fail(worker, handshake->id, engine_reason(handshake->engine), out,
 				out_len);
 	} else {
@@ -262,8 +261,8 @@ static int on_message(struct nl_msg *msg, void *arg)
 static const char *error_text(const struct nlmsgerr *error)
 {
 	/* NETLINK_CAP_ACK: the attributes follow the header of the request at once */
-	const struct nlmsghdr *header = (const struct nlmsghdr *)((const char *)error -
-								  NLMSG_HDRLEN);
+	const struct nlmsghdr *header =
+		(const struct nlmsghdr *)((const char *)error - NLMSG_HDRLEN);
 	struct nlattr *attrs[NLMSGERR_ATTR_MAX + 1];
 
 	if (!(header->nlmsg_flags & NLM_F_ACK_TLVS) ||
@@ -341,7 +340,7 @@ static int register_worker(struct worker *worker)
 	nlmsg_free(msg);
 	if (err < 0)
 		return err;
-	nl_socket_enable_auto_ack(worker->sk);	/* else libnl does not wait */
+	nl_socket_enable_auto_ack(worker->sk); /* else libnl does not wait */
 	err = nl_wait_for_ack(worker->sk);
 	nl_socket_disable_auto_ack(worker->sk);
 	/* A handshake that comes before the ACK is answered and ends the wait, too. */
@@ -368,7 +367,7 @@ static void drain(struct worker *worker)
 	msg = new_message(worker, TLSPORT_CMD_WORKER_SET, 64);
 	if (!msg || nla_put_flag(msg, TLSPORT_A_WORKER_DRAIN)) {
 		nlmsg_free(msg);
-		worker->drain_until = 1;	/* the kernel gives what we hold to others */
+		worker->drain_until = 1; /* the kernel gives what we hold to others */
 		return;
 	}
 	worker->answers[worker->sequence % ANSWERS] = 0;

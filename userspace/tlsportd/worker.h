@@ -11,16 +11,16 @@
 #include "generation.h"
 
 /* What a worker writes into its pipe, one byte each. */
-#define WORKER_REGISTERED	'R'	/* the kernel gives it handshakes */
-#define WORKER_DRAINING		'D'	/* the kernel gives it no new ones */
+#define WORKER_REGISTERED 'R' /* the kernel gives it handshakes */
+#define WORKER_DRAINING	  'D' /* the kernel gives it no new ones */
 
 /* To a worker: finish the handshakes that you hold, then exit. */
-#define WORKER_DRAIN_SIGNAL	SIGUSR1
+#define WORKER_DRAIN_SIGNAL SIGUSR1
 /* It does not wait longer for their clients. */
-#define WORKER_DRAIN_MS		15000
+#define WORKER_DRAIN_MS 15000
 
 /* A handshake that nothing was heard of for so long is forgotten. */
-#define WORKER_STALE_MS		60000
+#define WORKER_STALE_MS 60000
 
 /**
  * worker_run() - the life of a worker; in the child, with all signals blocked

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The unmodified plaintext applications of the suite: one process, one listening
+socket.  How it waits for connections, and what it does with each, are options.
+Says "ready PID" when it listens and one line of JSON when a connection ended."""
+import argparse
+import errno
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+
+parser = argparse.ArgumentParser()
+parser.add_argument("port", type=int)
+parser.add_argument("--wait", default="thread",
+                    choices=["block", "thread", "threads", "select", "poll", "epoll", "spin", "never"])
+parser.add_argument("--do", default="echo", choices=["echo", "banner", "sink", "send", "reply", "shutwr"])
+parser.add_argument("--family", default="4", choices=["4", "6"])
+parser.add_argument("--mptcp", action="store_true")
+parser.add_argument("--reuseport", action="store_true")
+parser.add_argument("--backlog", type=int, default=128)
+parser.add_argument("--threads", type=int, default=4)
+parser.add_argument("--text", default="")
+parser.add_argument("--sndbuf", type=int, default=0)
+parser.add_argument("--write", type=int, default=4096)
+parser.add_argument("--size", type=int, default=0)
+args = parser.parse_args()
+text = args.text.encode()
+say_lock = threading.Lock()
+
+
+def say(**event):
+    with say_lock:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+def pattern(size):
+    block = b"".join(b"%08d " % i for i in range(1024))
+    return (block * (size // len(block) + 1))[:size]
+
+
+def read_all(conn, event):
+    digest, got = hashlib.sha256(), 0
+    try:
+        while data := conn.recv(65536):
+            digest.update(data)
+            got += len(data)
+        event["end"] = "eof"
+    except OSError as error:
+        event["end"] = errno.errorcode.get(error.errno, str(error))
+    event.update(got=got, sha=digest.hexdigest())
+
+
+def do_echo(conn, event):
+    got, head = 0, b""
+    while data := conn.recv(65536):
+        got += len(data)
+        head = (head + data)[:256]
+        event.update(got=got, head=head.decode("latin1"))
+        conn.sendall(data)
+    event["end"] = "eof"
+
+
+def do_banner(conn, event):
+    conn.sendall(text)
+    do_echo(conn, event)
+
+
+def do_send(conn, event):
+    """Fills the send buffer without waiting, then closes at once."""
+    data, sent = pattern(args.size), 0
+    conn.recv(1)
+    conn.setblocking(False)
+    try:
+        while sent < len(data):
+            sent += conn.send(data[sent:sent + args.write])
+    except BlockingIOError:
+        event["full"] = True
+    event.update(sent=sent, sha=hashlib.sha256(data[:sent]).hexdigest())
+
+
+def do_reply(conn, event):
+    read_all(conn, event)
+    conn.sendall(event["sha"].encode())
+
+
+def do_shutwr(conn, event):
+    conn.sendall(b"greeting")
+    conn.shutdown(socket.SHUT_WR)
+    read_all(conn, event)
+
+
+def do_sink(conn, event):
+    read_all(conn, event)
+
+
+def serve(conn, peer):
+    event = {"peer": peer[0], "peer_port": peer[1]}
+    try:
+        conn.setblocking(True)
+        globals()["do_" + args.do](conn, event)
+    except OSError as error:
+        event["end"] = errno.errorcode.get(error.errno, str(error))
+    conn.close()
+    say(**event)
+
+
+def start(conn, peer):
+    threading.Thread(target=serve, args=(conn, peer), daemon=True).start()
+
+
+listener = socket.socket(socket.AF_INET6 if args.family == "6" else socket.AF_INET, socket.SOCK_STREAM,
+                         262 if args.mptcp else 0)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if args.reuseport:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+if args.sndbuf:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, args.sndbuf)
+listener.bind(("", args.port))
+listener.listen(args.backlog)
+threading.stack_size(256 * 1024)
+
+
+def ready():
+    sys.stdout.write(f"ready {os.getpid()}\n")
+    sys.stdout.flush()
+
+
+def accept_ready():
+    while True:
+        try:
+            start(*listener.accept())
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            continue
+
+
+def wait_block():
+    ready()
+    while True:
+        serve(*listener.accept())
+
+
+def wait_thread():
+    ready()
+    while True:
+        start(*listener.accept())
+
+
+def wait_threads():
+    """Each thread sleeps in accept(2) by itself."""
+    def loop():
+        while True:
+            serve(*listener.accept())
+    for _ in range(args.threads):
+        threading.Thread(target=loop, daemon=True).start()
+    ready()
+    signal.pause()
+
+
+def wait_select():
+    listener.setblocking(False)
+    ready()
+    while True:
+        select.select([listener], [], [])
+        accept_ready()
+
+
+def wait_poll():
+    listener.setblocking(False)
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    ready()
+    while True:
+        poll.poll()
+        accept_ready()
+
+
+def wait_epoll():
+    listener.setblocking(False)
+    epoll = select.epoll()
+    epoll.register(listener, select.EPOLLIN)
+    ready()
+    while True:
+        epoll.poll()
+        accept_ready()
+
+
+def wait_spin():
+    """Threads that poll and accept all the time: for races with enable and disable."""
+    listener.setblocking(False)
+
+    def loop():
+        while True:
+            select.select([listener], [], [], 0.01)
+            try:
+                conn, peer = listener.accept()
+            except OSError:
+                continue
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 2, 0))
+            serve(conn, peer)
+    for _ in range(args.threads):
+        threading.Thread(target=loop, daemon=True).start()
+    ready()
+    signal.pause()
+
+
+def wait_never():
+    ready()
+    signal.pause()
+
+
+globals()["wait_" + args.wait]()

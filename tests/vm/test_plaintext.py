@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Never plaintext: whatever fails, dies, is missing or comes late."""
+import os
+import signal
+import socket
+import threading
+
+import lib
+from lib import test, equal, greeting, MARKER
+
+BANNER = ("--do", "banner", "--text", MARKER.decode())
+CLIENT_MARKER = b"PLAINTEXT-OF-THE-CLIENT"
+
+
+def stays_shut(port, server=None, wait=1.5):
+    """A plain client sees nothing of the application, nor the application of it."""
+    sniffer = lib.Sniffer(port)
+    lib.only_alert(lib.probe(port, CLIENT_MARKER, wait=wait))
+    sniffer.assert_absent(MARKER)
+    if server:
+        for event in server.all_events():
+            assert CLIENT_MARKER.decode() not in event.get("head", ""), f"the application got it: {event}"
+
+
+@test("the probe and the sniffer of these tests see the plaintext of a port that is not enabled")
+def probe_sees():
+    port = lib.new_port()
+    lib.Server(port, *BANNER)
+    sniffer = lib.Sniffer(port)
+    assert MARKER in lib.probe(port, CLIENT_MARKER, half_close=True)
+    try:
+        sniffer.assert_absent(MARKER)
+    except AssertionError:
+        return
+    raise AssertionError("the sniffer missed it")
+
+
+@test("a plain client on a served port gets an alert, the application nothing")
+def plain_client():
+    port = lib.new_port()
+    lib.enable(port)
+    server = lib.Server(port, *BANNER)
+    lib.only_alert(lib.exchange(port, b"GET / HTTP/1.0\r\n\r\n"))
+    stays_shut(port, server)
+    equal(server.all_events(), [], "connections of the application")
+    lib.no_conns(port)
+    equal(set(lib.status(port)["ended"]), {"not_tls"}, "why it ended")
+
+
+@test("(a) the helper does not run: nothing leaves, and TLS works when it is back", core=True, timeout=90)
+def helper_absent():
+    port, late = lib.new_port(), lib.new_port()
+    lib.enable(port)
+    server = lib.Server(port, *BANNER)
+    lib.helper_restart_later()
+    lib.helper_kill(signal.SIGTERM)
+    stays_shut(port, server)
+    done = lib.enable(late)
+    assert "tlsportd is not running" in done.err, done.err
+    late_server = lib.Server(late, *BANNER)
+    stays_shut(late, late_server)
+    lib.helper_start()
+    greeting(port)
+    greeting(late)
+
+
+@test("(b) the helper is killed amid 100 handshakes: nothing in plaintext, all end or succeed", timeout=180)
+def helper_killed():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="20s")
+    lib.Server(port, *BANNER)
+    lib.helper_restart_later()
+    sniffer = lib.Sniffer(port)
+    done = []
+
+    def client(i):
+        try:
+            greeting(port, version=lib.BOTH[i % 2][0], timeout=60)
+            return "good"
+        except (OSError, AssertionError) as error:
+            return type(error).__name__
+        finally:
+            done.append(i)
+
+    def kill():
+        lib.wait_for(lambda: len(done) >= 15, 60)
+        lib.helper_kill()
+        lib.helper_start()
+    killer = threading.Thread(target=kill)
+    killer.start()
+    results = lib.parallel(100, client)
+    killer.join()
+    lib.note({r: results.count(r) for r in set(results)})
+    assert results.count("good") >= 15, results
+    sniffer.assert_absent(MARKER)
+    sniffer.assert_tls(15, whole=False)
+    lib.no_conns(port, 30)
+    greeting(port)
+
+
+@test("(c) a certificate that is not there: registered and shut after a restart of the helper", timeout=90)
+def bad_certificate():
+    port = lib.new_port()
+    path = f"{lib.CONFIG_DIR}/ports.d/{port}.conf"
+
+    def clean():
+        if os.path.exists(path):
+            os.unlink(path)
+        lib.ctl("disable", port, check=False)
+    lib.helper_restart_later()
+    lib.defer(clean)
+    lib.write_file(path, "cert = /nonexistent/cert.pem\nkey = /nonexistent/key.pem\n")
+    lib.helper_kill(signal.SIGTERM)
+    lib.helper_start()
+    state = lib.status(port)
+    equal(state["state"], "shut", "state")
+    assert "/nonexistent/cert.pem" in state["why"], state["why"]
+    stays_shut(port, lib.Server(port, *BANNER))
+
+
+@test("(c) enable with a bad path on an enabled port changes nothing: it keeps speaking TLS")
+def bad_enable():
+    port = lib.new_port()
+    lib.enable(port)
+    server = lib.Server(port, *BANNER)
+    for path in ("/nonexistent", "/etc/passwd"):
+        done = lib.ctl("enable", port, "--cert", path, check=False)
+        equal((done.returncode, done.err.count("\n")), (1, 1), f"status, lines on stderr ({done.err})")
+    greeting(port)
+    equal(server.event()["end"], "eof")
+    stays_shut(port, server)
+
+
+@test("(d) an MPTCP listener: no plaintext, and it is served or named")
+def mptcp():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
+    except OSError as error:
+        raise lib.Skip(f"this kernel has no MPTCP: {error}") from None
+    port = lib.new_port()
+    lib.enable(port)
+    server = lib.Server(port, "--mptcp", *BANNER)
+    stays_shut(port, server)
+    sniffer = lib.Sniffer(port)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as client:
+        client.settimeout(1.5)
+        try:
+            client.connect(("127.0.0.1", port))
+            client.sendall(CLIENT_MARKER)
+            lib.only_alert(client.recv(1000))
+        except OSError:
+            pass
+    sniffer.assert_absent(MARKER)
+    if lib.status(port)["listeners"]:
+        greeting(port)
+    else:
+        done = lib.enable(port)
+        assert "cannot be served (MPTCP" in done.err, f"the listener is not named: {done.err!r}"
+    before = lib.new_port()
+    early = lib.Server(before, "--mptcp", "--wait", "poll", *BANNER)
+    lib.enable(before)
+    stays_shut(before, early)
+
+
+def take_over(wait):
+    port = lib.new_port()
+    server = lib.Server(port, "--wait", wait, *BANNER)
+    assert MARKER in lib.probe(port, b"x", half_close=True), "it does not serve before"
+    server.event()
+    server.in_call(*lib.POLLS)
+    done = lib.enable(port)
+    equal(done.err, "", "warnings of enable")
+    ktls = lib.KtlsDelta()
+    greeting(port)
+    ktls.check(1)
+    server.event()
+    stays_shut(port, server)
+
+
+@test("(e) a server that waits in epoll is taken over as it runs", core=True)
+def take_over_epoll():
+    take_over("epoll")
+
+
+@test("(e) a server that waits in poll is taken over as it runs")
+def take_over_poll():
+    take_over("poll")
+
+
+@test("(e) a server that waits in select is taken over as it runs")
+def take_over_select():
+    take_over("select")
+
+
+@test("(e) a server that sleeps in accept() is shut and named, and serves TLS when restarted")
+def sleeping_server():
+    port = lib.new_port()
+    server = lib.Server(port, "--wait", "block", *BANNER)
+    server.in_call(*lib.ACCEPT)
+    done = lib.enable(port)
+    assert f"(pid {server.pid})" in done.err and "restart it" in done.err, done.err
+    equal(done.err.count("\n"), 1, "lines of warning")
+    equal(lib.status(port)["state"], "shut", "state")
+    stays_shut(port, server)
+    server.stop()
+    lib.Server(port, "--wait", "block", *BANNER)
+    equal(lib.status(port)["state"], "served", "state")
+    greeting(port)
+
+
+@test("(f) allocations fail when a server starts to listen: shut; no harm once they succeed")
+def no_memory_listener():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.parameter("fail_alloc")
+    server = lib.Server(port, *BANNER)
+    stays_shut(port, server)
+    equal(server.all_events(), [], "connections of the application")
+    lib.write_file(lib.PARAMETERS + "fail_alloc", "0")
+    server.stop()
+    lib.Server(port, *BANNER)
+    greeting(port)
+
+
+@test("(f) allocations fail for connections of a served port: no plaintext, and TLS works after")
+def no_memory_conn():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="2s")
+    server = lib.Server(port, *BANNER)
+    lib.parameter("fail_alloc")
+    stays_shut(port, server)
+    sniffer = lib.Sniffer(port)
+    try:
+        greeting(port, timeout=3)
+    except OSError as error:  # SSLError and timeouts are OSErrors
+        lib.note(repr(error))
+    else:
+        raise AssertionError("a connection was served while allocations fail")
+    sniffer.assert_absent(MARKER)
+    lib.write_file(lib.PARAMETERS + "fail_alloc", "0")
+    greeting(port)
+
+
+@test("(f) hooking fails: the guard of incoming connections alone keeps the port shut", core=True)
+def syn_guard_alone():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.parameter("fail_hook")
+    server = lib.Server(port, *BANNER)
+    stays_shut(port, server)
+    equal(server.all_events(), [], "connections of the application")
+    stats = lib.status(port)["stats"]
+    assert stats["guard_syn"] > 0, stats
+    equal(stats["guard_payload"], 0, "payload guard")
+
+
+@test("(f) hooking fails, incoming connections are not guarded: the payload guard alone stops a banner", core=True)
+def payload_guard_alone():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.parameter("fail_hook")
+    lib.parameter("no_syn_guard")
+    server = lib.Server(port, *BANNER)
+    sniffer = lib.Sniffer(port)
+    equal(lib.probe(port, b"", wait=2), b"", "what the client got")
+    sniffer.assert_absent(MARKER)
+    assert lib.status(port)["stats"]["guard_payload"] > 0
+    server.stop()
+
+
+@test("the tests of the guards fail where no guard is on")
+def guards_off():
+    port = lib.new_port()
+    lib.enable(port)
+    for name in ("fail_hook", "no_syn_guard", "no_payload_guard"):
+        lib.parameter(name)
+    lib.Server(port, *BANNER)
+    assert MARKER in lib.probe(port, CLIENT_MARKER, half_close=True), "something else stopped it"
+
+
+@test("(g) a plaintext connection from before enable is reset and carries nothing after")
+def old_connection():
+    port = lib.new_port()
+    server = lib.Server(port, "--wait", "epoll")
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(b"before")
+        equal(sock.recv(100), b"before")
+        lib.enable(port)
+        sniffer = lib.Sniffer(port)
+        try:
+            sock.sendall(MARKER)
+            equal(sock.recv(100), b"", "data after enable")
+        except OSError as error:
+            lib.note(repr(error))
+        equal(server.event()["got"], 6, "bytes that the application read")
+    assert not any(s.data for s in sniffer.server_streams()), "data left the port"
+    equal(lib.status(port)["ended"].get("plaintext_reset"), 1, "plaintext_reset")
+
+
+@test("(h) connections raced against enable and disable: no plaintext once enable has returned", timeout=150)
+def enable_races():
+    port = lib.new_port()
+    server = lib.Server(port, "--wait", "spin", "--threads", 8, *BANNER)
+    stop, lock, last = threading.Event(), threading.Lock(), [0]
+
+    def next_number():
+        with lock:
+            last[0] += 1
+            return last[0]
+
+    def hammer():
+        while not stop.is_set():
+            lib.probe(port, CLIENT_MARKER + b"-%d." % next_number(), wait=0.1)
+    hammers = [threading.Thread(target=hammer, daemon=True) for _ in range(6)]
+    for thread in hammers:
+        thread.start()
+    lib.defer(lambda: (stop.set(), [t.join() for t in hammers]))
+    shut, plain, served = [], set(), 0  # ranges of clients that started while the port was enabled
+    for _ in range(12):
+        lib.ctl("enable", port, "--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"))
+        first = next_number()
+        sniffer = lib.Sniffer(port)
+        lib.wait_for(lambda f=first: last[0] > f + 15, 20, "clients came")
+        served += lib.status(port)["state"] == "served"
+        sniffer.assert_absent(MARKER)
+        shut.append((first, last[0] - 6))  # the newest may come after disable
+        lib.disable(port)
+        lib.wait_for(lambda f=last[0]: last[0] > f + 8, 20, "clients came")
+    for event in server.all_events():
+        head = event.get("head", "")
+        if CLIENT_MARKER.decode() in head:
+            plain.add(int(head.split("-")[-1].split(".")[0]))
+    lib.note(f"{last[0]} clients, {len(plain)} of them in plaintext while the port was disabled; "
+             f"taken over at once in {served} of 12 cycles")
+    for first, end in shut:
+        bad = [n for n in plain if first <= n <= end]
+        assert not bad, f"the application got plaintext of clients {bad}, while TLS: {first} to {end}"
