@@ -83,6 +83,13 @@ static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket
 #define timer_delete_sync(timer)	del_timer_sync(timer)
 #endif
 
+/* struct file: how a reference is taken when the last may just have gone */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define tlsport_file_get(file)	atomic_long_inc_not_zero(&(file)->f_count)
+#else
+#define tlsport_file_get(file)	file_ref_get(&(file)->f_ref)
+#endif
+
 /* attributes of a dump request */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
 #define TLSPORT_DUMP_ATTRS(dumpit_info)	((dumpit_info)->attrs)

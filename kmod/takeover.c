@@ -13,6 +13,8 @@
  *
  * Connections that exist in plaintext are reset.  tlsport_net.lock held.
  */
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/rcupdate.h>
 #include <net/inet_hashtables.h>
 #include "tlsport.h"
@@ -67,7 +69,25 @@ static void empty_queue(struct sock *sk)
 	}
 }
 
-/* Hooks one socket, shut.  The caller holds the sk, not the file: release may run. */
+/*
+ * The file of a socket that can be taken over, held: no close() goes on at the
+ * same time, and what belongs to no program is left alone.  NULL: skip it.
+ */
+static struct file *pin(struct sock *sk)
+{
+	struct file *file = NULL;
+
+	lock_sock(sk);
+	if (sk->sk_state == TCP_LISTEN && tlsport_listener_hookable(sk)) {
+		file = sk->sk_socket->file;
+		if (!tlsport_file_get(file))
+			file = NULL;
+	}
+	release_sock(sk);
+	return file;
+}
+
+/* Hooks one socket, shut; its file is held. */
 static void hook_shut(struct sock *sk)
 {
 	lock_sock(sk);
@@ -146,6 +166,7 @@ void tlsport_takeover(struct net *net, u16 number)
 {
 	struct tlsport_port *port = tlsport_port_get(net, number);
 	struct sock **found;
+	struct file *file;
 	int n, i;
 
 	if (!port)
@@ -155,8 +176,12 @@ void tlsport_takeover(struct net *net, u16 number)
 		goto out; /* they stay shut */
 	n = find_listeners(net, number, want_stock, found);
 	for (i = 0; i < n; i++) {
-		empty_queue(found[i]);
-		hook_shut(found[i]);
+		file = pin(found[i]);
+		if (file) {
+			empty_queue(found[i]);
+			hook_shut(found[i]);
+			fput(file);
+		}
 		sock_put(found[i]);
 	}
 	if (n)
