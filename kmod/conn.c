@@ -11,6 +11,7 @@
  */
 #include <linux/rhashtable.h>
 #include <linux/siphash.h>
+#include <net/inet_hashtables.h>
 #include "tlsport.h"
 #include "trace.h"
 
@@ -155,6 +156,14 @@ bool tlsport_sk_secured(const struct sock *sk)
 		return false;
 	ctx = rcu_dereference_raw(inet_csk(sk)->icsk_ulp_data);
 	return !ctx || ctx->tx_conf;
+}
+
+/* connect(2) chose the port: no listener's child.  The socket's lock is held. */
+bool tlsport_sk_active_open(const struct sock *sk)
+{
+	const struct inet_bind_bucket *tb = inet_csk(sk)->icsk_bind_hash;
+
+	return tb && tb->fastreuse < 0;
 }
 
 static void timer_expired(struct timer_list *timer)

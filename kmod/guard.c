@@ -133,14 +133,6 @@ static unsigned int guard_in(void *priv, struct sk_buff *skb, const struct nf_ho
 	return NF_DROP;
 }
 
-/* connect(2) chose the port: no listener's child.  The socket's lock is held. */
-static bool active_open(const struct sock *sk)
-{
-	const struct inet_bind_bucket *tb = inet_csk(sk)->icsk_bind_hash;
-
-	return tb && tb->fastreuse < 0;
-}
-
 static unsigned int guard_out(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	const struct sock *sk = skb->sk;
@@ -151,8 +143,8 @@ static unsigned int guard_out(void *priv, struct sk_buff *skb, const struct nf_h
 	number = inet_sk(sk)->inet_num;
 	if (!tlsport_port_on(state->net, number) || likely(tlsport_sk_secured(sk)))
 		return NF_ACCEPT;
-	if (skb->len == skb_transport_offset(skb) + __tcp_hdrlen(tcp_hdr(skb)) || active_open(sk) ||
-	    tlsport_no_payload_guard)
+	if (skb->len == skb_transport_offset(skb) + __tcp_hdrlen(tcp_hdr(skb)) ||
+	    tlsport_sk_active_open(sk) || tlsport_no_payload_guard)
 		return NF_ACCEPT;
 	count(state->net, number, TLSPORT_A_STATS_GUARD_PAYLOAD);
 	net_warn_ratelimited("tlsport: port %u: plaintext stopped on its way out\n", number);

@@ -16,11 +16,3 @@ void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlspor
 			sum->ended[i] += READ_ONCE(s->ended[i]);
 	}
 }
-
-const char *tlsport_reason_name(enum tlsport_reason reason)
-{
-#define TLSPORT_REASON_NAME(symbol, name, text) name, /* in the order of the enumeration */
-	static const char *const names[] = { TLSPORT_REASONS(TLSPORT_REASON_NAME) };
-
-	return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
-}

@@ -196,14 +196,6 @@ out:
 	tlsport_port_put(port);
 }
 
-/* connect(2) chose the port: no listener's child.  The socket's lock is held. */
-static bool active_open(const struct sock *sk)
-{
-	const struct inet_bind_bucket *tb = inet_csk(sk)->icsk_bind_hash;
-
-	return tb && tb->fastreuse < 0;
-}
-
 static bool plaintext(const struct sock *sk, const struct net *net, u16 number)
 {
 	return sk_fullsock(sk) && sk->sk_protocol == IPPROTO_TCP && net_eq(sock_net(sk), net) &&
@@ -216,7 +208,8 @@ static void reset_one(struct sock *sk, const struct net *net, u16 number)
 	bool reset;
 
 	lock_sock(sk);
-	reset = plaintext(sk, net, number) && !active_open(sk) && sk->sk_state != TCP_CLOSE;
+	reset = plaintext(sk, net, number) && !tlsport_sk_active_open(sk) &&
+		sk->sk_state != TCP_CLOSE;
 	release_sock(sk);
 	if (reset) {
 		count_reset(sk);

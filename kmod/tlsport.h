@@ -99,7 +99,6 @@ struct tlsport_stats {
 #define TLSPORT_STAT(port, what) this_cpu_inc((port)->stats->count[TLSPORT_A_STATS_##what])
 
 void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlsport_stats *sum);
-const char *tlsport_reason_name(enum tlsport_reason reason);
 
 /*
  * port.c: owned by the registry until it is disabled, by listeners and
@@ -255,6 +254,7 @@ void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reaso
 void tlsport_conn_dead(struct tlsport_conn *conn);
 bool tlsport_conn_in_handshake(const struct sock *sk);
 bool tlsport_sk_secured(const struct sock *sk);
+bool tlsport_sk_active_open(const struct sock *sk);
 int tlsport_sk_send(struct sock *sk, const void *data, size_t len);
 
 static inline struct tlsport_conn *tlsport_conn_of(const struct sock *sk)
