@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line and the netlink family: what is refused, and what is told."""
-import errno
+"""The command line: what is refused, and what is told."""
 import glob
 import json
-import os
-import socket
-import struct
 
 import lib
 from lib import test, equal
@@ -17,28 +13,63 @@ def state():
     return files, json.loads(lib.ctl("list", "--json").out)
 
 
-@test("bad input: one line on stderr, a status that is not 0, nothing changed")
+def refused(*words, saying="", check=lib.ctl):
+    done = check(*words, check=False)
+    assert done.returncode in (1, 2), f"{words}: status {done.returncode}"
+    equal((done.out, done.err.count("\n")), ("", 1), f"output, lines on stderr, {words}: {done.err!r}")
+    assert saying in done.err, f"{words}: {done.err!r} does not say {saying!r}"
+
+
+@test("bad input: one line on stderr, a status that is not 0, nothing changed", core=True)
 def bad_input():
     port = lib.new_port()
     good = ("--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"))
+    secret = lib.WORK + "/secret.key"
+    lib.run("openssl", "ec", "-in", lib.key_path("ec"), "-aes256", "-passout", "pass:x", "-out", secret)
     before = state()
-    for words in (("enable",), ("enable", 0, *good), ("enable", 65536, *good), ("enable", "nosuchservice", *good),
-                  ("enable", port), ("enable", port, "--cert"), ("enable", port, "--cert", "/nonexistent"),
-                  ("enable", port, "--cert", lib.cert_path("ec"), "--key", lib.key_path("other")),
-                  ("enable", port, "--cert", lib.key_path("ec"), "--key", lib.key_path("ec")),
-                  ("enable", port, "--cert", "/etc/passwd", "--key", lib.key_path("ec")),
-                  ("enable", port, *good, "--min-version", "1.1"),
-                  ("enable", port, *good, "--min-version", "1.3", "--max-version", "1.2"),
-                  ("enable", port, *good, "--handshake-timeout", "1ms"),
-                  ("enable", port, *good, "--handshake-timeout", "700s"),
-                  ("enable", port, *good, "--truncation", "maybe"), ("enable", port, *good, "--max-handshakes", "0"),
-                  ("enable", port, *good, "--ciphers", "RC4-SHA"), ("enable", port, *good, "--groups", "P-999"),
-                  ("enable", port, *good, "--nonsense", "1"), ("enable", port, port, *good),
-                  ("disable",), ("disable", port), ("disable", "x"), ("status", port), ("nosuchcommand",), ()):
-        done = lib.ctl(*words, check=False)
-        assert done.returncode in (1, 2), f"{words}: status {done.returncode}"
-        assert words in ((), ("nosuchcommand",)) or done.err.count("\n") == 1, f"{words}: {done.err!r}"
+    for number in ("0", "65536", "-1", "4 43", "0x1bb", "443x", "99999999999", "nosuchservice", ""):
+        refused("enable", number, *good)
+    for words, saying in (((), ""), ((port,), "--cert"), ((port, "--cert"), "--cert"), ((port, port, *good), ""),
+                          ((port, "--cert", "/nonexistent"), "/nonexistent"),
+                          ((port, "--cert", lib.cert_path("ec"), "--key", "/nonexistent"), "/nonexistent"),
+                          ((port, "--cert", "/etc", "--key", lib.key_path("ec")), "/etc"),
+                          ((port, "--cert", lib.cert_path("ec"), "--key", lib.key_path("other")), ""),
+                          ((port, "--cert", lib.key_path("ec"), "--key", lib.key_path("ec")), ""),
+                          ((port, "--cert", "/etc/passwd", "--key", lib.key_path("ec")), "/etc/passwd"),
+                          ((port, "--cert", lib.cert_path("ec"), "--key", secret), "passphrase")):
+        refused("enable", *words, saying=saying)
+    for setting in (("--min-version", "1.1"), ("--min-version", "1.3", "--max-version", "1.2"),
+                    ("--handshake-timeout", "1ms"), ("--handshake-timeout", "700s"), ("--truncation", "maybe"),
+                    ("--max-handshakes", "0"), ("--max-handshakes-per-source", "1000001"), ("--ciphers", "RC4-SHA"),
+                    ("--groups", "P-999"), ("--resumption", "perhaps")):
+        refused("enable", port, *good, *setting)
+    refused("enable", port, *good, "--colour", "blue", saying="--colour")
+    for words in (("disable",), ("disable", port), ("disable", "x"), ("status", port), ("conns", "x")):
+        refused(*words)
+    for words in ((), ("nosuchcommand",)):
+        assert lib.ctl(*words, check=False).returncode in (1, 2), words
     equal(state(), before, "configuration and kernel")
+
+
+@test("without privilege: one line that says so, and nothing changed")
+def unprivileged():
+    port = lib.new_port()
+    lib.enable(port)
+    before = state()
+
+    def as_nobody(*words, check):
+        return lib.ctl(*words, check=check, prefix=("setpriv", "--reuid", "65534", "--clear-groups"))
+    for words in (("list",), ("status",), ("conns",)):
+        refused(*words, saying="root", check=as_nobody)
+    for words in (("disable", port), ("enable", port, "--truncation", "tolerate"), ("reload",)):
+        refused(*words, check=as_nobody)
+    equal(state(), before, "configuration and kernel")
+
+
+@test("every command has --help")
+def helps():
+    for command in ("enable", "disable", "list", "status", "conns", "services", "reload", "check-config"):
+        assert command in lib.ctl(command, "--help").out, command
 
 
 @test("errors with --json are one JSON object with the member error")
@@ -50,8 +81,8 @@ def json_errors():
 
 @test("an expired certificate: enable says so")
 def expired():
-    done = lib.enable(lib.new_port(), "expired", check=False)
-    assert "expired" in done.err, (done.returncode, done.err)
+    done = lib.enable(lib.new_port(), "expired")
+    assert "expired" in done.err, done.err
 
 
 @test("list, status, conns and services print JSON that tells the truth")
@@ -85,9 +116,24 @@ def json_output():
     assert any(s["service"] == "https" for s in json.loads(lib.ctl("services", "--json").out)["services"])
     status = json.loads(lib.ctl("status", "--json").out)
     equal(status["helper"]["pid"], lib.helper_parent(), "pid of the helper")
-    equal(len(status["helper"]["workers"]) >= 1 and status["tls_stat"]["TlsTxSw"], lib.tls_stat()["TlsTxSw"], "TlsTxSw")
+    assert status["helper"]["workers"], status
+    equal(status["tls_stat"]["TlsTxSw"], lib.tls_stat()["TlsTxSw"], "TlsTxSw")
     for words in (("list",), ("status",), ("conns",), ("services",), ("check-config",), ("reload",)):
         lib.ctl(*words)
+
+
+@test("conns prints who encrypts, with which suite, for whom")
+def conns_text():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    with lib.TlsClient(port, lib.TLS13) as client:
+        client.write(b"x")
+        client.read_exactly(1)
+        text = lib.ctl("conns", port).out
+        for word in (client.tls.cipher()[0], "sw", "127.0.0.1:%d" % client.sock.getsockname()[1], "gcm"):
+            assert word in text, f"{word!r} is not in {text!r}"
+        client.end()
 
 
 @test("settings take effect: versions, ciphers, and a change on an enabled port keeps the others")
@@ -122,115 +168,3 @@ def disable_keeps():
         server.stop()
     lib.Server(port, "--do", "banner", "--text", "plain")
     assert b"plain" in lib.probe(port, b"x", half_close=True)
-
-
-# --- generic netlink by hand ---
-
-PORT_SET, PORT_DEL, CONN_GET, WORKER_SET, CONTINUE, FAIL = 1, 2, 5, 6, 9, 10
-HS_ID, HS_CONSUMED, WORKER_SCRATCH = 2, 9, 2
-NUMBER, MIN_VERSION, MAX_VERSION, TRUNCATION, TIMEOUT, MAX_HANDSHAKES = 1, 2, 3, 4, 5, 6
-
-
-def attribute(kind, body):
-    return struct.pack("HH", 4 + len(body), kind) + body + b"\0" * (-len(body) % 4)
-
-
-def u8(kind, value):
-    return attribute(kind, struct.pack("B", value))
-
-
-def u16(kind, value):
-    return attribute(kind, struct.pack("H", value))
-
-
-def u32(kind, value):
-    return attribute(kind, struct.pack("I", value))
-
-
-def u64(kind, value):
-    return attribute(kind, struct.pack("Q", value))
-
-
-class Genl:
-    def __init__(self):
-        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
-        self.sock.settimeout(10)
-        self.sock.bind((0, 0))
-        self.sock.setsockopt(270, 11, 1)  # SOL_NETLINK, NETLINK_EXT_ACK
-        self.family = 16
-        self.sock.send(self.message(3, attribute(2, b"tlsport\0"), flags=1))  # CTRL_CMD_GETFAMILY
-        data = self.sock.recv(65536)
-        at = 20
-        while at < len(data):
-            length, kind = struct.unpack_from("HH", data, at)
-            if kind == 1:
-                self.family = struct.unpack_from("H", data, at + 4)[0]
-            at += length + -length % 4
-
-    def message(self, command, attributes, flags=5):
-        body = struct.pack("BBH", command, 1, 0) + attributes
-        return struct.pack("IHHII", 16 + len(body), self.family, flags, 1, 0) + body
-
-    def ask(self, command, *attributes):
-        """(errno, text of the extended ACK)"""
-        self.sock.send(self.message(command, b"".join(attributes)))
-        data = self.sock.recv(65536)
-        length, kind, flags = struct.unpack_from("IHH", data)
-        equal(kind, 2, "type of the answer")
-        error = -struct.unpack_from("i", data, 16)[0]
-        at = 20 + (16 if flags & 0x100 else struct.unpack_from("I", data, 20)[0])
-        text = ""
-        while flags & 0x200 and at < length:
-            size, what = struct.unpack_from("HH", data, at)
-            if what & 0x3fff == 1:
-                text = data[at + 4:at + size].rstrip(b"\0").decode()
-            at += size + -size % 4
-        return error, text
-
-
-@test("netlink: attributes out of range are refused with text, and nothing is registered", core=True)
-def netlink_ranges():
-    genl = Genl()
-    number = lib.new_port()
-    before = state()
-    for attributes in ((u16(NUMBER, 0),), (), (u16(NUMBER, number), u16(MIN_VERSION, 0x0302)),
-                       (u16(NUMBER, number), u16(MAX_VERSION, 0x0305)),
-                       (u16(NUMBER, number), u16(MIN_VERSION, 0x0304), u16(MAX_VERSION, 0x0303)),
-                       (u16(NUMBER, number), u8(TRUNCATION, 2)), (u16(NUMBER, number), u32(TIMEOUT, 99)),
-                       (u16(NUMBER, number), u32(TIMEOUT, 600001)), (u16(NUMBER, number), u32(MAX_HANDSHAKES, 0)),
-                       (u16(NUMBER, number), u32(MAX_HANDSHAKES, 1000001)),
-                       (u16(NUMBER, number), u16(TIMEOUT, 1000)), (u16(NUMBER, number), u32(99, 1))):
-        error, text = genl.ask(PORT_SET, *attributes)
-        assert error in (errno.EINVAL, errno.ERANGE), f"{attributes}: {error} {text}"
-        assert text, f"{attributes}: no text with {errno.errorcode[error]}"
-    error, text = genl.ask(PORT_DEL, u16(NUMBER, number))
-    equal((error, text), (errno.ENOENT, "the port is not enabled"))
-    equal(state(), before, "registry")
-
-
-@test("netlink: who is no worker gives no answers; a worker needs a page of its own")
-def netlink_worker():
-    genl = Genl()
-    for command in (CONTINUE, FAIL):
-        equal(genl.ask(command, u64(HS_ID, 12345), u32(HS_CONSUMED, 0))[0], errno.EPERM, f"command {command}")
-    assert genl.ask(WORKER_SET)[0] == errno.EINVAL
-    assert genl.ask(WORKER_SET, u64(WORKER_SCRATCH, 0xffff888000000000))[0] == errno.EFAULT
-
-
-@test("netlink: without CAP_NET_ADMIN every command is refused with EPERM")
-def netlink_unprivileged():
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            genl = Genl()
-            results = [genl.ask(c, u16(NUMBER, 4433))[0] for c in range(1, 11)]
-            status = 0 if set(results) <= {errno.EPERM, errno.EOPNOTSUPP} and results[0] == errno.EPERM else 2
-            if status:
-                print("#", results, flush=True)
-        finally:
-            os._exit(status)
-    equal(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0, "status of the unprivileged process")

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests of this directory share.  A file is a noun; tests see all of them as lib.NAME."""
+from .applications import *
+from .certificates import *
+from .clients import *
+from .genl import *
+from .harness import *
+from .hello import *
+from .kernel_log import *
+from .memory import *
+from .objects import *
+from .product import *
+from .tool import *
+from .wire import *

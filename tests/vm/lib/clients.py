@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""TLS clients whose every byte a test decides on, and a client that speaks none."""
+import socket
+import ssl
+import struct
+import time
+
+from .harness import equal, run
+
+MARKER = b"PLAINTEXT-OF-THE-APPLICATION"
+
+def curl(*words, check=True):
+    return run("curl", "-sS", "-k", "--max-time", "55", *map(str, words), check=check)
+
+
+def tls_context(version=None, ciphers=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if version:
+        context.minimum_version = context.maximum_version = version
+    if ciphers:
+        context.set_ciphers(ciphers)
+    return context
+
+
+TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+BOTH = ((TLS13, "TLS 1.3"), (TLS12, "TLS 1.2"))
+
+
+class TlsClient:
+    """TLS over memory: the test decides which bytes leave when."""
+
+    def __init__(self, port, version=None, host="127.0.0.1", context=None, session=None, timeout=30,
+                 handshake=True, rcvbuf=0):
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if rcvbuf:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.sock.settimeout(timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.send = self.sock.sendall
+        try:
+            self.sock.connect((host, port))
+            self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self.tls = (context or tls_context(version)).wrap_bio(self.incoming, self.outgoing,
+                                                                  server_hostname="localhost", session=session)
+            if handshake:
+                self.handshake()
+        except BaseException:
+            self.sock.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def flush(self):
+        data = self.outgoing.read()
+        if data:
+            self.send(data)
+
+    def pull(self):
+        data = self.sock.recv(65536)
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def call(self, function, *args):
+        while True:
+            try:
+                return function(*args)
+            except ssl.SSLWantReadError:
+                self.flush()
+                self.pull()
+
+    def hello(self):
+        """The ClientHello, unsent."""
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        return self.outgoing.read()
+
+    def handshake(self, flush=True):
+        """Without flush the last flight (TLS 1.3, resumed TLS 1.2) stays in outgoing."""
+        self.call(self.tls.do_handshake)
+        if flush:
+            self.flush()
+
+    def write(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[self.tls.write(view[:16384]):]
+            self.flush()
+
+    def read(self, size=65536):
+        """b"" after close_notify; SSLEOFError for a FIN without."""
+        try:
+            return self.call(self.tls.read, size)
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    def read_exactly(self, size):
+        data = bytearray()
+        while len(data) < size:
+            more = self.read(size - len(data))
+            assert more, f"the connection ended after {len(data)} of {size} bytes"
+            data += more
+        return bytes(data)
+
+    def read_all(self):
+        data = bytearray()
+        while more := self.read():
+            data += more
+        return bytes(data)
+
+    def close_notify(self):
+        """Sends it and can go on reading."""
+        try:
+            self.tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        self.flush()
+
+    def end(self):
+        """close_notify both ways and FIN."""
+        self.close_notify()
+        equal(self.read_all(), b"", "data before the peer's close_notify")
+        equal(self.sock.recv(1), b"", "after close_notify")
+        self.sock.close()
+
+    def reset(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+def echo(port, data=b"some bytes", **options):
+    """One connection to an echo server; returns the session."""
+    with TlsClient(port, **options) as client:
+        client.write(data)
+        assert client.read_exactly(len(data)) == data, "the echo differs"
+        client.end()
+        return client.tls.session
+
+
+def greeting(port, text=MARKER, **options):
+    """One connection to a server that says something first."""
+    with TlsClient(port, **options) as client:
+        equal(client.read_exactly(len(text)), text, "greeting")
+        client.end()
+
+
+def probe(port, data=b"GET / HTTP/1.0\r\n\r\n", wait=1.5, host="127.0.0.1", half_close=False):
+    """A plaintext client; returns all bytes that it got in the time given, or until the end."""
+    got = b""
+    end = time.monotonic() + wait
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.settimeout(wait)
+        try:
+            sock.connect((host, port))
+            sock.sendall(data)
+            if half_close:
+                sock.shutdown(socket.SHUT_WR)
+            while (left := end - time.monotonic()) > 0:
+                sock.settimeout(left)
+                more = sock.recv(65536)
+                if not more:
+                    break
+                got += more
+        except OSError:
+            pass
+    return got
+
+
+def only_alert(data):
+    """Nothing, or alert records in plaintext, is all that a plain client may see."""
+    while data:
+        assert data[0] == 21 and data[1] == 3 and data[3:5] == b"\0\2", f"not an alert: {data[:40]!r}"
+        data = data[7:]

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The harness: tests, what undoes them, waiting, and running programs.
+
+Waiting is for events (wait_for); nothing here or in a test sleeps for a guess.
+What a test starts it registers with defer(); run undoes it after the test."""
+import os
+import subprocess
+import threading
+import time
+
+HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+TOP = os.path.dirname(os.path.dirname(HERE))
+WORK = "/tmp/tlsport-tests"
+STRICT = os.environ.get("TLSPORT_TEST_STRICT") == "1"
+SLOW = int(os.environ.get("TLSPORT_TEST_SLOW", "1"))
+
+tests = []
+notes = []
+_deferred = []
+
+
+class Skip(Exception):
+    """The test cannot run here: the text names the missing feature."""
+
+
+class Timeout(BaseException):
+    """The test's time is over.  Not an Exception: no handler of a test catches it."""
+
+
+def test(promise, timeout=120, core=False):
+    def register(function):
+        function.promise, function.timeout, function.core = promise, timeout, core
+        tests.append(function)
+        return function
+    return register
+
+
+def defer(function, *args, **kwargs):
+    _deferred.append((function, args, kwargs))
+
+
+def run_deferred():
+    """Undoes all; returns what went wrong."""
+    errors = []
+    while _deferred:
+        function, args, kwargs = _deferred.pop()
+        try:
+            function(*args, **kwargs)
+        except Exception as error:  # pylint: disable=broad-except
+            errors.append(f"undoing, {getattr(function, '__qualname__', function)}: {error!r}")
+    return errors
+
+
+def note(text):
+    notes.append(str(text))
+
+
+def equal(got, wanted, what=""):
+    assert got == wanted, f"{what}: got {got!r}, wanted {wanted!r}"
+
+
+def wait_for(condition, timeout=15, what="condition", pause=0.02):
+    """Returns the first true value of condition(); what may be a function that tells of now."""
+    end = time.monotonic() + timeout * SLOW
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"after {timeout * SLOW} s still not: {what() if callable(what) else what}")
+        time.sleep(pause)
+
+
+def run(*command, check=True, timeout=100, **kwargs):
+    if "input" not in kwargs:
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **kwargs)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}: "
+                             f"{done.stderr.decode(errors='replace')[-500:]}")
+    return done
+
+
+def write_file(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def parallel(count, function, *args):
+    """Runs function(i, *args) in count threads; returns results and exceptions in order."""
+    results = [None] * count
+
+    def one(i):
+        try:
+            results[i] = function(i, *args)
+        except Exception as error:  # pylint: disable=broad-except
+            results[i] = error
+    threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+_ports = iter(range(20000, 30000))
+
+
+def new_port():
+    return next(_ports)

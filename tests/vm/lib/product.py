@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The product: its command line, its helper, its counters."""
+import json
+import os
+import signal
+
+from .certificates import cert_path, key_path
+from .harness import TOP, defer, equal, read_text, run, wait_for, write_file
+
+CTL = os.path.join(TOP, "build/userspace/tlsportctl")
+CONFIG_DIR = os.environ.get("TLSPORT_CONFIG_DIR", "/etc/tlsport")
+RUN_DIR = os.environ.get("TLSPORT_RUN_DIR", "/run/tlsport")
+PARAMETERS = "/sys/module/tlsport/parameters/"
+
+def ctl(*words, check=True, prefix=(), **kwargs):
+    done = run(*prefix, CTL, *map(str, words), check=check, **kwargs)
+    done.out, done.err = done.stdout.decode(), done.stderr.decode()
+    return done
+
+
+def enable(port, cert="ec", check=True, **settings):
+    """tlsportctl enable; the port is disabled after the test."""
+    words = ["enable", port]
+    if cert:
+        words += ["--cert", cert_path(cert), "--key", key_path(cert)]
+    for name, value in settings.items():
+        words += ["--" + name.replace("_", "-"), value]
+    done = ctl(*words, check=check)
+    if done.returncode == 0:
+        defer(ctl, "disable", port, check=False)
+    return done
+
+
+def disable(port):
+    return ctl("disable", port)
+
+
+def status(port):
+    """The port's object of tlsportctl status --json, ended as a dictionary."""
+    entry = json.loads(ctl("status", port, "--json").out)["ports"][0]
+    entry["ended"] = {e["reason"]: e["count"] for e in entry["ended"]}
+    return entry
+
+
+def conns(port=None):
+    words = ["conns"] + ([port] if port else []) + ["--json"]
+    return json.loads(ctl(*words).out)["connections"]
+
+
+def no_conns(port, timeout=15):
+    wait_for(lambda: not conns(port), timeout, lambda: f"no connection left on {port}, now {conns(port)}")
+
+
+def parameter(name, value="1"):
+    """A switch of the module, off again after the test."""
+    write_file(PARAMETERS + name, value)
+    defer(write_file, PARAMETERS + name, "0")
+
+
+def tls_stat():
+    stats = {}
+    for line in read_text("/proc/net/tls_stat").splitlines():
+        name, value = line.split()
+        stats[name] = int(value)
+    return stats
+
+
+class KtlsDelta:
+    """Did kTLS carry it?  Counters since this was made."""
+
+    def __init__(self):
+        self.start = tls_stat()
+
+    def __getitem__(self, name):
+        return tls_stat()[name] - self.start[name]
+
+    def check(self, connections):
+        for name in ("TlsTxSw", "TlsRxSw"):
+            assert self[name] >= connections, f"{name} rose by {self[name]}, wanted {connections}"
+        equal(self["TlsDecryptError"], 0, "TlsDecryptError")
+
+
+def alive(pid):
+    try:
+        return read_text(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def helper_parent(run_dir=RUN_DIR):
+    try:
+        pid = int(read_text(run_dir + "/pid"))
+    except (OSError, ValueError):
+        return None
+    return pid if alive(pid) else None
+
+
+def children(pid):
+    return [int(p) for p in read_text(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def helper_pids(run_dir=RUN_DIR):
+    parent = helper_parent(run_dir)
+    return [parent] + children(parent) if parent else []
+
+
+def helper_kill(sig=signal.SIGKILL, run_dir=RUN_DIR):
+    pids = helper_pids(run_dir)
+    for pid in pids if sig == signal.SIGKILL else pids[:1]:
+        try:
+            os.kill(pid, sig)
+        except ProcessLookupError:
+            pass
+    wait_for(lambda: not any(alive(p) for p in pids), 20, "the helper is gone")
+
+
+def helper_start(**kwargs):
+    run(TOP + "/scripts/start", **kwargs)
+
+
+def helper_restart_later():
+    """Whatever the test does to the helper, it runs afterwards."""
+    defer(lambda: helper_parent() or helper_start())

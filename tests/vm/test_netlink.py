@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The netlink family: what is refused, with which text, and that nothing changed."""
+import errno
+import glob
+import json
+import os
+import signal
+import struct
+
+import lib
+from lib import test, equal, u8, u16, u32, u64, attribute
+
+TLS12, TLS13, AES_GCM_128 = 0x0303, 0x0304, 51
+
+
+def state():
+    """All that a refused command must leave alone."""
+    files = {path: lib.read_text(path) for path in glob.glob(lib.CONFIG_DIR + "/**/*.conf", recursive=True)}
+    return files, json.loads(lib.ctl("list", "--json").out)
+
+
+def refused(genl, command, attributes, errors=(errno.EINVAL, errno.ERANGE)):
+    error, text = genl.ask(command, *attributes)
+    assert error in errors, f"command {command}, {attributes}: {errno.errorcode.get(error, error)} {text!r}"
+    assert text, f"command {command}, {attributes}: no text with {errno.errorcode[error]}"
+
+
+@test("each attribute of a port out of range is refused with text, and nothing is registered", core=True)
+def port_ranges():
+    genl = lib.Genl()
+    number = lib.new_port()
+    before = state()
+    for attributes in ((u16(lib.PORT_NUMBER, 0),), (), (u8(lib.PORT_NUMBER, 1),), (u32(lib.PORT_NUMBER, 443),),
+                       *((u16(lib.PORT_NUMBER, number), *more) for more in (
+                           (u16(lib.PORT_MIN_VERSION, 0x0302),), (u16(lib.PORT_MIN_VERSION, 0x0305),),
+                           (u16(lib.PORT_MAX_VERSION, 0x0302),), (u16(lib.PORT_MAX_VERSION, 0x0305),),
+                           (u16(lib.PORT_MIN_VERSION, TLS13), u16(lib.PORT_MAX_VERSION, TLS12)),
+                           (u8(lib.PORT_TRUNCATION, 2),), (u32(lib.PORT_TRUNCATION, 0),),
+                           (u32(lib.PORT_TIMEOUT, 99),), (u32(lib.PORT_TIMEOUT, 600001),),
+                           (u16(lib.PORT_TIMEOUT, 1000),),
+                           (u32(lib.PORT_MAX_HANDSHAKES, 0),), (u32(lib.PORT_MAX_HANDSHAKES, 1000001),),
+                           (u32(lib.PORT_MAX_PER_SOURCE, 0),), (u32(lib.PORT_MAX_PER_SOURCE, 1000001),),
+                           (u32(lib.PORT_MAX_PER_SOURCE + 1, 1),), (u32(99, 1),)))):
+        refused(genl, lib.PORT_SET, attributes)
+    refused(genl, lib.PORT_DEL, ())
+    refused(genl, lib.PORT_DEL, (u16(lib.PORT_NUMBER, 0),))
+    equal(genl.ask(lib.PORT_DEL, u16(lib.PORT_NUMBER, number)), (errno.ENOENT, "the port is not enabled"))
+    equal(state(), before, "registry")
+
+
+@test("a port keeps its policy when a change of it is refused")
+def policy_stays():
+    port = lib.new_port()
+    lib.enable(port, min_version="1.3", handshake_timeout="7s")
+    before = lib.status(port)["policy"]
+    genl = lib.Genl()
+    refused(genl, lib.PORT_SET, (u16(lib.PORT_NUMBER, port), u32(lib.PORT_TIMEOUT, 9000),
+                                 u16(lib.PORT_MAX_VERSION, TLS12)))
+    refused(genl, lib.PORT_SET, (u16(lib.PORT_NUMBER, port), u32(lib.PORT_TIMEOUT, 9000),
+                                 u8(lib.PORT_TRUNCATION, 9)))
+    equal(lib.status(port)["policy"], before, "policy")
+
+
+@test("who is no worker gives no answers; a worker needs a page of its own")
+def no_worker():
+    genl = lib.Genl()
+    for command in (lib.CONTINUE, lib.FAIL):
+        refused(genl, command, (u64(lib.HS_ID, 12345), u32(lib.HS_CONSUMED, 0)), (errno.EPERM,))
+    refused(genl, lib.WORKER_SET, ())
+    refused(genl, lib.WORKER_SET, (u32(lib.WORKER_SCRATCH, 4096),))
+    refused(genl, lib.WORKER_SET, (u64(lib.WORKER_DRAIN, 1),))
+    refused(genl, lib.WORKER_SET, (u64(lib.WORKER_SCRATCH, 0xffff888000000000),), (errno.EFAULT,))
+    refused(genl, lib.WORKER_SET, (u64(lib.WORKER_SCRATCH, 0),), (errno.EFAULT,))
+
+
+def keys(version=TLS13, cipher=AES_GCM_128, size=40):
+    return struct.pack("HH", version, cipher).ljust(size, b"k")
+
+
+def answers(ident):
+    """Answers that are no answers: a worker's mistake leaves the connection waiting."""
+    good = u64(lib.HS_ID, ident)
+    for attributes in ((u32(lib.HS_CONSUMED, 0),), (u32(lib.HS_ID, ident),),
+                       *((good, *more) for more in (
+                           (u32(lib.HS_CONSUMED, lib.DATA_MAX + 1),), (u16(lib.HS_CONSUMED, 0),),
+                           (attribute(lib.HS_DATA, b"x" * (lib.DATA_MAX + 1)),),
+                           (attribute(lib.HS_TX, keys()),), (attribute(lib.HS_RX, keys()),),
+                           (attribute(lib.HS_TX, b"xx"), attribute(lib.HS_RX, keys())),
+                           (attribute(lib.HS_TX, keys()), attribute(lib.HS_RX, keys(size=129))),
+                           (attribute(lib.HS_TX_SECRET, b"s" * 31),), (attribute(lib.HS_RX_SECRET, b"s" * 49),),
+                           (u32(lib.HS_SUITE, 1),), (u8(lib.HS_RESUMED, 1),),
+                           (attribute(lib.HS_SERVER_NAME, b"n" * 256 + b"\0"),),
+                           (attribute(lib.HS_SERVER_NAME, b"not ended"),),
+                           (u32(lib.HS_REASON, 10000),), (u16(lib.HS_PORT, 1),), (u32(99, 1),)))):
+        yield attributes
+
+
+def bad_keys():
+    """Keys of which the kernel can see that they are wrong: the connection ends, its port stays shut."""
+    secrets = (attribute(lib.HS_TX_SECRET, b"s" * 32), attribute(lib.HS_RX_SECRET, b"s" * 32))
+    for tx, rx, more in ((keys(), keys(TLS12), secrets), (keys(), keys(cipher=52), secrets),
+                         (keys(0x0302), keys(0x0302), secrets), (keys(cipher=1), keys(cipher=1), secrets),
+                         (keys(size=41), keys(size=41), secrets), (keys(), keys(), ()), (keys(), keys(), secrets[:1]),
+                         (keys(), keys(), (secrets[0], attribute(lib.HS_RX_SECRET, b"s" * 48)))):
+        yield (attribute(lib.HS_TX, tx), attribute(lib.HS_RX, rx), *more)
+
+
+class Greeted:
+    """A connection whose ClientHello is with a worker of ours."""
+
+    def __init__(self, port, worker):
+        self.client = lib.TlsClient(port, lib.TLS13, handshake=False)
+        lib.defer(self.client.sock.close)
+        hello = self.client.hello()
+        self.client.sock.sendall(hello)
+        event = worker.event(lib.HANDSHAKE)
+        self.id = struct.unpack("Q", event[lib.HS_ID])[0]
+        equal(event[lib.HS_DATA], hello, "the ClientHello")
+        equal(struct.unpack("H", event[lib.HS_PORT])[0], port, "port")
+        self.length = len(hello)
+
+    def cut(self):
+        """What the client got, up to the end."""
+        try:
+            return self.client.sock.recv(1000)
+        except ConnectionResetError:
+            return b""
+
+
+@test("a worker's bad answer: refused with text; what it spoils is reset, and goes to no application", core=True)
+def bad_answers():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="60s")
+    server = lib.Server(port, "--do", "banner", "--text", lib.MARKER.decode())
+    lib.helper_restart_later()
+    lib.helper_kill(signal.SIGTERM)
+    sniffer = lib.Sniffer(port)
+    worker = lib.Worker()
+    lib.defer(worker.close)
+    waiting = Greeted(port, worker)
+    for attributes in answers(waiting.id):
+        for command in (lib.CONTINUE, lib.FAIL):
+            refused(worker, command, attributes)
+    for command in (lib.CONTINUE, lib.FAIL):
+        equal(worker.ask(command, u64(lib.HS_ID, waiting.id + 1000))[0], errno.ESTALE, "an id of nobody")
+    equal([c["state"] for c in lib.conns(port)], ["hello"], "the connection waits")
+    bad = [(u32(lib.HS_CONSUMED, waiting.length + 1),), *bad_keys()]
+    for attributes in bad:
+        greeted = Greeted(port, worker)
+        refused(worker, lib.CONTINUE, (u64(lib.HS_ID, greeted.id), *attributes))
+        equal(greeted.cut(), b"", f"bytes for the client after {attributes}")
+        equal(worker.ask(lib.CONTINUE, u64(lib.HS_ID, greeted.id))[0], errno.ESTALE, "a second answer")
+    equal(lib.status(port)["ended"], {"worker_error": len(bad)}, "why they ended")
+    sniffer.assert_absent(lib.MARKER)
+    equal(server.all_events(), [], "connections of the application")
+    worker.close()
+    lib.helper_start()  # what waits goes to the next worker
+    waiting.client.handshake()
+    equal(waiting.client.read_exactly(len(lib.MARKER)), lib.MARKER)
+
+
+@test("the keys of an answer that is no worker's are not attached: it is refused with EPERM")
+def foreign_answer():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    lib.helper_restart_later()
+    lib.helper_kill(signal.SIGTERM)
+    worker, other = lib.Worker(), lib.Worker()
+    lib.defer(worker.close)
+    lib.defer(other.close)
+    equal(other.ask(lib.WORKER_SET, attribute(lib.WORKER_DRAIN)), (0, ""), "drain")
+    greeted = Greeted(port, worker)
+    equal(other.ask(lib.CONTINUE, u64(lib.HS_ID, greeted.id))[0], errno.ESTALE, "the answer of another worker")
+    refused(lib.Genl(), lib.CONTINUE, (u64(lib.HS_ID, greeted.id),), (errno.EPERM,))
+    equal([c["state"] for c in lib.conns(port)], ["hello"], "the connection waits")
+    greeted.client.reset()
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+
+
+@test("without CAP_NET_ADMIN every command is refused with EPERM")
+def unprivileged():
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            genl = lib.Genl()
+            results = [genl.ask(c, u16(lib.PORT_NUMBER, 4433))[0] for c in range(1, 11)]
+            status = 0 if set(results) <= {errno.EPERM, errno.EOPNOTSUPP} and results[0] == errno.EPERM else 2
+            if status:
+                print("#", results, flush=True)
+        finally:
+            os._exit(status)
+    equal(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0, "status of the unprivileged process")
