@@ -14,12 +14,13 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("port", type=int)
 parser.add_argument("--wait", default="thread",
                     choices=["block", "thread", "threads", "select", "poll", "epoll", "spin", "never"])
-parser.add_argument("--do", default="echo", choices=["echo", "banner", "sink", "send", "reply", "shutwr"])
+parser.add_argument("--do", default="echo", choices=["echo", "banner", "sink", "send", "fill", "reply", "shutwr"])
 parser.add_argument("--family", default="4", choices=["4", "6"])
 parser.add_argument("--mptcp", action="store_true")
 parser.add_argument("--reuseport", action="store_true")
@@ -75,6 +76,8 @@ def do_banner(conn, event):
 def do_send(conn, event):
     """Fills the send buffer without waiting, then closes at once."""
     data, sent = pattern(args.size), 0
+    if args.sndbuf:
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, args.sndbuf)
     conn.recv(1)
     conn.setblocking(False)
     try:
@@ -83,6 +86,21 @@ def do_send(conn, event):
     except BlockingIOError:
         event["full"] = True
     event.update(sent=sent, sha=hashlib.sha256(data[:sent]).hexdigest())
+
+
+def do_fill(conn, event):
+    """Writes until the peer's window and the send buffer take no more, for a second, then closes."""
+    conn.recv(1)
+    conn.setblocking(False)
+    refused = 0
+    while refused < 10:
+        try:
+            conn.send(bytes(args.write))
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+            time.sleep(0.1)
+    event["full"] = True
 
 
 def do_reply(conn, event):

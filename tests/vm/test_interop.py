@@ -17,10 +17,10 @@ def bracket(host):
     return f"[{host}]" if ":" in host else host
 
 
-def by_curl(host, port, version, suite, _):
+def by_curl(host, port, version, suite, _, cert):
     words = ["--tlsv1.3", "--tls13-ciphers", suite] if version == "1.3" else \
         ["--tlsv1.2", "--tls-max", "1.2", "--ciphers", suite]
-    return lib.curl("-g", *words, f"https://{bracket(host)}:{port}/file").stdout
+    return lib.curl("-g", *words, f"https://{bracket(host)}:{port}/file", authority=cert).stdout
 
 
 def request(tool, port):
@@ -28,14 +28,15 @@ def request(tool, port):
     return tool.finish().partition(b"\r\n\r\n")[2]
 
 
-def by_openssl(host, port, version, suite, _):
+def by_openssl(host, port, version, suite, _, cert):
     words = ["-tls1_3", "-ciphersuites", suite] if version == "1.3" else ["-tls1_2", "-cipher", suite]
-    return request(lib.Tool("openssl", "s_client", "-quiet", "-connect", f"{bracket(host)}:{port}", *words), port)
+    return request(lib.Tool("openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", lib.cert_path(cert),
+                            "-connect", f"{bracket(host)}:{port}", *words), port)
 
 
-def by_gnutls(host, port, version, _, cipher):
+def by_gnutls(host, port, version, _, cipher, cert):
     priority = f"NORMAL:-VERS-ALL:+VERS-TLS{version}:-CIPHER-ALL:+{cipher}"
-    return request(lib.Tool("gnutls-cli", "--no-ca-verification", "--logfile=/dev/null", "--priority", priority,
+    return request(lib.Tool("gnutls-cli", "--x509cafile", lib.cert_path(cert), "--logfile=/dev/null", "--priority", priority,
                             "-p", str(port), host), port)
 
 
@@ -43,16 +44,18 @@ def fetch_all(client, version, kind):
     """Each suite over each family; the bytes, and the suite that the kernel was told of."""
     port = lib.new_port()
     nginx = lib.Nginx(port)
-    wanted = nginx.file("file", SIZE)
-    lib.enable(port, "rsa" if kind == "RSA" else "ec")
+    wanted, cert = nginx.file("file", SIZE), "rsa" if kind == "RSA" else "ec"
+    lib.enable(port, cert)
     ktls, sniffer = lib.KtlsDelta(), lib.Sniffer(port)
     suites = SUITES13 if version == "1.3" else {s.format(kind): c for s, c in SUITES12.items()}
     for suite, cipher in suites.items():
         for host in HOSTS:
-            body = client(host, port, version, suite, cipher)
+            body = client(host, port, version, suite, cipher, cert)
             equal(hashlib.sha256(body).hexdigest(), wanted, f"{suite} over {host}, {len(body)} bytes")
     ktls.check(2 * len(suites))
-    sniffer.assert_tls(2 * len(suites), whole=False)
+    lib.no_conns(port)
+    sniffer.assert_tls(2 * len(suites))
+    sniffer.assert_absent(b"HTTP/1.", b"200 OK")
     stats = lib.status(port)["stats"]
     equal(stats["attached_tls13"], stats["attached"] if version == "1.3" else 0, "TLS 1.3 connections")
 
@@ -60,7 +63,7 @@ def fetch_all(client, version, kind):
 def make(name, client, version, kind, core=False):
     label = "TLS 1.3" if version == "1.3" else f"TLS 1.2 ECDHE-{kind}"
 
-    @test(f"{name} fetches over {label} with each cipher, IPv4 and IPv6", timeout=120, core=core)
+    @test(f"{name} fetches over {label} with each cipher, IPv4 and IPv6", timeout=240, core=core)
     def function():
         fetch_all(client, version, kind)
     function.__name__ = f"{name}_{version.replace('.', '')}_{kind.lower()}"

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The life of connections: the helper's death, every way to end, many at once, many in a row."""
+"""The life of connections: the helper's death, and every way to end in every state."""
+import errno
 import hashlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import lib
 from lib import test, equal
 
-SEQUENTIAL = int(os.environ.get("TLSPORT_TEST_SEQUENTIAL", "1000"))
-
 
 @test("10 downloads finish while the helper is killed and restarted; new handshakes wait for it", core=True,
-      timeout=150)
+      timeout=240)
 def helper_dies():
     port = lib.new_port()
     lib.enable(port, handshake_timeout="60s")
@@ -45,26 +46,9 @@ def helper_dies():
     ktls.check(12)
 
 
-def stuck(port, state):
-    """A client that has come to a state and stays there."""
-    client = lib.TlsClient(port, lib.TLS13, handshake=False)
-    lib.defer(client.sock.close)
-    hello = client.hello()
-    if state == "nothing":
-        return client
-    client.sock.sendall(hello if state != "half a hello" else hello[:100])
-    if state == "server hello":
-        client.call(client.tls.do_handshake)  # its Finished stays unsent
-    lib.wait_for(lambda: lib.conns(port), what="the kernel took it")
-    return client
-
-
-STATES = ("nothing", "half a hello", "server hello")
-
-
 def cut(port, state, how, reasons):
     before = lib.status(port)["ended"]
-    client = stuck(port, state)
+    client = lib.stuck(port, state)
     lib.wait_for(lambda: len(lib.conns(port)) == 1, what=lambda: f"{state}: one connection, {lib.conns(port)}")
     how(client)
     lib.no_conns(port)
@@ -78,12 +62,12 @@ def each_state(how, reasons, **settings):
     port = lib.new_port()
     lib.enable(port, **settings)
     lib.Server(port)
-    for state in STATES:
+    for state in lib.STATES:
         cut(port, state, how, reasons)
     lib.echo(port)
 
 
-@test("RST in each state of the handshake ends it, counted")
+@test("RST in each state of the handshake ends it, counted", core=True)
 def cut_by_reset():
     each_state(lambda client: client.reset(), ("peer_reset",))
 
@@ -98,7 +82,7 @@ def cut_by_deadline():
     each_state(lambda client: None, ("handshake_timeout",), handshake_timeout="1s")
 
 
-@test("the helper's death ends a handshake whose secrets it held; one in its first flight goes on")
+@test("the helper's death ends a handshake whose secrets it held; one in its first flight goes on", core=True)
 def cut_by_helper():
     port = lib.new_port()
     lib.enable(port, handshake_timeout="60s")
@@ -116,12 +100,12 @@ def cut_by_helper():
 
 @test("disable in each state of the handshake ends it, and no plaintext follows")
 def cut_by_disable():
-    for state in STATES:
+    for state in lib.STATES:
         port = lib.new_port()
         lib.enable(port)
         server = lib.Server(port, "--wait", "epoll", "--do", "banner", "--text", lib.MARKER.decode())
         sniffer = lib.Sniffer(port)
-        stuck(port, state)
+        lib.stuck(port, state)
         lib.wait_for(lambda: len(lib.conns(port)) == 1, what="one connection")
         lib.disable(port)
         lib.no_conns(port)
@@ -133,7 +117,7 @@ def cut_by_disable():
 def cut_by_listener():
     port = lib.new_port()
     lib.enable(port)
-    for state in STATES:
+    for state in lib.STATES:
         server = lib.Server(port)
         cut(port, state, lambda client, s=server: s.stop(), ("listener_closed",))
 
@@ -162,7 +146,142 @@ def shed():
     lib.echo(port)
 
 
-@test("a network namespace of its own: TLS in it, and it goes away with all that is in it", timeout=90)
+def listen(port):
+    """A listening socket of this process, that accepts when the test does."""
+    listener = socket.create_server(("127.0.0.1", port))
+    listener.settimeout(20)
+    lib.defer(listener.close)
+    return listener
+
+
+def ready(port, data=b"data"):
+    """A client whose connection waits for accept()."""
+    client = lib.TlsClient(port)
+    lib.defer(client.sock.close)
+    client.write(data)
+    lib.wait_for(lambda: "ready" in [c["state"] for c in lib.conns(port)], what="it is ready")
+    return client
+
+
+def accepted(port, listener):
+    conn = listener.accept()[0]
+    conn.settimeout(20)
+    lib.defer(conn.close)
+    equal([c["state"] for c in lib.conns(port)], ["open"], "states")
+    return conn
+
+
+@test("RST while a connection waits for accept(): it is handed over, as TCP does, with ECONNRESET")
+def ready_reset():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = listen(port)
+    ready(port).reset()
+    conn = listener.accept()[0]
+    lib.defer(conn.close)
+    try:
+        while conn.recv(100):
+            pass
+        raise AssertionError("end of file after RST")
+    except ConnectionResetError:
+        pass
+    conn.close()
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+
+
+@test("FIN while a connection waits for accept(): it is handed over, with its data, then the port's policy")
+def ready_fin():
+    for policy, ended in (("strict", "truncated"), ("tolerate", "closed")):
+        port = lib.new_port()
+        lib.enable(port, truncation=policy)
+        listener = listen(port)
+        client = ready(port)
+        client.sock.shutdown(socket.SHUT_WR)
+        conn = accepted(port, listener)
+        equal(conn.recv(100), b"data")
+        try:
+            equal((conn.recv(100), policy), (b"", "tolerate"), "the end")
+        except ConnectionResetError:
+            equal(policy, "strict", "policy with ECONNRESET")
+        conn.close()
+        client.sock.close()
+        lib.no_conns(port)
+        equal(lib.status(port)["ended"], {ended: 1}, "why it ended")
+
+
+@test("disable, the deadline and the listener's end touch no connection that is attached")
+def attached_goes_on():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="1s")
+    listener = listen(port)
+    client = ready(port)
+    lib.stuck(port, "server hello")
+    lib.wait_for(lambda: lib.status(port)["ended"] == {"handshake_timeout": 1}, what="a younger one timed out")
+    conn = accepted(port, listener)
+    equal(conn.recv(100), b"data", "after the deadline")
+    lib.disable(port)
+    other = lib.new_port()
+    lib.enable(other)
+    second = listen(other)
+    waiting = ready(other)
+    lib.disable(other)
+    later = second.accept()[0]
+    equal(later.recv(100), b"data", "accepted after disable")
+    for sock in (listener, second):
+        sock.close()
+    for ours, theirs in ((conn, client), (later, waiting)):
+        ours.sendall(lib.MARKER)
+        equal(theirs.read_exactly(len(lib.MARKER)), lib.MARKER, "TLS after disable and the listener's end")
+        ours.close()
+        theirs.end()
+
+
+def closing(port):
+    """A connection that its application closed with a full send buffer, and a client that takes nothing."""
+    server = lib.Server(port, "--do", "fill", "--sndbuf", 20000)
+    client = lib.TlsClient(port, rcvbuf=16384)
+    lib.defer(client.sock.close)
+    client.write(b"x")
+    assert server.event().get("full"), "the send buffer never was full"
+    equal([c["state"] for c in lib.conns(port)], ["closing"], "states")
+    return server, client
+
+
+@test("a connection that is closing ends by RST, and by the limit of 30 s; its listener's end does not touch it")
+def closing_ends():
+    port = lib.new_port()
+    lib.enable(port)
+    server, client = closing(port)
+    client.reset()
+    lib.no_conns(port)
+    equal(sum(lib.status(port)["ended"].values()), 1, "connections that ended")
+    server.stop()
+    server, client = closing(port)
+    server.stop()
+    equal([c["state"] for c in lib.conns(port)], ["closing"], "states without the listener")
+    lib.no_conns(port, 60)
+    equal(lib.status(port)["ended"].get("linger_timeout"), 1, "linger_timeout")
+
+
+NAMESPACE = """
+import sys
+sys.path.insert(0, %r)
+sys.dont_write_bytecode = True
+import lib
+port = %d
+kept = [lib.socket.create_server(("127.0.0.1", port)), lib.TlsClient(port)]
+kept.append(kept[0].accept())
+lib.echo_to(*kept[1:])
+kept.append(lib.TlsClient(port))
+kept += [lib.stuck(port, state) for state in lib.STATES]
+lib.wait_for(lambda: len(lib.conns(port)) == 5, what="five connections")
+print(*sorted(c["state"] for c in lib.conns(port)), flush=True)
+lib.signal.pause()
+"""
+
+
+@test("a network namespace goes, with a connection in every state in it", timeout=120, core=True)
 def namespace():
     name, port = "tlsport-test", lib.new_port()
     inside = ("ip", "netns", "exec", name)
@@ -173,169 +292,44 @@ def namespace():
     lib.run(*inside, lib.TOP + "/scripts/start", env=dict(os.environ, **dirs))
     run_dir = dirs["TLSPORT_RUN_DIR"]
     lib.defer(lib.helper_kill, signal.SIGKILL, run_dir)
-    ctl = (*inside, lib.CTL, "--config-dir", dirs["TLSPORT_CONFIG_DIR"], "--run-dir", run_dir)
-    lib.run(*ctl, "enable", str(port), "--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"))
-    server = lib.Server(port, prefix=inside)
-    script = f"import sys; sys.path.insert(0, {lib.HERE!r}); sys.dont_write_bytecode = True; import lib; "
-    lib.run(*inside, lib.sys.executable, "-c", script + f"lib.echo({port})")
-    equal(lib.conns(), [], "connections here, where the port is not enabled")
-    client = lib.subprocess.Popen([*inside, lib.sys.executable, "-c", script +
-                                   f"import time; c = [lib.TlsClient({port}), lib.socket.create_connection("
-                                   f"('127.0.0.1', {port}))]; print('up', flush=True); time.sleep(100)"],
-                                  stdout=lib.subprocess.PIPE)
-    lib.defer(client.kill)
-    equal(client.stdout.readline(), b"up\n")
-    server.stop()
-    client.kill()
-    client.wait()
-    lib.helper_kill(signal.SIGKILL, run_dir)
-    lib.run("ip", "netns", "del", name)
+    lib.run(*inside, lib.CTL, "--config-dir", dirs["TLSPORT_CONFIG_DIR"], "--run-dir", run_dir, "enable", str(port),
+            "--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"))
+    with subprocess.Popen([*inside, sys.executable, "-c", NAMESPACE % (lib.HERE, port)],
+                          stdout=subprocess.PIPE) as process:
+        lib.defer(process.kill)
+        equal(process.stdout.readline(), b"handshake hello hello open ready\n", "states")
+        equal(lib.conns(), [], "connections here, where the port is not enabled")
+        lib.run("ip", "netns", "del", name)
+        for pid in lib.helper_pids(run_dir) + [process.pid]:  # the last that hold it
+            os.kill(pid, signal.SIGKILL)
 
 
-@test("500 connections at once, each with its own data, all end", timeout=200)
-def concurrent():
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout="60s")
-    lib.Server(port, "--wait", "epoll", "--backlog", 1024)
-    ktls = lib.KtlsDelta()
-    context = lib.tls_context()
-
-    def some(worker):
-        clients = []
-        for i in range(50):
-            client = lib.TlsClient(port, context=context, timeout=60)
-            client.write(b"%d/%d" % (worker, i))
-            clients.append(client)
-        return clients
-    groups = lib.parallel(10, some)
-    assert all(isinstance(g, list) for g in groups), [g for g in groups if not isinstance(g, list)]
-    equal(lib.status(port)["open"], 500, "open connections")
-    for worker, clients in enumerate(groups):
-        for i, client in enumerate(clients):
-            text = b"%d/%d" % (worker, i)
-            equal(client.read_exactly(len(text)), text)
-            client.end()
-    ktls.check(500)
-    lib.no_conns(port, 30)
-    equal(lib.status(port)["ended"], {"closed": 500}, "why they ended")
-
-
-def many(port, count):
-    context = lib.tls_context()
-
-    def some(_):
-        for _ in range(count // 4):
-            lib.echo(port, context=context, timeout=60)
-        return True
-    equal(lib.parallel(4, some), [True] * 4, "clients")
-    lib.no_conns(port, 30)
-
-
-def memory():
-    """Sockets and the memory of the helper, once what is on its way out is gone."""
-    sockets = int(lib.re.search(r"TCP: inuse (\d+)", lib.read_text("/proc/net/sockstat")).group(1))
-    slabs = {}
-    for line in lib.read_text("/proc/slabinfo").splitlines()[2:]:
-        words = line.split()
-        slabs[words[0]] = int(words[1]) * int(words[3])
-    return sockets, sum(map(lib.rss, lib.helper_pids())), \
-        sum(size for slab, size in slabs.items() if slab.startswith("kmalloc")), slabs.get("TCP", 0)
-
-
-@test(f"{SEQUENTIAL} connections in a row leave no memory and no socket behind", timeout=60 + SEQUENTIAL // 4)
-def sequential():
-    port = lib.new_port()
-    lib.enable(port)
-    lib.Server(port, "--wait", "epoll")
-    many(port, 200)  # what is allocated once
-    before = memory()
-    ktls = lib.KtlsDelta()
-    many(port, SEQUENTIAL)
-    ktls.check(SEQUENTIAL)
-    after = memory()
-    lib.note(f"sockets, RSS of the helper (kB), kmalloc, TCP slab: {before} before, {after} after")
-    assert after[0] <= before[0] + 2, "sockets"
-    assert after[1] <= before[1] + 2048, "the helper's memory grew"
-    assert after[2] <= before[2] + max(4 << 20, SEQUENTIAL * 1024), "kmalloc memory grew"
-    assert after[3] <= before[3] + (1 << 20), "TCP sockets stayed"
-
-
-def s_client(port, version, session, *words):
-    done = lib.run("openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, *words, session,
-                   input=b"GET / HTTP/1.0\r\n\r\n", check=False)
-    return done.stdout
-
-
-def resume(port, version):
-    session = f"{lib.WORK}/session-{port}{version}"
-    tool = lib.Tool("openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-sess_out", session)
-    tool.expect(b"Verify return code")
-    tool.type(b"hello there\n")
-    tool.expect(b"hello there")
-    tool.type(b"Q\n")
-    tool.finish()
-    return session
-
-
-@test("session tickets are taken again, by any worker, TLS 1.2 and 1.3; also after the helper reloaded", timeout=90)
-def resumption():
-    port = lib.new_port()
-    lib.enable(port)
-    lib.Server(port)
-    for version in ("-tls1_3", "-tls1_2"):
-        session = resume(port, version)
-        for _ in range(4):
-            out = s_client(port, version, session, "-sess_in")
-            assert b"Reused, TLS" in out, f"{version}: {out[-400:]!r}"
-    equal(lib.status(port)["stats"]["resumed"], 8, "resumed connections")
-    for version, name in lib.BOTH:
-        context = lib.tls_context(version)
-        session = lib.echo(port, context=context)
-        lib.ctl("reload")
-        with lib.TlsClient(port, context=context, session=session) as client:
-            client.write(b"data")
-            equal(client.read_exactly(4), b"data")
-            assert client.tls.session_reused, f"{name}: not resumed after a reload"
-
-
-@test("a ticket of one port is not taken at another with another certificate")
-def foreign_ticket():
-    first, second = lib.new_port(), lib.new_port()
-    lib.enable(first)
-    lib.enable(second, "other")
-    lib.Server(first)
-    lib.Server(second)
-    for version, name in lib.BOTH:
-        context = lib.tls_context(version)
-        session = lib.echo(first, context=context)
-        with lib.TlsClient(second, context=context, session=session) as client:
-            client.write(b"data")
-            equal(client.read_exactly(4), b"data")
-            assert not client.tls.session_reused, f"{name}: resumed at another port"
-
-
-@test("resumption off: no ticket is taken")
-def resumption_off():
-    port = lib.new_port()
-    lib.enable(port, resumption="off")
-    lib.Server(port)
-    for version, name in lib.BOTH:
-        context = lib.tls_context(version)
-        session = lib.echo(port, context=context)
-        with lib.TlsClient(port, context=context, session=session) as client:
-            assert not client.tls.session_reused, name
-
-
-@test("rmmod with a connection open is refused, and the connection goes on")
 def unload_refused():
+    done = lib.run("rmmod", "tlsport", check=False)
+    assert done.returncode and b"in use" in done.stderr, done.stderr
+    code = lib.delete_module()
+    assert code in (errno.EBUSY, errno.EAGAIN), f"delete_module(2): {errno.errorcode.get(code, code)}"
+
+
+@test("rmmod is refused with a listener, a connection in each state, and after disable; all go on", core=True)
+def unload():
     port = lib.new_port()
     lib.enable(port)
-    server = lib.Server(port)
-    with lib.TlsClient(port) as client:
-        client.write(b"one")
-        client.read_exactly(3)
-        done = lib.run("rmmod", "tlsport", check=False)
-        assert done.returncode and b"in use" in done.stderr, done.stderr
-        client.write(b"two")
-        equal(client.read_exactly(3), b"two")
-        client.end()
+    listener = listen(port)
+    unload_refused()
+    for state in lib.STATES:
+        client = lib.stuck(port, state)
+        unload_refused()
+        client.reset()
+        lib.no_conns(port)
+    client = ready(port, b"one")
+    unload_refused()
+    conn = accepted(port, listener)
+    equal(conn.recv(100), b"one")
+    lib.disable(port)
+    listener.close()
+    unload_refused()
+    conn.sendall(b"two")
+    equal(client.read_exactly(3), b"two")
+    conn.close()
+    client.end()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Servers as they are: how they wait for connections, and how they are restarted."""
+import hashlib
 import os
 import signal
 import subprocess
@@ -50,7 +51,7 @@ def nginx_reload():
     equal(lib.status(port)["state"], "served", "state")
 
 
-@test("nginx with reuseport and two workers: each has a served socket")
+@test("nginx with reuseport and two workers: each has a served socket, also after reload and restart")
 def nginx_reuseport():
     port = lib.new_port()
     lib.enable(port)
@@ -59,7 +60,14 @@ def nginx_reuseport():
     equal(lib.status(port)["listeners"], 4, "sockets: two workers, IPv4 and IPv6")
     ktls = lib.KtlsDelta()
     nginx_pages(port, 12)
-    ktls.check(12)
+    old = nginx.workers()
+    os.kill(nginx.pid(), signal.SIGHUP)
+    lib.wait_for(lambda: len(set(nginx.workers()) - set(old)) == 2, what="new workers")
+    nginx_pages(port, 12)
+    nginx.stop()
+    nginx.start()
+    nginx_pages(port, 4)
+    ktls.check(28)
 
 
 @test("nginx that listened before is taken over as it runs")
@@ -79,13 +87,31 @@ def http_server():
     port = lib.new_port()
     lib.enable(port)
     os.makedirs(lib.WORK + "/http", exist_ok=True)
-    lib.make_file(lib.WORK + "/http/file", 1000)
+    wanted = lib.make_file(lib.WORK + "/http/file", 1 << 20)
     with open(os.devnull, "wb") as null:
         process = subprocess.Popen([sys.executable, "-m", "http.server", "-d", lib.WORK + "/http", str(port)],
                                    stdout=null, stderr=null)
     lib.defer(lambda: (process.kill(), process.wait()))
     lib.wait_for(lambda: lib.status(port)["listeners"], what="it listens")
-    nginx_pages(port)
+    ktls = lib.KtlsDelta()
+    body = lib.curl(f"https://localhost:{port}/file", authority="ec").stdout
+    equal(hashlib.sha256(body).hexdigest(), wanted, "SHA-256")
+    ktls.check(1)
+
+
+@test("one listening socket through disable and enable, twice: TLS, plain TCP, TLS; in poll and in accept()")
+def disable_enable():
+    for wait in ("poll", "thread"):
+        port = lib.new_port()
+        lib.enable(port)
+        lib.Server(port, "--wait", wait, "--do", "banner", "--text", "hello")
+        for _ in range(2):
+            lib.greeting(port, b"hello")
+            lib.disable(port)
+            equal(lib.probe(port, b"x", half_close=True), b"hellox", "plain TCP")
+            equal(lib.enable(port).err, "", "warnings of enable")
+            lib.only_alert(lib.probe(port, b"x"))
+        lib.greeting(port, b"hello")
 
 
 def make(wait, *options):

@@ -5,12 +5,15 @@ import ssl
 import struct
 import time
 
-from .harness import equal, run
+from .certificates import cert_path
+from .harness import defer, equal, run, wait_for
+from .product import conns
 
 MARKER = b"PLAINTEXT-OF-THE-APPLICATION"
 
-def curl(*words, check=True):
-    return run("curl", "-sS", "-k", "--max-time", "55", *map(str, words), check=check)
+def curl(*words, check=True, authority=None):
+    trust = ("--cacert", cert_path(authority)) if authority else ("-k",)
+    return run("curl", "-sS", *trust, *map(str, words), check=check)
 
 
 def tls_context(version=None, ciphers=None):
@@ -151,6 +154,31 @@ def greeting(port, text=MARKER, **options):
     with TlsClient(port, **options) as client:
         equal(client.read_exactly(len(text)), text, "greeting")
         client.end()
+
+
+def echo_to(client, accepted):
+    """Bytes there and back, over what accept() returned."""
+    client.write(b"there")
+    equal(accepted[0].recv(100), b"there")
+    accepted[0].sendall(b"back")
+    equal(client.read_exactly(4), b"back")
+
+
+STATES = ("nothing", "half a hello", "server hello")
+
+
+def stuck(port, state):
+    """A client that has come to a state of the handshake and stays there."""
+    there = len(conns(port))
+    client = TlsClient(port, TLS13, handshake=False)
+    defer(client.sock.close)
+    hello = client.hello()
+    if state != "nothing":
+        client.sock.sendall(hello if state != "half a hello" else hello[:100])
+    if state == "server hello":
+        client.call(client.tls.do_handshake)  # its Finished stays unsent
+    wait_for(lambda: len(conns(port)) > there, what=lambda: f"{state}: one connection more, {conns(port)}")
+    return client
 
 
 def probe(port, data=b"GET / HTTP/1.0\r\n\r\n", wait=1.5, host="127.0.0.1", half_close=False):

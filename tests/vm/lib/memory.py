@@ -1,10 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What connections must give back: memory of kernel and helper, sockets."""
+"""What connections must give back: sockets, memory of the kernel and of the helper."""
+import os
 import re
 
-from .harness import read_text
+from .harness import read_text, wait_for
 from .product import helper_pids
+
+# TIME_WAIT is TCP's own and stays for a minute; it has caches of its own.
+CACHES = re.compile(r"kmalloc|TCP$|TCPv6$|sock_inode_cache|skbuff|request_sock_TCP|tlsport")
+
 
 def rss(pid):
     """kB"""
     return int(re.search(r"VmRSS:\s+(\d+)", read_text(f"/proc/{pid}/status")).group(1))
+
+
+def slabs():
+    """{cache: bytes in use}"""
+    lines = [line.split() for line in read_text("/proc/slabinfo").splitlines()[2:]]
+    return {words[0]: int(words[1]) * int(words[3]) for words in lines if CACHES.search(words[0])}
+
+
+def open_files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class Memory:
+    """How much of it there is now."""
+
+    def __init__(self):
+        names = re.search(r"TCP: inuse (\d+) orphan (\d+) tw \d+ alloc (\d+)", read_text("/proc/net/sockstat"))
+        self.sockets = tuple(map(int, names.groups()))
+        self.references = int(read_text("/sys/module/tlsport/refcnt"))
+        self.files = sum(map(open_files, helper_pids()))
+        self.helper = sum(map(rss, helper_pids()))
+        self.slabs = slabs()
+
+    def grown(self, before, slab, helper):
+        """Text of all that is more than before, for slabs and helper by more than so many kB."""
+        grown = [f"{name}: {was} before, {now} now" for name, was, now in (
+            ("TCP sockets (in use, orphans, allocated)", before.sockets, self.sockets),
+            ("references of the module", before.references, self.references),
+            ("files of the helper", before.files, self.files)) if now > was]
+        if self.helper > before.helper + helper:
+            grown.append(f"helper: {before.helper} kB before, {self.helper} kB now")
+        if sum(self.slabs.values()) > sum(before.slabs.values()) + slab * 1024:
+            grown += [f"{cache}: {before.slabs.get(cache, 0)} bytes before, {size} now"
+                      for cache, size in self.slabs.items() if size > before.slabs.get(cache, 0)]
+        return ", ".join(grown)
+
+    def change(self, before):
+        return f"helper {self.helper - before.helper:+d} kB, slab " \
+            f"{(sum(self.slabs.values()) - sum(before.slabs.values())) / 1024:+.0f} kB"
+
+
+def memory_is_back(before, slab, helper):
+    """Waits until what is on its way out is gone; returns how it is now."""
+    wait_for(lambda: not Memory().grown(before, slab, helper), 40, lambda: Memory().grown(before, slab, helper), 0.5)
+    return Memory()

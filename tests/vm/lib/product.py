@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The product: its command line, its helper, its counters."""
+import ctypes
 import json
 import os
 import signal
@@ -78,6 +79,12 @@ class KtlsDelta:
         for name in ("TlsTxSw", "TlsRxSw"):
             assert self[name] >= connections, f"{name} rose by {self[name]}, wanted {connections}"
         equal(self["TlsDecryptError"], 0, "TlsDecryptError")
+
+
+def delete_module():
+    """errno of delete_module(2), 0 when the module is gone; rmmod looks before it asks."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return ctypes.get_errno() if libc.syscall(176, b"tlsport", os.O_NONBLOCK) else 0
 
 
 def alive(pid):

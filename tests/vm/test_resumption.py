@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Session tickets: by any worker, on their port alone."""
+import lib
+from lib import test, equal
+
+
+def s_client(port, version, session, *words):
+    done = lib.run("openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, *words, session,
+                   input=b"GET / HTTP/1.0\r\n\r\n", check=False)
+    return done.stdout
+
+
+def resume(port, version):
+    session = f"{lib.WORK}/session-{port}{version}"
+    tool = lib.Tool("openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-sess_out", session)
+    tool.expect(b"Verify return code")
+    tool.type(b"hello there\n")
+    tool.expect(b"hello there")
+    tool.type(b"Q\n")
+    tool.finish()
+    return session
+
+
+@test("session tickets are taken again, by any worker, TLS 1.2 and 1.3; also after the helper reloaded", core=True)
+def resumption():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    for version in ("-tls1_3", "-tls1_2"):
+        session = resume(port, version)
+        for _ in range(4):
+            out = s_client(port, version, session, "-sess_in")
+            assert b"Reused, TLS" in out, f"{version}: {out[-400:]!r}"
+    equal(lib.status(port)["stats"]["resumed"], 8, "resumed connections")
+    for version, name in lib.BOTH:
+        context = lib.tls_context(version)
+        session = lib.echo(port, context=context)
+        lib.ctl("reload")
+        with lib.TlsClient(port, context=context, session=session) as client:
+            client.write(b"data")
+            equal(client.read_exactly(4), b"data")
+            assert client.tls.session_reused, f"{name}: not resumed after a reload"
+
+
+@test("a ticket of one port is not taken at another with another certificate", core=True)
+def foreign_ticket():
+    first, second = lib.new_port(), lib.new_port()
+    lib.enable(first)
+    lib.enable(second, "other")
+    lib.Server(first)
+    lib.Server(second)
+    for version, name in lib.BOTH:
+        context = lib.tls_context(version)
+        session = lib.echo(first, context=context)
+        with lib.TlsClient(second, context=context, session=session) as client:
+            client.write(b"data")
+            equal(client.read_exactly(4), b"data")
+            assert not client.tls.session_reused, f"{name}: resumed at another port"
+    equal(lib.status(second)["stats"]["resumed"], 0, "resumed at the other port")
+
+
+@test("resumption off: no ticket is taken")
+def resumption_off():
+    port = lib.new_port()
+    lib.enable(port, resumption="off")
+    lib.Server(port)
+    for version, name in lib.BOTH:
+        context = lib.tls_context(version)
+        session = lib.echo(port, context=context)
+        with lib.TlsClient(port, context=context, session=session) as client:
+            assert not client.tls.session_reused, name
