@@ -6,7 +6,6 @@
 #
 #	make run	the demonstration: nginx speaks TLS through the kernel
 #	make test	unit tests, then the VM suite on Linux 6.1
-#	make test-long	the long VM suite
 #	make check	static checks and sanitizers
 #	make start, make stop	module and helper from the build tree
 #	make install	DESTDIR=, prefix=, KVER=
@@ -35,7 +34,7 @@ PROGRAMS := tlsportd tlsportctl
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace kmod unit run test test-long check start stop install uninstall clean
+.PHONY: all userspace kmod unit run test check start stop install uninstall clean
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -75,11 +74,6 @@ unit: $(UNIT_TESTS:%=build/unit/%) userspace
 
 test:
 	@tests/run
-
-# Longer: 10,000 connections one after the other, every reason of every cut state.
-test-long: userspace
-	@scripts/kbuild -k $(KERNEL)
-	@TLSPORT_TEST_SEQUENTIAL=10000 scripts/vm -k $(KERNEL) -m 3072 -t 5400 -s -- tests/vm/run
 
 run:
 	@scripts/run
