@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import socket
 import subprocess
 
 import lib
@@ -52,7 +53,7 @@ def one_by_one(client):
     """A send function: MSG_EOR keeps the kernel from putting the bytes together."""
     def send(data):
         for i in range(len(data)):
-            client.sock.send(data[i:i + 1], lib.socket.MSG_EOR)
+            client.sock.send(data[i:i + 1], socket.MSG_EOR)
     return send
 
 

@@ -36,8 +36,8 @@ def by_openssl(host, port, version, suite, _, cert):
 
 def by_gnutls(host, port, version, _, cipher, cert):
     priority = f"NORMAL:-VERS-ALL:+VERS-TLS{version}:-CIPHER-ALL:+{cipher}"
-    return request(lib.Tool("gnutls-cli", "--x509cafile", lib.cert_path(cert), "--logfile=/dev/null", "--priority", priority,
-                            "-p", str(port), host), port)
+    return request(lib.Tool("gnutls-cli", "--x509cafile", lib.cert_path(cert), "--logfile=/dev/null", "--priority",
+                            priority, "-p", str(port), host), port)
 
 
 def fetch_all(client, version, kind):

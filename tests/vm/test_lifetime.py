@@ -265,19 +265,21 @@ def closing_ends():
 
 
 NAMESPACE = """
+import signal
+import socket
 import sys
 sys.path.insert(0, %r)
 sys.dont_write_bytecode = True
 import lib
 port = %d
-kept = [lib.socket.create_server(("127.0.0.1", port)), lib.TlsClient(port)]
+kept = [socket.create_server(("127.0.0.1", port)), lib.TlsClient(port)]
 kept.append(kept[0].accept())
 lib.echo_to(*kept[1:])
 kept.append(lib.TlsClient(port))
 kept += [lib.stuck(port, state) for state in lib.STATES]
 lib.wait_for(lambda: len(lib.conns(port)) == 5, what="five connections")
 print(*sorted(c["state"] for c in lib.conns(port)), flush=True)
-lib.signal.pause()
+signal.pause()
 """
 
 

@@ -12,6 +12,7 @@ import threading
 from .harness import HERE, WORK, defer, read_text, run, wait_for, write_file
 from .product import alive, children
 
+
 class Server:
     """A process of servers.py."""
 

@@ -4,6 +4,7 @@ import os
 
 from .harness import WORK, run
 
+
 def cert_path(name):
     return f"{WORK}/{name}.pem"
 

@@ -11,6 +11,7 @@ from .product import conns
 
 MARKER = b"PLAINTEXT-OF-THE-APPLICATION"
 
+
 def curl(*words, check=True, authority=None):
     trust = ("--cacert", cert_path(authority)) if authority else ("-k",)
     return run("curl", "-sS", *trust, *map(str, words), check=check)

@@ -7,6 +7,7 @@ import struct
 from .harness import equal
 from .wire import parse_records
 
+
 def extension(number, body):
     return struct.pack(">HH", number, len(body)) + body
 

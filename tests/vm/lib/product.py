@@ -13,6 +13,7 @@ CONFIG_DIR = os.environ.get("TLSPORT_CONFIG_DIR", "/etc/tlsport")
 RUN_DIR = os.environ.get("TLSPORT_RUN_DIR", "/run/tlsport")
 PARAMETERS = "/sys/module/tlsport/parameters/"
 
+
 def ctl(*words, check=True, prefix=(), **kwargs):
     done = run(*prefix, CTL, *map(str, words), check=check, **kwargs)
     done.out, done.err = done.stdout.decode(), done.stderr.decode()

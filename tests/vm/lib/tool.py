@@ -5,6 +5,7 @@ import threading
 
 from .harness import defer, wait_for
 
+
 class Tool:
     """openssl s_client or gnutls-cli with its standard input held open."""
 

@@ -7,6 +7,7 @@ import threading
 
 from .harness import defer
 
+
 def parse_records(data):
     """[(type, version, body)] and the bytes of an unfinished record.  Raises for bytes that are not TLS."""
     parsed, at = [], 0
