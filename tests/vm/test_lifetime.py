@@ -302,8 +302,8 @@ def namespace():
         equal(process.stdout.readline(), b"handshake hello hello open ready\n", "states")
         equal(lib.conns(), [], "connections here, where the port is not enabled")
         lib.run("ip", "netns", "del", name)
-        for pid in lib.helper_pids(run_dir) + [process.pid]:  # the last that hold it
-            os.kill(pid, signal.SIGKILL)
+        process.kill()  # it and the helper are the last that hold it
+        lib.helper_kill(signal.SIGKILL, run_dir)
 
 
 def unload_refused():
