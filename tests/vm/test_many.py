@@ -67,7 +67,7 @@ def sequential():
     before, ktls = lib.Memory(), lib.KtlsDelta()
     in_a_row(port, SEQUENTIAL)
     lib.no_conns(port)
-    after = lib.memory_is_back(before, 256, 256)
+    after = lib.memory_is_back(before, 512, 256)
     lib.note(f"after {SEQUENTIAL} more connections: {after.change(before)}")
     ktls.check(SEQUENTIAL)
     stats = lib.status(port)

@@ -50,8 +50,10 @@ class Memory:
         return ", ".join(grown)
 
     def change(self, before):
+        most = sorted(((size - before.slabs.get(cache, 0), cache) for cache, size in self.slabs.items()), reverse=True)
         return f"helper {self.helper - before.helper:+d} kB, slab " \
-            f"{(sum(self.slabs.values()) - sum(before.slabs.values())) / 1024:+.0f} kB"
+            f"{(sum(self.slabs.values()) - sum(before.slabs.values())) / 1024:+.0f} kB, most of it " + \
+            ", ".join(f"{cache} {size / 1024:+.0f}" for size, cache in most[:3])
 
 
 def memory_is_back(before, slab, helper):
