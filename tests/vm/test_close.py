@@ -59,6 +59,26 @@ def unread_close_notify():
         close_after(20000, 16384, version, early_close_notify=True)
 
 
+@test("close() loses nothing to a client that reads after seconds, and speaks before it reads")
+def late_reader():
+    for version, name in lib.BOTH:
+        for speak in (lib.TlsClient.close_notify, lambda client: client.write(b"y")):
+            port = lib.new_port()
+            lib.enable(port)
+            server = lib.Server(port, "--do", "send", "--size", 200000)
+            with lib.TlsClient(port, version, rcvbuf=8192) as client:
+                client.write(b"x")
+                event = server.event()
+                try:
+                    lib.no_conns(port, 4)  # longer than the module waits for the peer's FIN
+                except AssertionError:
+                    pass
+                speak(client)
+                data = receive_slowly(client, 3000)
+            equal((len(data), hashlib.sha256(data).hexdigest()), (event["sent"], event["sha"]), name)
+            lib.no_conns(port)
+
+
 @test("shutdown(SHUT_WR) sends close_notify and FIN, and data of the peer still comes")
 def half_close():
     port = lib.new_port()
