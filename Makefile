@@ -7,6 +7,7 @@
 #	make run	the demonstration: nginx speaks TLS through the kernel
 #	make test	unit tests, then the VM suite on Linux 6.1
 #	make check	static checks and sanitizers
+#	make kmod-all	the module for every kernel that scripts/kbuild knows
 #	make start, make stop	module and helper from the build tree
 #	make install	DESTDIR=, prefix=, KVER=
 
@@ -34,7 +35,7 @@ PROGRAMS := tlsportd tlsportctl
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace kmod unit run test check start stop install uninstall clean
+.PHONY: all userspace kmod kmod-all unit run test check start stop install uninstall clean
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -68,6 +69,10 @@ kmod:
 	else \
 		scripts/kbuild -k $(KERNEL); \
 	fi
+
+# Every kernel that the source is held to, and arm64.
+kmod-all:
+	@set -e; for kernel in $$(scripts/kbuild --list); do scripts/kbuild -k $$kernel; done
 
 unit: $(UNIT_TESTS:%=build/unit/%) userspace
 	@tests/unit/run build/unit $(UNIT_TESTS)

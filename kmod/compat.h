@@ -14,10 +14,10 @@
 #error "tlsport needs a 64-bit kernel"
 #endif
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
-#error "tlsport needs Linux 6.1 or newer"
+#error "tlsport needs Linux 6.1 or newer: this kernel is older"
 #endif
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
-#warning "tlsport was tested on Linux 6.1 to 7.3 only"
+#warning "tlsport was tested on Linux 6.1 to 7.3; this kernel is newer"
 #endif
 
 /* proto_ops->accept: (sock, newsock, flags, kern) until 6.9, then a struct */
