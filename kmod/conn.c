@@ -84,8 +84,8 @@ static void wake(struct sock *sk, void (*call)(struct sock *sk))
 #define CONN_CALLBACK(name) \
 	static void conn_##name(struct sock *sk) \
 	{ \
-		void (*saved)(struct sock * sk) = NULL; \
 		struct tlsport_conn *conn; \
+		typeof(conn->name) saved = NULL; \
 		read_lock_bh(&sk->sk_callback_lock); \
 		conn = tlsport_conn_of(sk); \
 		if (conn) { \

@@ -16,7 +16,7 @@
 	X(PEER_CLOSED, "peer_closed", "the peer closed it before the handshake was done") \
 	X(PEER_RESET, "peer_reset", "the peer reset it") \
 	X(PEER_ALERT, "peer_alert", "the peer sent a fatal alert") \
-	X(HANDSHAKE_TIMEOUT, "handshake_timeout", "the handshake took longer than the port allows") \
+	X(HANDSHAKE_TIMEOUT, "handshake_timeout", "the handshake took longer than is allowed") \
 	X(HANDSHAKE_REFUSED, "handshake_refused", "the handshake was refused with an alert") \
 	X(NOT_TLS, "not_tls", "the peer did not speak TLS") \
 	X(NO_CONTEXT, "no_context", "the port has no usable certificate") \
