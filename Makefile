@@ -22,7 +22,9 @@ completiondir ?= $(prefix)/share/bash-completion/completions
 KVER ?= $(shell uname -r)
 DESTDIR ?=
 
-B := build/userspace
+# Everything that is made for one Debian release: scripts/vm sets another for a guest of another one.
+BUILD ?= build
+B := $(BUILD)/userspace
 CC ?= gcc
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
@@ -53,10 +55,10 @@ $(2)/$(1).d/%.o: %.c
 endef
 
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p),$(B))))
-$(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),build/unit)))
-$(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),build/asan,$(ASAN))))
+$(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/unit)))
+$(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/asan,$(ASAN))))
 
-build/unit/test_ctl.d/userspace/tlsportctl/main.o build/asan/test_ctl.d/userspace/tlsportctl/main.o: \
+$(BUILD)/unit/test_ctl.d/userspace/tlsportctl/main.o $(BUILD)/asan/test_ctl.d/userspace/tlsportctl/main.o: \
 	test_ctl_CFLAGS += $(test_ctl_MAIN_CFLAGS)
 
 # The VM kernel's module comes from scripts/kbuild, with its own cached headers.
@@ -74,8 +76,8 @@ kmod:
 kmod-all:
 	@set -e; for kernel in $$(scripts/kbuild --list); do scripts/kbuild -k $$kernel; done
 
-unit: $(UNIT_TESTS:%=build/unit/%) userspace
-	@tests/unit/run build/unit $(UNIT_TESTS)
+unit: $(UNIT_TESTS:%=$(BUILD)/unit/%) userspace
+	@tests/unit/run $(BUILD)/unit $(UNIT_TESTS)
 
 test:
 	@tests/run
