@@ -16,10 +16,10 @@ prefix ?= /usr
 sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
 includedir ?= $(prefix)/include
-unitdir ?= /lib/systemd/system
-sysconfdir ?= /etc
+unitdir ?= $(prefix)/lib/systemd/system
 completiondir ?= $(prefix)/share/bash-completion/completions
 KVER ?= $(shell uname -r)
+moduledir ?= /lib/modules/$(KVER)/updates
 DESTDIR ?=
 
 # Everything that is made for one Debian release: scripts/vm sets another for a guest of another one.
@@ -95,30 +95,43 @@ stop:
 	@scripts/stop
 
 INSTALL ?= install
-install: userspace
-	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(mandir)/man5 \
-		$(DESTDIR)$(includedir)/linux $(DESTDIR)$(unitdir) $(DESTDIR)$(sysconfdir)/tlsport/ports.d \
-		$(DESTDIR)$(completiondir)
-	$(INSTALL) -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(sbindir)
-	$(INSTALL) -m 644 Documentation/man/*.8 $(DESTDIR)$(mandir)/man8
-	$(INSTALL) -m 644 Documentation/man/*.5 $(DESTDIR)$(mandir)/man5
-	$(INSTALL) -m 644 include/uapi/linux/tlsport.h include/uapi/linux/tlsport_reason.h $(DESTDIR)$(includedir)/linux
-	$(INSTALL) -m 644 userspace/tlsportctl/completion.bash $(DESTDIR)$(completiondir)/tlsportctl
-	sed 's,@sbindir@,$(sbindir),g' systemd/tlsport.service > $(DESTDIR)$(unitdir)/tlsport.service
-	@if [ -f build/kmod/$(KVER)/tlsport.ko ]; then \
-		$(INSTALL) -D -m 644 build/kmod/$(KVER)/tlsport.ko $(DESTDIR)/lib/modules/$(KVER)/updates/tlsport.ko && \
-		{ [ -n "$(DESTDIR)" ] || depmod $(KVER); }; \
-	else \
-		echo "no module for Linux $(KVER) was built: install its headers and run 'make kmod'" >&2; exit 1; \
-	fi
+MODULE := build/kmod/$(KVER)/tlsport.ko
+# MODE:SOURCE:DESTINATION of whatever is installed.
+FILES = $(foreach p,$(PROGRAMS),755:$(B)/$(p):$(sbindir)/$(p)) \
+	$(foreach m,$(wildcard Documentation/man/*.[58]),644:$(m):$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	$(foreach h,tlsport.h tlsport_reason.h,644:include/uapi/linux/$(h):$(includedir)/linux/$(h)) \
+	644:userspace/tlsportctl/completion.bash:$(completiondir)/tlsportctl \
+	644:$(B)/tlsport.service:$(unitdir)/tlsport.service \
+	644:$(MODULE):$(moduledir)/tlsport.ko
+part = $(word $(1),$(subst :, ,$(2)))
+define install_file
+	$(INSTALL) -D -m $(call part,1,$(1)) $(call part,2,$(1)) $(DESTDIR)$(call part,3,$(1))
 
-uninstall:
-	rm -f $(PROGRAMS:%=$(DESTDIR)$(sbindir)/%) $(DESTDIR)$(unitdir)/tlsport.service \
-		$(DESTDIR)$(completiondir)/tlsportctl $(DESTDIR)$(includedir)/linux/tlsport.h \
-		$(DESTDIR)$(includedir)/linux/tlsport_reason.h $(DESTDIR)$(mandir)/man8/tlsportctl.8 \
-		$(DESTDIR)$(mandir)/man8/tlsportd.8 $(DESTDIR)$(mandir)/man5/tlsport.conf.5 \
-		$(DESTDIR)/lib/modules/$(KVER)/updates/tlsport.ko
+endef
+
+# The system's own view of what came and went; a DESTDIR is somebody else's to finish.
+define refresh
 	@[ -n "$(DESTDIR)" ] || depmod $(KVER)
+	@[ -n "$(DESTDIR)" ] || ! [ -d /run/systemd/system ] || systemctl daemon-reload
+endef
+
+install: userspace
+	@[ -f $(MODULE) ] || { echo "no module for Linux $(KVER) was built: install its headers and run 'make kmod'" >&2; exit 1; }
+	sed 's,@sbindir@,$(sbindir),g' systemd/tlsport.service >$(B)/tlsport.service
+	$(foreach f,$(FILES),$(call install_file,$(f)))
+	$(INSTALL) -d $(DESTDIR)/etc/tlsport/ports.d
+	$(refresh)
+
+# What an administrator wrote under /etc/tlsport stays.
+uninstall:
+	@[ -n "$(DESTDIR)" ] || ! [ -d /run/systemd/system ] || systemctl disable --now tlsport
+	rm -f $(foreach f,$(FILES),$(DESTDIR)$(call part,3,$(f)))
+	@for dir in $(moduledir) /etc/tlsport/ports.d /etc/tlsport; do \
+		! [ -d $(DESTDIR)$$dir ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$dir; \
+	done
+	$(refresh)
+	@[ -n "$(DESTDIR)" ] || ! [ -d /sys/module/tlsport ] || \
+		echo "the module stays loaded until 'rmmod tlsport': its ports stay closed to plaintext"
 
 clean:
 	rm -rf build
