@@ -70,13 +70,16 @@ int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info
 static int set_keys(struct socket *sock, int direction, void __user *scratch,
 		    const struct nlattr *nla)
 {
-	int err;
+	int err = -EFAULT;
 
+	pagefault_disable(); /* the page is there: it was faulted in, and the worker locks it */
 	if (copy_to_user(scratch, nla_data(nla), nla_len(nla)))
-		return -EFAULT;
+		goto out;
 	err = sock->ops->setsockopt(sock, SOL_TLS, direction, USER_SOCKPTR(scratch), nla_len(nla));
 	if (clear_user(scratch, nla_len(nla)))
-		return -EFAULT;
+		err = -EFAULT;
+out:
+	pagefault_enable();
 	return err;
 }
 
@@ -141,6 +144,8 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 		if (err)
 			return err;
 	}
+	if (!tlsport_session_ops(conn->sk, sock->ops))
+		return -EOPNOTSUPP;
 	ctx = tls_get_ctx(conn->sk);
 	conn->tx_nic = ctx->tx_conf == CONF_HW;
 	conn->rx_nic = ctx->rx_conf == CONF_HW;

@@ -8,59 +8,11 @@
  *
  * conn->lock guards all of it.
  */
+#include <linux/fs.h>
 #include "tlsport.h"
 
 #define DISCARD_LEN    4096
 #define DISCARD_ROUNDS 16
-
-/*
- * Is a record of net/tls not wholly in TCP's queue?  Its work item takes the
- * record off while it pushes, with both locks held: without them a FIN could get
- * inside the record.
- */
-static bool unsent(struct sock *sk)
-{
-	struct tls_context *ctx = tls_get_ctx(sk);
-	bool pending;
-
-	if (!mutex_trylock(&ctx->tx_lock))
-		return true;
-	lock_sock(sk);
-	pending = ctx->partially_sent_record;
-	release_sock(sk);
-	mutex_unlock(&ctx->tx_lock);
-	return pending;
-}
-
-/**
- * tlsport_close_notify - send close_notify, once, behind all data
- * @sock: who has the sk
- * @base: net/tls's operations
- * @flags: MSG_DONTWAIT or 0
- *
- * Context: process, conn->lock held.
- * Return: 0: it is out, or nothing can be sent any more; -EAGAIN: the send
- * buffer is full.
- */
-int tlsport_close_notify(struct socket *sock, const struct proto_ops *base, int flags)
-{
-	static const u8 close_notify[TLSPORT_ALERT_LEN] = {
-		TLSPORT_ALERT_WARNING,
-		TLSPORT_ALERT_CLOSE_NOTIFY,
-	};
-	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	int ret;
-
-	if (!test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)) {
-		base->splice_eof(sock);
-		ret = tlsport_control_send(sock, base, TLSPORT_TYPE_ALERT, close_notify,
-					   sizeof(close_notify), flags);
-		if (ret == -EAGAIN || ret == -EINTR || ret == -ERESTARTSYS)
-			return -EAGAIN;
-		set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
-	}
-	return unsent(sock->sk) ? -EAGAIN : 0;
-}
 
 static bool broken(const struct sock *sk)
 {
@@ -70,8 +22,8 @@ static bool broken(const struct sock *sk)
 /* A RST that answers our close_notify, from a peer that has closed, is no event. */
 static void note_reset(struct tlsport_conn *conn, const struct sock *sk)
 {
-	if (!conn->reason && broken(sk) && !conn->rx_closed && !conn->flushed)
-		conn->reason = TLSPORT_REASON_PEER_RESET;
+	if (broken(sk) && !conn->rx_closed && !conn->flushed)
+		tlsport_conn_note(conn, TLSPORT_REASON_PEER_RESET);
 }
 
 static void finish(struct tlsport_conn *conn)
@@ -81,18 +33,25 @@ static void finish(struct tlsport_conn *conn)
 	tlsport_conn_dead(conn);
 }
 
-/* Data that comes after our FIN is nobody's.  True: the peer has nothing more to say. */
+/*
+ * Data that comes after our FIN is nobody's; a KeyUpdate still counts, for what
+ * follows.  True: the peer has nothing more to say.
+ */
 static bool discard_rest(struct tlsport_conn *conn)
 {
-	struct sock *sk = conn->sk;
+	const struct proto_ops *base = conn->sock->ops;
 	int i, n = 0;
 	u8 *buf, type;
 
 	buf = kmalloc(DISCARD_LEN, GFP_KERNEL);
 	if (!buf)
 		return true;
-	for (i = 0; i < DISCARD_ROUNDS; i++) {
-		n = tlsport_control_recv(conn->sock, conn->sock->ops, buf, DISCARD_LEN, 0, &type);
+	for (i = 0; i < DISCARD_ROUNDS && !conn->rx_err; i++) {
+		n = tlsport_control_handle_locked(conn->sock, base);
+		if (n > 0)
+			continue;
+		if (n == 0)
+			n = tlsport_control_recv(conn->sock, base, buf, DISCARD_LEN, 0, &type);
 		if (n <= 0)
 			break;
 		conn->drained += n;
@@ -100,59 +59,100 @@ static bool discard_rest(struct tlsport_conn *conn)
 	kfree_sensitive(buf);
 	if (n > 0)
 		tlsport_conn_queue(conn);
-	return (n <= 0 && n != -EAGAIN) || (sk->sk_shutdown & RCV_SHUTDOWN && n <= 0) ||
-	       conn->drained > TLSPORT_DRAIN_MAX;
+	return (n <= 0 && n != -EAGAIN) || (conn->sk->sk_shutdown & RCV_SHUTDOWN && n <= 0) ||
+	       conn->drained > TLSPORT_DRAIN_MAX || conn->rx_err;
+}
+
+/*
+ * Has the peer acknowledged everything, our FIN too?  From then on it has a
+ * moment for its own; a close() with SO_LINGER goes on.
+ */
+static bool acknowledged(struct tlsport_conn *conn)
+{
+	if (!conn->flushed ||
+	    (1 << conn->sk->sk_state) & (TCPF_FIN_WAIT1 | TCPF_CLOSING | TCPF_LAST_ACK))
+		return false;
+	if (!conn->fin_acked) {
+		conn->fin_acked = true;
+		conn->deadline = jiffies + TLSPORT_FIN_TIMEOUT;
+		if (conn->acked)
+			complete(conn->acked);
+		conn->acked = NULL;
+	}
+	return true;
+}
+
+/* Time is up: has the peer taken anything since the last time it was? */
+static bool progress(struct tlsport_conn *conn)
+{
+	u32 una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
+	bool moved = una != conn->una;
+
+	conn->una = una;
+	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
+	return moved;
 }
 
 /* conn->lock held; CLOSING with TLS: flush, close_notify, FIN, the peer's FIN. */
 void tlsport_close_work(struct tlsport_conn *conn)
 {
 	struct socket *sock = conn->sock;
-	bool late = time_after_eq(jiffies, conn->deadline);
 
 	if (broken(conn->sk)) {
 		finish(conn);
 		return;
 	}
 	if (!conn->flushed) {
-		if (tlsport_close_notify(sock, sock->ops, MSG_DONTWAIT) == -EAGAIN) {
-			if (late) {
-				conn->reason = TLSPORT_REASON_LINGER_TIMEOUT;
-				sock_no_linger(conn->sk);
-				finish(conn);
-			} else {
-				mod_timer(&conn->timer, jiffies + TLSPORT_LINGER_TICK);
-			}
+		tlsport_transmit_due(sock, sock->ops);
+		conn->flushed = !tlsport_transmit_is_due(conn);
+	}
+	if (conn->flushed && discard_rest(conn)) {
+		finish(conn);
+		return;
+	}
+	if (acknowledged(conn)) {
+		if (time_after_eq(jiffies, conn->deadline)) {
+			finish(conn);
 			return;
 		}
-		kernel_sock_shutdown(sock, SHUT_WR);
-		conn->flushed = true;
-		conn->deadline = jiffies + TLSPORT_FIN_TIMEOUT;
-		mod_timer(&conn->timer, conn->deadline);
-		late = false;
-	}
-	if (discard_rest(conn) || late)
+	} else if (time_after_eq(jiffies, conn->deadline) && !progress(conn)) {
+		tlsport_conn_note(conn, TLSPORT_REASON_LINGER_TIMEOUT);
+		tcp_abort(conn->sk, ETIMEDOUT); /* net/tls's work item waits no more */
 		finish(conn);
+		return;
+	}
+	if (conn->flushed) /* else the timer of what is due runs */
+		mod_timer(&conn->timer, conn->deadline);
 }
 
-/* The sk leaves the application's socket.  NULL: no memory. */
-static struct socket *take_private(struct socket *sock, const struct proto_ops *base)
+/*
+ * The sk leaves the application's socket.  Net/tls's work item may be asleep on
+ * that socket's wait queue: the inode stays until the connection is dead, and
+ * the sk stays with its wait queue.  NULL: no memory.
+ */
+static struct socket *take_private(struct tlsport_conn *conn, struct socket *sock,
+				   const struct proto_ops *base)
 {
 	struct sock *sk = sock->sk;
 	struct socket *priv;
 
 	if (sock_create_lite(sk->sk_family, SOCK_STREAM, IPPROTO_TCP, &priv))
 		return NULL;
+	__module_get(base->owner);
 	priv->ops = base;
 	priv->state = SS_CONNECTED;
+	ihold(SOCK_INODE(sock));
+	conn->app_inode = SOCK_INODE(sock);
 	lock_sock(sk);
 	sock->sk = NULL;
 	sock_graft(sk, priv);
+	rcu_assign_pointer(sk->sk_wq, &sock->wq);
+	WRITE_ONCE(sk->sk_sndtimeo, 0);
 	release_sock(sk);
 	return priv;
 }
 
-/* At once: SO_LINGER, a broken connection, or no memory for better. */
+/* At once: SO_LINGER of 0, a broken connection, or no memory for better. */
 static int close_now(struct tlsport_conn *conn, struct socket *sock, const struct proto_ops *base)
 {
 	struct sock *sk = sock->sk;
@@ -168,6 +168,15 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 	return base->release(sock);
 }
 
+/* SO_LINGER: wait as TCP does, for the peer's acknowledgement of everything */
+static void linger(struct tlsport_conn *conn, struct completion *acked, unsigned long timeout)
+{
+	wait_for_completion_interruptible_timeout(acked, timeout);
+	mutex_lock(&conn->lock);
+	conn->acked = NULL;
+	mutex_unlock(&conn->lock);
+}
+
 /**
  * tlsport_close - the application's last reference to the socket is gone
  * @sock: its socket
@@ -178,27 +187,37 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
  */
 int tlsport_close(struct socket *sock, const struct proto_ops *base)
 {
+	DECLARE_COMPLETION_ONSTACK(acked);
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	struct sock *sk = sock->sk;
+	unsigned long timeout = 0;
 
+	if (sock_flag(sk, SOCK_LINGER) && !(current->flags & PF_EXITING))
+		timeout = sk->sk_lingertime;
 	refcount_inc(&conn->ref);
-	clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	mutex_lock(&conn->lock);
-	if (sock_flag(sk, SOCK_LINGER) || broken(sk)) {
-		if (sk->sk_lingertime && !broken(sk))
-			tlsport_close_notify(sock, base, 0);
-		return close_now(conn, sock, base);
+	clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
+	if (!broken(sk)) {
+		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_CLOSE_NOTIFY);
+		set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
 	}
-	conn->sock = take_private(sock, base);
+	if (broken(sk) || (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime))
+		return close_now(conn, sock, base);
+	conn->sock = take_private(conn, sock, base);
 	if (!conn->sock) {
-		tlsport_close_notify(sock, base, MSG_DONTWAIT);
+		tlsport_transmit_due(sock, base);
 		return close_now(conn, sock, base);
 	}
 	conn->state = TLSPORT_CONN_CLOSING;
 	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
+	conn->una = READ_ONCE(tcp_sk(sk)->snd_una);
+	if (timeout)
+		conn->acked = &acked;
 	tlsport_conn_set_callbacks(conn);
 	tlsport_close_work(conn);
 	mutex_unlock(&conn->lock);
+	if (timeout)
+		linger(conn, &acked, timeout);
 	tlsport_conn_put(conn);
 	return 0;
 }

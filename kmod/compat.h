@@ -20,11 +20,14 @@
 #warning "tlsport was tested on Linux 6.1 to 7.3; this kernel is newer"
 #endif
 
-/* proto_ops->accept: (sock, newsock, flags, kern) until 6.9, then a struct */
+/* proto_ops->accept, proto->accept: flags and kern until 6.9, then a struct */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
 #define TLSPORT_ACCEPT_PARAMS	struct socket *sock, struct socket *newsock, int flags, bool kern
 #define TLSPORT_ACCEPT_FLAGS	flags
 #define TLSPORT_ACCEPT_KERN	kern
+#define TLSPORT_ACCEPT_ERR	(*err)
+#define TLSPORT_PROT_ACCEPT_PARAMS	struct sock *sk, int flags, int *err, bool kern
+#define TLSPORT_PROT_ACCEPT_ARGS	sk, flags, err, kern
 static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket *sock,
 				      struct socket *newsock, int flags, bool kern)
 {
@@ -35,6 +38,9 @@ static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket
 				struct proto_accept_arg *arg
 #define TLSPORT_ACCEPT_FLAGS	(arg->flags)
 #define TLSPORT_ACCEPT_KERN	(arg->kern)
+#define TLSPORT_ACCEPT_ERR	(arg->err)
+#define TLSPORT_PROT_ACCEPT_PARAMS	struct sock *sk, struct proto_accept_arg *arg
+#define TLSPORT_PROT_ACCEPT_ARGS	sk, arg
 static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket *sock,
 				      struct socket *newsock, int flags, bool kern)
 {
@@ -42,6 +48,24 @@ static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket
 
 	return ops->accept(sock, newsock, &arg);
 }
+#endif
+
+/*
+ * inet_connection_sock_af_ops->syn_recv_sock: stable kernels have got one more
+ * parameter; Kbuild looks into the header.
+ */
+#ifdef TLSPORT_HAVE_OPT_CHILD_INIT
+#define TLSPORT_SYN_RECV_SOCK_PARAMS	const struct sock *sk, struct sk_buff *skb, \
+					struct request_sock *req, struct dst_entry *dst, \
+					struct request_sock *req_unhash, bool *own_req, \
+					void (*opt_child_init)(struct sock *newsk, \
+							       const struct sock *sk)
+#define TLSPORT_SYN_RECV_SOCK_ARGS	sk, skb, req, dst, req_unhash, own_req, opt_child_init
+#else
+#define TLSPORT_SYN_RECV_SOCK_PARAMS	const struct sock *sk, struct sk_buff *skb, \
+					struct request_sock *req, struct dst_entry *dst, \
+					struct request_sock *req_unhash, bool *own_req
+#define TLSPORT_SYN_RECV_SOCK_ARGS	sk, skb, req, dst, req_unhash, own_req
 #endif
 
 /* proto_ops->sendpage: gone since 6.5 (MSG_SPLICE_PAGES) */

@@ -9,6 +9,7 @@
  * Whatever ends a connection counts it in tlsport_conn_count_end(), once; its
  * objects end in tlsport_conn_dead() and, with the last reference, conn_free().
  */
+#include <linux/pagemap.h>
 #include <linux/rhashtable.h>
 #include <linux/siphash.h>
 #include <net/inet_hashtables.h>
@@ -158,12 +159,16 @@ bool tlsport_sk_secured(const struct sock *sk)
 	return !ctx || ctx->tx_conf;
 }
 
-/* connect(2) chose the port: no listener's child.  The socket's lock is held. */
+/*
+ * connect(2) chose the port: no listener's child.  The socket's lock is held.
+ * A listener that binds with SO_REUSEADDR next to one gets into its bind bucket,
+ * but its children have inherited a backlog.
+ */
 bool tlsport_sk_active_open(const struct sock *sk)
 {
 	const struct inet_bind_bucket *tb = inet_csk(sk)->icsk_bind_hash;
 
-	return tb && tb->fastreuse < 0;
+	return tb && tb->fastreuse < 0 && !READ_ONCE(sk->sk_max_ack_backlog);
 }
 
 static void timer_expired(struct timer_list *timer)
@@ -174,13 +179,18 @@ static void timer_expired(struct timer_list *timer)
 	tlsport_conn_queue(conn);
 }
 
+/* Any context: why the connection ends; the first reason stays. */
+void tlsport_conn_note(struct tlsport_conn *conn, enum tlsport_reason reason)
+{
+	cmpxchg(&conn->reason, TLSPORT_REASON_NONE, reason);
+}
+
 /* conn->lock held, or nobody else can have it.  Counts the end, once. */
 void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason)
 {
 	bool attached = conn->state >= TLSPORT_CONN_READY;
 
-	if (!conn->reason)
-		conn->reason = reason;
+	tlsport_conn_note(conn, reason);
 	this_cpu_inc(conn->port->stats->ended[conn->reason]);
 	if (attached)
 		trace_tlsport_close(conn->id, conn->port->number, conn->version, conn->suite,
@@ -231,6 +241,10 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 		sock_release(sock);
 	}
 	conn->sk = NULL;
+	if (conn->acked)
+		complete(conn->acked);
+	conn->acked = NULL;
+	iput(conn->app_inode);
 	tlsport_conn_put(conn);	 /* the table's */
 	module_put(THIS_MODULE); /* tlsport_conn_start()'s; work is flushed at exit */
 }
@@ -350,6 +364,10 @@ static void conn_work(struct work_struct *work)
 		if (READ_ONCE(conn->end_request) && conn->sock)
 			end_reset(conn, READ_ONCE(conn->end_request));
 		break;
+	case TLSPORT_CONN_OPEN: /* its socket cannot close: that takes conn->lock */
+		tlsport_transmit_due(conn->sk->sk_socket,
+				     tlsport_session_base(conn->sk->sk_socket));
+		break;
 	case TLSPORT_CONN_CLOSING:
 		if (conn->version)
 			tlsport_close_work(conn);
@@ -439,6 +457,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 		goto err_sock;
 	refcount_set(&conn->ref, 2); /* the table's, ours */
 	mutex_init(&conn->lock);
+	mutex_init(&conn->tx_lock);
 	INIT_WORK(&conn->work, conn_work);
 	timer_setup(&conn->timer, timer_expired, 0);
 	INIT_LIST_HEAD(&conn->listener_node);
@@ -608,8 +627,13 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 {
 	bool keys = info->attrs[TLSPORT_A_HS_TX] && info->attrs[TLSPORT_A_HS_RX];
 	enum tlsport_reason reason = TLSPORT_REASON_WORKER_ERROR;
+	void __user *scratch;
 	int err = -ESTALE;
 
+	/* the page may be of any kind: nobody else is to wait for it */
+	scratch = tlsport_worker_scratch(genl_info_net(info), info->snd_portid);
+	if (keys && scratch)
+		fault_in_writeable(scratch, TLSPORT_SCRATCH_LEN);
 	mutex_lock(&conn->lock);
 	if (!awaits(conn, info))
 		goto out;
@@ -627,7 +651,7 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 		tlsport_conn_queue(conn);
 		goto out;
 	}
-	err = tlsport_attach(conn, tlsport_worker_scratch(sock_net(conn->sk), conn->worker), info);
+	err = tlsport_attach(conn, scratch, info);
 	if (!err) {
 		attached(conn, info);
 		goto out;

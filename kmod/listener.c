@@ -83,7 +83,20 @@ void tlsport_listener_put(struct tlsport_listener *l)
 static void kick_accept(struct tlsport_listener *l)
 {
 	if (!READ_ONCE(l->closing) && READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN)
-		queue_work(tlsport_wq, &l->accept_work);
+		queue_delayed_work(tlsport_wq, &l->accept_work, 0);
+}
+
+/*
+ * RCU or lock_sock held: it listens anew, or was hooked while its port went.
+ * Shut, or plain where there is no port, until the work item has looked again.
+ */
+static void recheck(struct tlsport_listener *l)
+{
+	WRITE_ONCE(l->stale, true);
+	WRITE_ONCE(l->mode, tlsport_port_on(sock_net(l->sk), inet_sk(l->sk)->inet_num) ?
+				    TLSPORT_MODE_LISTEN_SHUT :
+				    TLSPORT_MODE_LISTEN_PLAIN);
+	mod_delayed_work(tlsport_wq, &l->accept_work, 0);
 }
 
 /* Softirq, on the listener; and on its children, which inherit it, until the raw accept. */
@@ -128,30 +141,25 @@ static bool may_take(struct tlsport_listener *l)
  * Takes raw children out of TCP's accept queue into private sockets.  When the
  * application's backlog is reached it stops: TCP's own queue, cookies and
  * overflow counters take over.
- *
- * The private socket has the stock ops: net/tls takes the ops of the first
- * socket that it ever sees as the base of all.
  */
 static void accept_work(struct work_struct *work)
 {
-	struct tlsport_listener *l = container_of(work, struct tlsport_listener, accept_work);
-	struct sock *lsk = l->sk;
+	struct tlsport_listener *l =
+		container_of(to_delayed_work(work), struct tlsport_listener, accept_work);
 	struct socket *sock;
-	int err;
 
+	if (READ_ONCE(l->stale))
+		tlsport_takeover_again(l);
 	down_read(&l->mode_sem);
 	while (may_take(l)) {
-		err = sock_create_lite(lsk->sk_family, SOCK_STREAM, IPPROTO_TCP, &sock);
-		if (err)
-			break;
-		sock->ops = l->base;
-		err = tlsport_base_accept(l->base, lsk->sk_socket, sock, O_NONBLOCK, true);
-		if (err < 0) {
-			sock->ops = NULL;
-			sock_release(sock);
-			if (err != -ECONNABORTED)
-				break;
+		sock = tlsport_raw_accept(l->sk->sk_socket, l->base);
+		if (sock == ERR_PTR(-ECONNABORTED))
 			continue;
+		if (IS_ERR(sock)) {
+			if (sock != ERR_PTR(-EAGAIN) && sock != ERR_PTR(-EINVAL))
+				queue_delayed_work(tlsport_wq, &l->accept_work,
+						   TLSPORT_ACCEPT_RETRY);
+			break;
 		}
 		write_lock_bh(&sock->sk->sk_callback_lock);
 		sock->sk->sk_data_ready = l->data_ready;
@@ -229,7 +237,7 @@ static int accept_plain(struct tlsport_listener *l, struct socket *sock, struct 
 
 	down_read(&l->mode_sem);
 	if (l->mode == TLSPORT_MODE_LISTEN_PLAIN) {
-		err = tlsport_base_accept(l->base, sock, newsock, O_NONBLOCK, kern);
+		err = tlsport_raw_accept_to(sock, newsock, l->base, kern);
 		if (!err) {
 			write_lock_bh(&newsock->sk->sk_callback_lock);
 			newsock->sk->sk_data_ready = l->data_ready;
@@ -298,9 +306,10 @@ static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
 	lock_sock(sk);
 	priv->sk = NULL;
 	sock_graft(sk, newsock);
-	set_accepted_ops(newsock, tlsport_session_ops(priv->ops));
+	set_accepted_ops(newsock, tlsport_session_ops(sk, priv->ops));
 	newsock->state = SS_CONNECTED;
 	release_sock(sk);
+	module_put(priv->ops->owner);
 	priv->ops = NULL;
 	sock_release(priv);
 	conn->state = TLSPORT_CONN_OPEN;
@@ -395,8 +404,13 @@ static int listen_release(struct socket *sock)
 	hash_del_rcu(&l->node);
 	spin_unlock(&listeners_lock);
 	synchronize_rcu(); /* no softirq and no probe queues accept_work any more */
-	cancel_work_sync(&l->accept_work);
+	cancel_delayed_work_sync(&l->accept_work);
 	end_waiting(l);
+	/* TCP would reset them, or move them to another listening socket, ours or not */
+	tlsport_raw_reset_queue(sock, base);
+	lock_sock(sk);
+	tlsport_raw_unhook(sk);
+	release_sock(sk);
 	tlsport_listener_put(l); /* the hash's */
 	tlsport_listener_put(l);
 	return base->release(sock);
@@ -415,28 +429,29 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 	struct socket *sock = sk->sk_socket;
 	int v6 = sk->sk_family == AF_INET6;
 	struct tlsport_listener *l;
+	int err;
 
 	if (tlsport_fail_hook || tlsport_fail_alloc)
 		return -ENOMEM;
 	if (!try_module_get(THIS_MODULE)) /* for sock->ops, which sock_release() puts */
 		return -ENODEV;
+	err = -ENOMEM;
 	l = kzalloc(sizeof(*l), GFP_ATOMIC);
-	if (!l) {
-		module_put(THIS_MODULE);
-		return -ENOMEM;
-	}
+	if (!l)
+		goto err_module;
+	err = -ENOENT;
 	l->port = tlsport_port_get(sock_net(sk), inet_sk(sk)->inet_num);
-	if (!l->port) {
-		kfree(l);
-		module_put(THIS_MODULE);
-		return -ENOENT;
-	}
+	if (!l->port)
+		goto err_free;
+	err = tlsport_raw_hook(sk);
+	if (err)
+		goto err_port;
 	refcount_set(&l->ref, 1);
 	spin_lock_init(&l->lock);
 	init_rwsem(&l->mode_sem);
 	INIT_LIST_HEAD(&l->ready);
 	INIT_LIST_HEAD(&l->handshakes);
-	INIT_WORK(&l->accept_work, accept_work);
+	INIT_DELAYED_WORK(&l->accept_work, accept_work);
 	l->mode = mode;
 	l->sk = sk;
 	l->base = sock->ops;
@@ -460,7 +475,18 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 	sk->sk_data_ready = listen_data_ready;
 	write_unlock_bh(&sk->sk_callback_lock);
 	WRITE_ONCE(sock->ops, &listen_ops[v6]);
+	smp_mb(); /* in the hash before the test, as port_remove() sets before it walks */
+	if (READ_ONCE(l->port->disabled))
+		recheck(l);
 	return 0;
+
+err_port:
+	tlsport_port_put(l->port);
+err_free:
+	kfree(l);
+err_module:
+	module_put(THIS_MODULE);
+	return err;
 }
 
 /* A TCP socket of a program, with the stock accept, on a registered port. */
@@ -469,7 +495,7 @@ bool tlsport_listener_hookable(const struct sock *sk)
 	const struct socket *sock = sk->sk_socket;
 
 	return sk->sk_protocol == IPPROTO_TCP && sock && sock->file &&
-	       sock->ops->accept == inet_accept &&
+	       sock->ops->accept == inet_accept && sk->sk_prot == sk->sk_prot_creator &&
 	       tlsport_port_on(sock_net(sk), inet_sk(sk)->inet_num);
 }
 
@@ -479,6 +505,8 @@ static void listen_again(struct tlsport_listener *l, int newstate)
 	if (newstate == TCP_CLOSE) {
 		end_waiting(l);
 		l->data_ready(l->sk); /* accept() gives EINVAL by the state */
+	} else {
+		recheck(l);
 	}
 }
 

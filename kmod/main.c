@@ -103,6 +103,7 @@ static void __exit tlsport_exit(void)
 	unregister_pernet_subsys(&tlsport_net_ops);
 	tlsport_rekey_exit();
 	tlsport_conn_exit();
+	tlsport_session_exit();
 	destroy_workqueue(tlsport_wq);
 	rcu_barrier(); /* call_rcu() of conn.c and listener.c ... */
 	rcu_barrier(); /* ... which put ports by call_rcu() */

@@ -45,7 +45,7 @@ static const struct nla_policy hs_policy[] = {
 	[TLSPORT_A_HS_SUITE] = { .type = NLA_U16 },
 	[TLSPORT_A_HS_RESUMED] = { .type = NLA_FLAG },
 	[TLSPORT_A_HS_SERVER_NAME] = { .type = NLA_NUL_STRING, .len = TLSPORT_SERVER_NAME_MAX },
-	[TLSPORT_A_HS_REASON] = NLA_POLICY_MAX(NLA_U32, __TLSPORT_REASON_COUNT - 1),
+	[TLSPORT_A_HS_REASON] = NLA_POLICY_RANGE(NLA_U32, 1, __TLSPORT_REASON_COUNT - 1),
 };
 
 static int need_number(struct genl_info *info, u16 *number)

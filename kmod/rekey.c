@@ -43,51 +43,96 @@ static int expand_label(const u8 *secret, int hash_len, const char *label, u8 *o
 	return err;
 }
 
+struct next_keys {
+	u8 secret[TLSPORT_SECRET_MAX], key[32], iv[12];
+};
+
+static int key_len(const struct tlsport_conn *conn)
+{
+	return conn->cipher == TLS_CIPHER_AES_GCM_128 ? 16 : 32;
+}
+
+static int next_keys(const struct tlsport_conn *conn, const u8 *secret, struct next_keys *k)
+{
+	int len = conn->secret_len;
+
+	return expand_label(secret, len, "traffic upd", k->secret, len)		  ?:
+		       expand_label(k->secret, len, "key", k->key, key_len(conn)) ?:
+		       expand_label(k->secret, len, "iv", k->iv, sizeof(k->iv));
+}
+
+/* lock_sock held; for TX also net/tls's tx_lock. */
+static int install(const struct tlsport_conn *conn, struct crypto_aead *aead,
+		   struct cipher_context *cc, u8 *secret, const struct next_keys *k)
+{
+	int err = crypto_aead_setkey(aead, k->key, key_len(conn));
+
+	if (err)
+		return err;
+	memcpy(cc->iv, k->iv, sizeof(k->iv));
+	memset(cc->rec_seq, 0, 8);
+	memcpy(secret, k->secret, conn->secret_len);
+	return 0;
+}
+
 /**
- * tlsport_rekey - go to the next traffic key of a direction
+ * tlsport_rekey_rx - go to the peer's next traffic key
  * @sk: TLS 1.3, software
- * @conn: its connection
- * @tx: our key, or the peer's
+ * @conn: its connection; the KeyUpdate is at the head of the receive queue
  *
- * Context: process, may sleep.  For RX the KeyUpdate is at the head of the
- * queue; for TX it was the last record sent.
+ * Context: process, conn->lock held.
  * Return: 0 or a negative errno: the connection cannot go on.
  */
-int tlsport_rekey(struct sock *sk, struct tlsport_conn *conn, bool tx)
+int tlsport_rekey_rx(struct sock *sk, struct tlsport_conn *conn)
 {
-	struct {
-		u8 next[TLSPORT_SECRET_MAX], key[32], iv[12];
-	} k;
-	int key_len = conn->cipher == TLS_CIPHER_AES_GCM_128 ? 16 : 32;
-	u8 *secret = tx ? conn->tx_secret : conn->rx_secret;
 	struct tls_context *ctx = tls_get_ctx(sk);
-	struct cipher_context *cc = tx ? &ctx->tx : &ctx->rx;
-	struct crypto_aead *aead;
+	struct next_keys k;
 	int err;
 
-	if (!conn->secret_len || (tx ? ctx->tx_conf : ctx->rx_conf) != CONF_SW)
+	if (!conn->secret_len || ctx->rx_conf != CONF_SW)
 		return -EOPNOTSUPP;
-	aead = tx ? tls_sw_ctx_tx(ctx)->aead_send : tls_sw_ctx_rx(ctx)->aead_recv;
-	err = expand_label(secret, conn->secret_len, "traffic upd", k.next, conn->secret_len) ?:
-		      expand_label(k.next, conn->secret_len, "key", k.key, key_len)	      ?:
-		      expand_label(k.next, conn->secret_len, "iv", k.iv, sizeof(k.iv));
-	if (err)
-		goto out;
-	if (tx)
-		mutex_lock(&ctx->tx_lock);
-	lock_sock(sk);
-	err = crypto_aead_setkey(aead, k.key, key_len);
+	err = next_keys(conn, conn->rx_secret, &k);
 	if (!err) {
-		memcpy(cc->iv, k.iv, sizeof(k.iv));
-		memset(cc->rec_seq, 0, 8);
-		memcpy(secret, k.next, conn->secret_len);
-		if (!tx)
+		lock_sock(sk);
+		err = install(conn, tls_sw_ctx_rx(ctx)->aead_recv, &ctx->rx, conn->rx_secret, &k);
+		if (!err)
 			TLSPORT_KEY_UPDATE_DONE(tls_sw_ctx_rx(ctx));
+		release_sock(sk);
 	}
-	release_sock(sk);
-	if (tx)
-		mutex_unlock(&ctx->tx_lock);
-out:
+	memzero_explicit(&k, sizeof(k));
+	return err;
+}
+
+/**
+ * tlsport_rekey_tx - go to our next traffic key
+ * @sk: TLS 1.3, software
+ * @conn: its connection; our KeyUpdate was the last record
+ * @flags: MSG_DONTWAIT or 0
+ *
+ * Context: process, conn->tx_lock held.
+ * Return: 0; -EAGAIN: net/tls's work item is sending, with MSG_DONTWAIT; else
+ * a negative errno: the connection cannot go on.
+ */
+int tlsport_rekey_tx(struct sock *sk, struct tlsport_conn *conn, int flags)
+{
+	struct tls_context *ctx = tls_get_ctx(sk);
+	struct next_keys k;
+	int err;
+
+	lockdep_assert_held(&conn->tx_lock);
+	if (!conn->secret_len || ctx->tx_conf != CONF_SW)
+		return -EOPNOTSUPP;
+	if (!(flags & MSG_DONTWAIT))
+		mutex_lock(&ctx->tx_lock);
+	else if (!mutex_trylock(&ctx->tx_lock))
+		return -EAGAIN;
+	err = next_keys(conn, conn->tx_secret, &k);
+	if (!err) {
+		lock_sock(sk);
+		err = install(conn, tls_sw_ctx_tx(ctx)->aead_send, &ctx->tx, conn->tx_secret, &k);
+		release_sock(sk);
+	}
+	mutex_unlock(&ctx->tx_lock);
 	memzero_explicit(&k, sizeof(k));
 	return err;
 }

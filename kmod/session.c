@@ -13,21 +13,29 @@
 #include <asm/ioctls.h>
 #include <linux/poll.h>
 #include <linux/sockios.h>
+#include <linux/splice.h>
 #include <net/strparser.h>
 #include "tlsport.h"
 
 struct session_table {
 	struct proto_ops ops;
 	const struct proto_ops *base;
+	struct module *owner; /* of base */
 };
 
-static struct session_table tables[16]; /* IPv4, IPv6 times net/tls's modes */
+static struct session_table tables[18]; /* IPv4, IPv6 times net/tls's modes */
 static int ntables;
 static DEFINE_MUTEX(tables_lock);
 
 static const struct proto_ops *base_of(const struct socket *sock)
 {
 	return container_of(sock->ops, struct session_table, ops)->base;
+}
+
+/* Context: the socket is the application's, and cannot close. */
+const struct proto_ops *tlsport_session_base(const struct socket *sock)
+{
+	return base_of(sock);
 }
 
 /* recvmsg without letting net/tls see, or fill, the caller's control buffer */
@@ -54,20 +62,22 @@ static int truncated(struct tlsport_conn *conn)
 		return 0;
 	mutex_lock(&conn->lock);
 	if (!conn->rx_err && !conn->rx_closed) {
-		if (!conn->reason)
-			conn->reason = TLSPORT_REASON_TRUNCATED;
+		tlsport_conn_note(conn, TLSPORT_REASON_TRUNCATED);
 		WRITE_ONCE(conn->rx_err, -ECONNRESET);
 	}
 	mutex_unlock(&conn->lock);
 	return conn->rx_err;
 }
 
-/* A reader got no data.  0: try again; else *ret is what the application gets. */
+/*
+ * A reader got no data.  0: try again; else *ret is what the application gets.
+ * A control record stops recvmsg with -EIO, splice_read with -EINVAL; another
+ * reader may have handled it meanwhile.
+ */
 static int recv_other(struct socket *sock, const struct proto_ops *base, size_t len,
 		      int control_err, int *ret)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-
 	struct sock *sk = sock->sk;
 
 	if (*ret == 0 && len) {
@@ -78,18 +88,25 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 		*ret = truncated(conn);
 		return 1;
 	}
-	/* -EIO: a control record, which another reader may have handled meanwhile */
+	if (tlsport_control_record_broken(sk) || *ret == -EBADMSG) {
+		*ret = tlsport_control_record_error(sock, base);
+		return 1;
+	}
 	if (*ret == control_err &&
 	    (tlsport_control_handle(sock, base) != -EAGAIN || control_err == -EIO))
 		return READ_ONCE(conn->rx_err) ? (*ret = conn->rx_err, 1) : 0;
-	if (*ret == -EBADMSG || *ret == -EMSGSIZE || (*ret == -EINVAL && control_err != -EINVAL))
-		*ret = tlsport_control_record_error(sock, base, *ret);
 	return 1;
 }
 
 static bool rx_ended(const struct tlsport_conn *conn)
 {
 	return READ_ONCE(conn->rx_err) || READ_ONCE(conn->rx_closed);
+}
+
+/* Nothing more comes out of net/tls: a reader must not wait. */
+static int rx_flags(const struct sock *sk)
+{
+	return unlikely(tlsport_control_record_broken(sk)) ? MSG_DONTWAIT : 0;
 }
 
 static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
@@ -101,7 +118,7 @@ static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 	for (;;) {
 		if (unlikely(rx_ended(conn)))
 			return conn->rx_err;
-		ret = recv_plain(base, sock, msg, len, flags);
+		ret = recv_plain(base, sock, msg, len, flags | rx_flags(sock->sk));
 		if (likely(ret > 0)) {
 			if (unlikely(conn->control_run))
 				conn->control_run = 0;
@@ -123,7 +140,8 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 	for (;;) {
 		if (unlikely(rx_ended(conn)))
 			return conn->rx_err;
-		n = base->splice_read(sock, ppos, pipe, len, flags);
+		n = base->splice_read(sock, ppos, pipe, len,
+				      rx_flags(sock->sk) ? flags | SPLICE_F_NONBLOCK : flags);
 		if (likely(n > 0)) {
 			conn->control_run = 0;
 			return n;
@@ -141,7 +159,7 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 	__poll_t mask = base_of(sock)->poll(file, sock, wait);
 	struct sock *sk = sock->sk;
 
-	if (unlikely(rx_ended(conn)))
+	if (unlikely(rx_ended(conn) || tlsport_control_record_broken(sk)))
 		mask |= EPOLLIN | EPOLLRDNORM | (conn->rx_closed ? EPOLLRDHUP : 0);
 	else if ((mask & EPOLLIN) && !(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) &&
 		 !sk->sk_prot->sock_is_readable(sk))
@@ -173,73 +191,49 @@ static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long ar
 	return put_user(n, (int __user *)arg);
 }
 
-/*
- * tx_flags is not 0: closed, corked or a KeyUpdate is due.  @flags are the
- * caller's, with MSG_MORE added under a cork.
- */
-static int tx_special(struct socket *sock, unsigned int *flags)
-{
-	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	int ret = 0;
-
-	if (test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)) {
-		if (!(*flags & MSG_NOSIGNAL))
-			send_sig(SIGPIPE, current, 0);
-		return -EPIPE;
-	}
-	if (test_bit(TLSPORT_TX_UPDATE, &conn->tx_flags)) {
-		mutex_lock(&conn->lock);
-		if (test_bit(TLSPORT_TX_UPDATE, &conn->tx_flags))
-			ret = tlsport_control_update(sock, base_of(sock), *flags & MSG_DONTWAIT);
-		if (!ret)
-			clear_bit(TLSPORT_TX_UPDATE, &conn->tx_flags);
-		mutex_unlock(&conn->lock);
-		if (ret)
-			return ret;
-	}
-	if (test_bit(TLSPORT_TX_CORKED, &conn->tx_flags))
-		*flags |= MSG_MORE;
-	return 0;
-}
-
 /* Flags of send(2) that TCP ignores and net/tls refuses */
 #define IGNORED_FLAGS \
 	(MSG_ZEROCOPY | MSG_EOR | MSG_CONFIRM | MSG_DONTROUTE | MSG_BATCH | MSG_FASTOPEN)
 
 static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
-	int ret;
+	const struct proto_ops *base = base_of(sock);
+	int ret = tlsport_transmit_begin(sock, base, &msg->msg_flags);
 
-	if (unlikely(READ_ONCE(tlsport_conn_of(sock->sk)->tx_flags))) {
-		ret = tx_special(sock, &msg->msg_flags);
-		if (ret)
-			return ret;
-	}
+	if (ret)
+		return ret;
 	msg->msg_flags &= ~IGNORED_FLAGS;
 	msg->msg_controllen = 0; /* the application makes no control records */
-	return base_of(sock)->sendmsg(sock, msg, len);
+	ret = base->sendmsg(sock, msg, len);
+	tlsport_transmit_end(sock, base);
+	return ret;
 }
 
 #ifdef TLSPORT_HAVE_SENDPAGE
 static ssize_t session_sendpage(struct socket *sock, struct page *page, int offset, size_t size,
 				int flags)
 {
+	const struct proto_ops *base = base_of(sock);
 	unsigned int f = flags;
-	int ret;
+	ssize_t ret = tlsport_transmit_begin(sock, base, &f);
 
-	if (unlikely(READ_ONCE(tlsport_conn_of(sock->sk)->tx_flags))) {
-		ret = tx_special(sock, &f);
-		if (ret)
-			return ret;
-	}
-	return base_of(sock)->sendpage(sock, page, offset, size, f);
+	if (ret)
+		return ret;
+	ret = base->sendpage(sock, page, offset, size, f);
+	tlsport_transmit_end(sock, base);
+	return ret;
 }
 #endif
 
-static void session_splice_eof(struct socket *sock)
+static void push_open_record(struct socket *sock)
 {
-	if (!test_bit(TLSPORT_TX_CORKED, &tlsport_conn_of(sock->sk)->tx_flags))
-		base_of(sock)->splice_eof(sock);
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	const struct proto_ops *base = base_of(sock);
+
+	mutex_lock(&conn->tx_lock);
+	if (!test_bit(TLSPORT_TX_CORKED, &conn->tx_flags))
+		tlsport_transmit_open_record(sock, base);
+	tlsport_transmit_end(sock, base);
 }
 
 static int session_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
@@ -258,7 +252,7 @@ static int session_setsockopt(struct socket *sock, int level, int optname, sockp
 		set_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	} else {
 		clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
-		base_of(sock)->splice_eof(sock); /* the record that MSG_MORE left open */
+		push_open_record(sock);
 	}
 	return ret;
 }
@@ -273,19 +267,24 @@ static int session_getsockopt(struct socket *sock, int level, int optname, char 
 	return base_of(sock)->getsockopt(sock, level, optname, optval, optlen);
 }
 
+/* As TCP's it does not wait: what the send buffer has no room for goes later. */
 static int session_shutdown(struct socket *sock, int how)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = base_of(sock);
 
-	if (how == SHUT_RD || how == SHUT_RDWR)
+	if (sock->sk->sk_state == TCP_CLOSE || how < SHUT_RD || how > SHUT_RDWR)
+		return base->shutdown(sock, how);
+	if (how != SHUT_WR)
 		conn->rx_shut = true;
-	if (how == SHUT_WR || how == SHUT_RDWR) {
+	if (how != SHUT_RD) {
 		mutex_lock(&conn->lock);
-		tlsport_close_notify(sock, base, 0);
+		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_CLOSE_NOTIFY);
+		set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
+		tlsport_transmit_due(sock, base);
 		mutex_unlock(&conn->lock);
 	}
-	return base->shutdown(sock, how);
+	return how == SHUT_WR ? 0 : base->shutdown(sock, SHUT_RD);
 }
 
 static int session_release(struct socket *sock)
@@ -293,14 +292,40 @@ static int session_release(struct socket *sock)
 	return sock->sk ? tlsport_close(sock, base_of(sock)) : 0;
 }
 
+static void fill(struct session_table *t, const struct proto_ops *base)
+{
+	t->base = base;
+	t->ops = *base;
+	t->ops.owner = THIS_MODULE;
+	t->ops.release = session_release;
+	t->ops.recvmsg = session_recvmsg;
+	t->ops.splice_read = session_splice_read;
+	t->ops.poll = session_poll;
+	t->ops.ioctl = session_ioctl;
+	t->ops.sendmsg = session_sendmsg;
+#ifdef TLSPORT_HAVE_SENDPAGE
+	t->ops.sendpage = session_sendpage;
+#endif
+	t->ops.splice_eof = push_open_record;
+	t->ops.setsockopt = session_setsockopt;
+	t->ops.getsockopt = session_getsockopt;
+	t->ops.shutdown = session_shutdown;
+	t->ops.mmap = NULL; /* zero-copy receive would map ciphertext */
+#ifdef TLSPORT_HAVE_GETSOCKOPT_ITER
+	t->ops.getsockopt_iter = NULL; /* would give the keys away */
+#endif
+}
+
 /**
  * tlsport_session_ops - the table for the application's socket
- * @base: net/tls's table of the attached private socket
+ * @sk: attached
+ * @base: net/tls's table of its socket
  *
  * Context: process, may sleep.
- * Return: a table that lives as long as the module.
+ * Return: a table that lives as long as the module, or NULL: net/tls has more
+ * tables than the kernels that this module knows.
  */
-const struct proto_ops *tlsport_session_ops(const struct proto_ops *base)
+const struct proto_ops *tlsport_session_ops(const struct sock *sk, const struct proto_ops *base)
 {
 	struct session_table *t;
 	int i;
@@ -308,30 +333,20 @@ const struct proto_ops *tlsport_session_ops(const struct proto_ops *base)
 	mutex_lock(&tables_lock);
 	for (i = 0; i < ntables && tables[i].base != base; i++)
 		;
-	t = &tables[i];
-	if (i == ntables && !WARN_ON(i == ARRAY_SIZE(tables))) {
-		t->base = base;
-		t->ops = *base;
-		t->ops.owner = THIS_MODULE;
-		t->ops.release = session_release;
-		t->ops.recvmsg = session_recvmsg;
-		t->ops.splice_read = session_splice_read;
-		t->ops.poll = session_poll;
-		t->ops.ioctl = session_ioctl;
-		t->ops.sendmsg = session_sendmsg;
-#ifdef TLSPORT_HAVE_SENDPAGE
-		t->ops.sendpage = session_sendpage;
-#endif
-		t->ops.splice_eof = session_splice_eof;
-		t->ops.setsockopt = session_setsockopt;
-		t->ops.getsockopt = session_getsockopt;
-		t->ops.shutdown = session_shutdown;
-		t->ops.mmap = NULL; /* zero-copy receive would map ciphertext */
-#ifdef TLSPORT_HAVE_GETSOCKOPT_ITER
-		t->ops.getsockopt_iter = NULL; /* would give the keys away */
-#endif
+	t = i < ARRAY_SIZE(tables) ? &tables[i] : NULL;
+	if (i == ntables && !WARN_ON_ONCE(!t)) {
+		/* the table that is copied belongs to net/tls, which stays from now on */
+		t->owner = inet_csk(sk)->icsk_ulp_ops->owner;
+		__module_get(t->owner);
+		fill(t, base);
 		ntables++;
 	}
 	mutex_unlock(&tables_lock);
-	return &t->ops;
+	return t ? &t->ops : NULL;
+}
+
+void tlsport_session_exit(void)
+{
+	while (ntables)
+		module_put(tables[--ntables].owner);
 }

@@ -21,7 +21,6 @@
 #include "trace.h"
 
 #define LISTENERS_MAX 1024 /* of a port: more than any program opens */
-#define BATCH	      64   /* connections reset under one hold of a bucket */
 
 /* TCP's own sleepers in accept(): exclusive, and not epoll's or ours. */
 static bool has_sleeper(struct sock *sk)
@@ -37,36 +36,14 @@ static bool has_sleeper(struct sock *sk)
 	return found;
 }
 
-static void count_reset(struct sock *sk)
+static void count_resets(struct sock *sk, int n)
 {
 	struct tlsport_port *port = tlsport_port_get(sock_net(sk), inet_sk(sk)->inet_num);
 
 	if (!port)
 		return;
-	this_cpu_inc(port->stats->ended[TLSPORT_REASON_PLAINTEXT_RESET]);
+	this_cpu_add(port->stats->ended[TLSPORT_REASON_PLAINTEXT_RESET], n);
 	tlsport_port_put(port);
-}
-
-/* Raw connections that nobody accepted before the port was registered. */
-static void empty_queue(struct sock *sk)
-{
-	const struct proto_ops *ops;
-	struct socket *sock;
-
-	while (!reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue) && sk->sk_socket) {
-		ops = READ_ONCE(sk->sk_socket->ops);
-		if (sock_create_lite(sk->sk_family, SOCK_STREAM, IPPROTO_TCP, &sock))
-			return;
-		sock->ops = ops;
-		if (tlsport_base_accept(ops, sk->sk_socket, sock, O_NONBLOCK, true) < 0) {
-			sock->ops = NULL;
-			sock_release(sock);
-			return;
-		}
-		count_reset(sock->sk);
-		sock_no_linger(sock->sk);
-		sock_release(sock);
-	}
 }
 
 /*
@@ -137,21 +114,56 @@ static bool want_hooked(struct sock *sk)
 	return !want_stock(sk);
 }
 
-/* A socket that was hooked in an earlier life of the port, or has just been. */
-static void open_listener(struct sock *sk, struct tlsport_port *port)
+/*
+ * Is a thread in the stock accept()?  After a grace period of tasks it sleeps
+ * for a connection, or it waits for the socket's lock and will sleep or leave.
+ */
+static bool in_stock_accept(struct sock *sk)
 {
-	struct tlsport_listener *l = tlsport_listener_get(sk);
-	bool sleeper;
+	bool sleeper, waiter;
 
-	if (!l)
-		return;
-	lock_sock(sk);
-	sleeper = sk->sk_socket && has_sleeper(sk);
-	release_sock(sk);
+	do {
+		lock_sock(sk);
+		waiter = waitqueue_active(&sk->sk_lock.wq);
+		sleeper = sk->sk_socket && has_sleeper(sk);
+		release_sock(sk);
+		if (waiter && !sleeper)
+			synchronize_rcu_tasks();
+	} while (waiter && !sleeper);
+	return sleeper;
+}
+
+/* A socket that was hooked in an earlier life of the port, or has just been. */
+static void open_listener(struct tlsport_listener *l, struct tlsport_port *port)
+{
 	if (l->mode != TLSPORT_MODE_LISTEN_TLS || l->port != port)
-		tlsport_listener_set_mode(
-			l, sleeper ? TLSPORT_MODE_LISTEN_SHUT : TLSPORT_MODE_LISTEN_TLS, port);
-	tlsport_listener_put(l);
+		tlsport_listener_set_mode(l,
+					  in_stock_accept(l->sk) ? TLSPORT_MODE_LISTEN_SHUT :
+								   TLSPORT_MODE_LISTEN_TLS,
+					  port);
+}
+
+/**
+ * tlsport_takeover_again - a hooked socket listens anew: what is it now?
+ * @l: shut, or plain, since then; its socket cannot close
+ *
+ * Context: process, no locks held.
+ */
+void tlsport_takeover_again(struct tlsport_listener *l)
+{
+	struct tlsport_net *tn = tlsport_pernet(sock_net(l->sk));
+	struct tlsport_port *port;
+
+	mutex_lock(&tn->lock);
+	WRITE_ONCE(l->stale, false);
+	port = tlsport_port_get(tn->net, inet_sk(l->sk)->inet_num);
+	if (port) {
+		open_listener(l, port);
+		tlsport_port_put(port);
+	} else {
+		tlsport_listener_set_mode(l, TLSPORT_MODE_LISTEN_PLAIN, NULL);
+	}
+	mutex_unlock(&tn->lock);
 }
 
 /**
@@ -165,6 +177,7 @@ static void open_listener(struct sock *sk, struct tlsport_port *port)
 void tlsport_takeover(struct net *net, u16 number)
 {
 	struct tlsport_port *port = tlsport_port_get(net, number);
+	struct tlsport_listener *l;
 	struct sock **found;
 	struct file *file;
 	int n, i;
@@ -178,7 +191,9 @@ void tlsport_takeover(struct net *net, u16 number)
 	for (i = 0; i < n; i++) {
 		file = pin(found[i]);
 		if (file) {
-			empty_queue(found[i]);
+			/* raw connections that nobody accepted before the port was registered */
+			count_resets(found[i], tlsport_raw_reset_queue(found[i]->sk_socket,
+								       found[i]->sk_socket->ops));
 			hook_shut(found[i]);
 			fput(file);
 		}
@@ -188,7 +203,11 @@ void tlsport_takeover(struct net *net, u16 number)
 		synchronize_rcu_tasks();
 	n = find_listeners(net, number, want_hooked, found);
 	for (i = 0; i < n; i++) {
-		open_listener(found[i], port);
+		l = tlsport_listener_get(found[i]);
+		if (l) {
+			open_listener(l, port);
+			tlsport_listener_put(l);
+		}
 		sock_put(found[i]);
 	}
 	kfree(found);
@@ -212,46 +231,63 @@ static void reset_one(struct sock *sk, const struct net *net, u16 number)
 		sk->sk_state != TCP_CLOSE;
 	release_sock(sk);
 	if (reset) {
-		count_reset(sk);
+		count_resets(sk, 1);
 		tcp_abort(sk, ECONNABORTED);
 	}
 	sock_put(sk);
 }
 
+/* Plaintext connections of a bucket, held: how many there are, @max of them in @found */
+static unsigned int collect(struct inet_hashinfo *h, unsigned int bucket, const struct net *net,
+			    u16 number, struct sock **found, unsigned int max)
+{
+	spinlock_t *lock = inet_ehash_lockp(h, bucket);
+	struct hlist_nulls_node *node;
+	unsigned int n = 0;
+	struct sock *sk;
+
+	spin_lock_bh(lock);
+	sk_nulls_for_each(sk, node, &h->ehash[bucket].chain)
+		if (plaintext(sk, net, number)) {
+			if (n < max && !refcount_inc_not_zero(&sk->sk_refcnt))
+				continue;
+			if (n < max)
+				found[n] = sk;
+			n++;
+		}
+	spin_unlock_bh(lock);
+	return n;
+}
+
 /**
  * tlsport_takeover_sweep - reset the plaintext connections of a port
  * @net: network namespace
- * @number: the port; registered, its listeners taken over
+ * @number: the port; registered, its listeners taken over: no new ones come
  *
  * Context: process, may sleep.
  */
 void tlsport_takeover_sweep(struct net *net, u16 number)
 {
 	struct inet_hashinfo *h = net->ipv4.tcp_death_row.hashinfo;
-	struct hlist_nulls_node *node;
-	struct sock **found, *sk;
-	unsigned int i, n;
+	unsigned int i, n, max = 0;
+	struct sock **found = NULL;
 
-	found = kcalloc(BATCH, sizeof(*found), GFP_KERNEL);
-	if (!found)
-		return; /* the payload guard holds them */
-	for (i = 0; i <= h->ehash_mask; i++) {
-		spinlock_t *lock = inet_ehash_lockp(h, i);
-
+	for (i = 0; i <= h->ehash_mask; i++, cond_resched()) {
 		if (hlist_nulls_empty(&h->ehash[i].chain))
 			continue;
-		do {
-			n = 0;
-			spin_lock_bh(lock);
-			sk_nulls_for_each(sk, node, &h->ehash[i].chain)
-				if (n < BATCH && plaintext(sk, net, number) &&
-				    refcount_inc_not_zero(&sk->sk_refcnt))
-					found[n++] = sk;
-			spin_unlock_bh(lock);
-			while (n)
-				reset_one(found[--n], net, number);
-		} while (n == BATCH);
-		cond_resched();
+		n = collect(h, i, net, number, found, max);
+		if (n > max) { /* let go, make room, look again */
+			while (max)
+				sock_put(found[--max]);
+			kvfree(found);
+			max = n;
+			found = kvmalloc_array(max, sizeof(*found), GFP_KERNEL);
+			if (!found)
+				return; /* the payload guard holds them */
+			n = min(collect(h, i, net, number, found, max), max);
+		}
+		while (n)
+			reset_one(found[--n], net, number);
 	}
-	kfree(found);
+	kvfree(found);
 }

@@ -5,7 +5,8 @@
  *
  * Lock order, outermost first:
  *	tlsport_net.lock > tlsport_listener.mode_sem > lock_sock(listener)
- *	tlsport_conn.lock > lock_sock(connection) > sk_callback_lock
+ *	tlsport_conn.lock > tlsport_conn.tx_lock > net/tls's tx_lock >
+ *		lock_sock(connection) > sk_callback_lock
  *	tlsport_conn.lock > tlsport_listener.lock, tlsport_port.lock,
  *	tlsport_net.workers_lock (spinlocks, never nested in each other)
  */
@@ -29,11 +30,12 @@
 #define TLSPORT_HANDSHAKE_TIMEOUT_MS 10000
 #define TLSPORT_MAX_HANDSHAKES	     4096
 #define TLSPORT_MAX_PER_SOURCE	     1024
-#define TLSPORT_SOURCE_BUCKETS	     1024 /* sources share a count 1 : 1024 */
+#define TLSPORT_SOURCE_BUCKETS	     1024      /* sources share a count 1 : 1024 */
+#define TLSPORT_ACCEPT_RETRY	     (HZ / 10) /* no memory for a raw connection */
 #define TLSPORT_UPCALL_RETRY	     (HZ / 5)
-#define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* last bytes after close() */
-#define TLSPORT_LINGER_TICK	     (HZ / 10)
-#define TLSPORT_FIN_TIMEOUT	     (2 * HZ)	  /* the peer's FIN after ours */
+#define TLSPORT_LINGER_TIMEOUT	     (30 * HZ)	  /* after close() the peer takes nothing */
+#define TLSPORT_TX_RETRY	     (HZ / 10)	  /* what the send buffer had no room for */
+#define TLSPORT_FIN_TIMEOUT	     (2 * HZ)	  /* the peer's FIN after it has ours */
 #define TLSPORT_DRAIN_MAX	     (256 * 1024) /* bytes ignored after an alert */
 #define TLSPORT_CONTROL_RUN_MAX	     32		  /* control records without data between */
 #define TLSPORT_SECRET_MAX	     48
@@ -62,9 +64,12 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 
 /* Bits of tlsport_conn.tx_flags: 0 means that data goes straight to net/tls. */
 enum {
-	TLSPORT_TX_CLOSED, /* close_notify or a fatal alert is out */
+	TLSPORT_TX_CLOSED, /* no more data: close_notify or a fatal alert is due or out */
 	TLSPORT_TX_CORKED, /* TCP_CORK */
-	TLSPORT_TX_UPDATE, /* the peer waits for our KeyUpdate */
+	TLSPORT_TX_UPDATE, /* due: our KeyUpdate */
+	TLSPORT_TX_REKEY,  /* due: the next key; the KeyUpdate is out */
+	TLSPORT_TX_ALERT,  /* due: tlsport_conn.alert */
+	TLSPORT_TX_FIN,	   /* due: FIN */
 };
 
 struct tlsport_conn;
@@ -154,7 +159,8 @@ struct tlsport_listener {
 	struct rw_semaphore mode_sem;	     /* mode, port: write to change them */
 	enum tlsport_listener_mode mode;
 	struct tlsport_port *port;
-	struct work_struct accept_work;
+	struct delayed_work accept_work;
+	bool stale;		/* mode and port are of an earlier life: accept_work looks again */
 	spinlock_t lock;	/* all below */
 	struct list_head ready; /* wait for accept() */
 	struct list_head handshakes;
@@ -179,8 +185,17 @@ void tlsport_listeners_disable(struct tlsport_port *port);
 void tlsport_listener_ready(struct tlsport_conn *conn);
 void tlsport_listener_forget(struct tlsport_conn *conn);
 
+/* raw_accept.c */
+int tlsport_raw_hook(struct sock *sk);
+void tlsport_raw_unhook(struct sock *sk);
+int tlsport_raw_accept_to(struct socket *listen, struct socket *sock, const struct proto_ops *ops,
+			  bool kern);
+struct socket *tlsport_raw_accept(struct socket *listen, const struct proto_ops *ops);
+int tlsport_raw_reset_queue(struct socket *listen, const struct proto_ops *ops);
+
 /* takeover.c */
 void tlsport_takeover(struct net *net, u16 number);
+void tlsport_takeover_again(struct tlsport_listener *l);
 void tlsport_takeover_sweep(struct net *net, u16 number);
 
 /*
@@ -214,9 +229,12 @@ struct tlsport_conn {
 	u32 need;		       /* bytes in the queue before a look is worth it */
 	bool upcalled;		       /* an answer is due */
 	/* closing, under lock */
-	bool flushed; /* close_notify and FIN are out */
-	u32 drained;
-	unsigned long deadline; /* jiffies */
+	bool flushed;		  /* close_notify and FIN are in TCP's queue */
+	bool fin_acked;		  /* the peer has it all */
+	u32 drained, una;	  /* bytes that nobody reads; snd_una when time was up last */
+	unsigned long deadline;	  /* jiffies */
+	struct completion *acked; /* a close() with SO_LINGER waits */
+	struct inode *app_inode;  /* of the application's socket: its wait queue */
 	/* callbacks of the sk while ours are in: under sk_callback_lock */
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
@@ -228,12 +246,14 @@ struct tlsport_conn {
 	bool resumed, tx_nic, rx_nic;
 	struct in6_addr local, peer;
 	char *server_name;
-	/* session: rx_* under lock; tx_flags by atomic bit operations */
+	/* session: rx_*, alert under lock; tx_flags by atomic bit operations */
 	bool rx_closed, rx_shut;
-	unsigned long tx_flags;
 	u8 control_run;
-	int rx_err;
 	u8 secret_len;
+	u16 alert; /* level << 8 | description, to be sent */
+	int rx_err;
+	struct mutex tx_lock; /* one transmits: data or what is due; tx_secret */
+	unsigned long tx_flags;
 	u8 tx_secret[TLSPORT_SECRET_MAX], rx_secret[TLSPORT_SECRET_MAX];
 	struct rcu_head rcu;
 };
@@ -251,6 +271,7 @@ int tlsport_conn_fail(struct tlsport_conn *conn, struct genl_info *info);
 void tlsport_conn_worker_died(struct net *net, u32 portid);
 void tlsport_conn_set_callbacks(struct tlsport_conn *conn);
 void tlsport_conn_restore_callbacks(struct tlsport_conn *conn);
+void tlsport_conn_note(struct tlsport_conn *conn, enum tlsport_reason reason);
 void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason);
 void tlsport_conn_dead(struct tlsport_conn *conn);
 bool tlsport_conn_in_handshake(const struct sock *sk);
@@ -290,28 +311,37 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 const char *tlsport_attach_driver(const struct sock *sk);
 
 /* session.c */
-const struct proto_ops *tlsport_session_ops(const struct proto_ops *base);
+const struct proto_ops *tlsport_session_ops(const struct sock *sk, const struct proto_ops *base);
+const struct proto_ops *tlsport_session_base(const struct socket *sock);
+void tlsport_session_exit(void);
+
+/* transmit.c: what the module sends on an open connection */
+void tlsport_transmit_alert(struct tlsport_conn *conn, u8 level, u8 description);
+void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base);
+bool tlsport_transmit_is_due(const struct tlsport_conn *conn);
+void tlsport_transmit_open_record(struct socket *sock, const struct proto_ops *base);
+int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags);
+void tlsport_transmit_end(struct socket *sock, const struct proto_ops *base);
 
 /* control.c: records that the application never sees */
 int tlsport_control_handle(struct socket *sock, const struct proto_ops *base);
+int tlsport_control_handle_locked(struct socket *sock, const struct proto_ops *base);
 int tlsport_control_recv(struct socket *sock, const struct proto_ops *base, void *buf, size_t len,
 			 int flags, u8 *type);
-int tlsport_control_update(struct socket *sock, const struct proto_ops *base, int flags);
-int tlsport_control_send(struct socket *sock, const struct proto_ops *base, u8 type,
-			 const void *data, size_t len, int flags);
 void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8 alert,
 			   enum tlsport_reason reason);
-int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base, int err);
+int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base);
+bool tlsport_control_record_broken(const struct sock *sk);
 
 /* close.c */
 int tlsport_close(struct socket *sock, const struct proto_ops *base);
 void tlsport_close_work(struct tlsport_conn *conn);
-int tlsport_close_notify(struct socket *sock, const struct proto_ops *base, int flags);
 
 /* rekey.c */
 int tlsport_rekey_init(void);
 void tlsport_rekey_exit(void);
-int tlsport_rekey(struct sock *sk, struct tlsport_conn *conn, bool tx);
+int tlsport_rekey_rx(struct sock *sk, struct tlsport_conn *conn);
+int tlsport_rekey_tx(struct sock *sk, struct tlsport_conn *conn, int flags);
 
 /* guard.c */
 int tlsport_guard_init(struct net *net);

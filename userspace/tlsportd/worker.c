@@ -323,6 +323,7 @@ static void *scratch_page(void)
 	if (page == MAP_FAILED)
 		return NULL;
 	madvise(page, TLSPORT_SCRATCH_LEN, MADV_DONTDUMP);
+	mlock(page, TLSPORT_SCRATCH_LEN); /* may be refused by RLIMIT_MEMLOCK: best effort */
 	return page;
 }
 

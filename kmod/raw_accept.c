@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The raw accept: connections out of TCP's accept queue of a hooked listening
+ * socket, by the module alone.
+ *
+ * A thread that was on its way into the stock accept() when the socket was
+ * hooked would take one too, and its program would read what the client sent:
+ * do_accept() looks at sock->ops early and may sleep before it calls ->accept.
+ * So struct proto of a hooked socket is a copy whose accept knows the module's
+ * calls by a flag and sends all others back to begin anew.
+ *
+ * Connections are born with the operations of their listener: these two come
+ * off again in syn_recv_sock(), before anyone can see the connection.
+ */
+#include <linux/sched/signal.h>
+#include "tlsport.h"
+
+#define RAW_ACCEPT BIT(30) /* no O_* flag of any architecture */
+
+struct raw_table {
+	struct proto prot;
+	struct inet_connection_sock_af_ops af_ops;
+	struct proto *base_prot;
+	const struct inet_connection_sock_af_ops *base_af_ops;
+};
+
+/* IPv4; IPv6; IPv6 after a connect() to an IPv4-mapped address */
+static struct raw_table tables[4];
+static int ntables;
+static DEFINE_SPINLOCK(tables_lock);
+
+static struct sock *raw_prot_accept(TLSPORT_PROT_ACCEPT_PARAMS);
+static struct sock *raw_syn_recv_sock(TLSPORT_SYN_RECV_SOCK_PARAMS);
+
+/* Either of the two tables may be the stock one again: the socket closes. */
+static struct proto *base_prot(struct proto *prot)
+{
+	return prot->accept == raw_prot_accept ?
+		       container_of(prot, struct raw_table, prot)->base_prot :
+		       prot;
+}
+
+static const struct inet_connection_sock_af_ops *base_af_ops(
+	const struct inet_connection_sock_af_ops *af_ops)
+{
+	return af_ops->syn_recv_sock == raw_syn_recv_sock ?
+		       container_of(af_ops, struct raw_table, af_ops)->base_af_ops :
+		       af_ops;
+}
+
+static struct sock *raw_prot_accept(TLSPORT_PROT_ACCEPT_PARAMS)
+{
+	if (TLSPORT_ACCEPT_FLAGS & RAW_ACCEPT)
+		return base_prot(READ_ONCE(sk->sk_prot))->accept(TLSPORT_PROT_ACCEPT_ARGS);
+	if (TLSPORT_ACCEPT_FLAGS & O_NONBLOCK) {
+		TLSPORT_ACCEPT_ERR = -EAGAIN;
+	} else { /* the system call begins anew, and finds the new operations */
+		set_tsk_thread_flag(current, TIF_SIGPENDING);
+		TLSPORT_ACCEPT_ERR = -ERESTARTSYS;
+	}
+	return NULL;
+}
+
+static struct sock *raw_syn_recv_sock(TLSPORT_SYN_RECV_SOCK_PARAMS)
+{
+	const struct inet_connection_sock_af_ops *af_ops =
+		base_af_ops(READ_ONCE(inet_csk(sk)->icsk_af_ops));
+	struct sock *child = af_ops->syn_recv_sock(TLSPORT_SYN_RECV_SOCK_ARGS);
+
+	if (child) {
+		child->sk_prot = base_prot(child->sk_prot);
+		child->sk_prot_creator = base_prot(child->sk_prot_creator);
+		inet_csk(child)->icsk_af_ops = base_af_ops(inet_csk(child)->icsk_af_ops);
+	}
+	return child;
+}
+
+static struct raw_table *find_table(const struct sock *sk)
+{
+	struct raw_table *t;
+	int i;
+
+	spin_lock_bh(&tables_lock);
+	for (i = 0; i < ntables; i++)
+		if (tables[i].base_prot == sk->sk_prot &&
+		    tables[i].base_af_ops == inet_csk(sk)->icsk_af_ops)
+			break;
+	t = i < ARRAY_SIZE(tables) ? &tables[i] : NULL;
+	if (t && i == ntables) {
+		t->base_prot = sk->sk_prot;
+		t->prot = *sk->sk_prot;
+		t->prot.accept = raw_prot_accept;
+		t->prot.psock_update_sk_prot = NULL; /* no sockmap copies this table */
+		t->base_af_ops = inet_csk(sk)->icsk_af_ops;
+		t->af_ops = *t->base_af_ops;
+		t->af_ops.syn_recv_sock = raw_syn_recv_sock;
+		ntables++;
+	}
+	spin_unlock_bh(&tables_lock);
+	return t;
+}
+
+/**
+ * tlsport_raw_hook - from now on only tlsport_raw_accept() takes connections
+ * @sk: a listening socket with the operations of stock TCP
+ *
+ * Context: lock_sock(@sk) held; does not sleep.
+ * Return: 0, or -EOPNOTSUPP: TCP has more tables than the kernels that this
+ * module knows.
+ */
+int tlsport_raw_hook(struct sock *sk)
+{
+	struct raw_table *t = find_table(sk);
+
+	if (!t)
+		return -EOPNOTSUPP;
+	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, &t->af_ops);
+	smp_wmb(); /* no connection is born with the proto alone */
+	WRITE_ONCE(sk->sk_prot, &t->prot);
+	return 0;
+}
+
+/* lock_sock held.  Undoes it; a connect() may have changed the operations between. */
+void tlsport_raw_unhook(struct sock *sk)
+{
+	WRITE_ONCE(sk->sk_prot, base_prot(sk->sk_prot));
+	smp_wmb(); /* as above */
+	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, base_af_ops(inet_csk(sk)->icsk_af_ops));
+}
+
+/**
+ * tlsport_raw_accept_to - one raw connection into a socket of the caller
+ * @listen: a listening socket
+ * @sock: without sk
+ * @ops: stock operations
+ * @kern: as in struct proto_ops
+ *
+ * Context: process; does not wait.
+ * Return: 0, -EAGAIN when there is none, or another negative errno of accept(2).
+ */
+int tlsport_raw_accept_to(struct socket *listen, struct socket *sock, const struct proto_ops *ops,
+			  bool kern)
+{
+	return tlsport_base_accept(ops, listen, sock, O_NONBLOCK | RAW_ACCEPT, kern);
+}
+
+/**
+ * tlsport_raw_accept - one raw connection into a private socket
+ * @listen: a listening socket
+ * @ops: stock operations, for the private socket as well: net/tls takes those of
+ *	the first socket that it ever sees as the base of all
+ *
+ * Context: process; does not wait.
+ * Return: a socket that the caller owns, or ERR_PTR of tlsport_raw_accept_to().
+ */
+struct socket *tlsport_raw_accept(struct socket *listen, const struct proto_ops *ops)
+{
+	struct socket *sock;
+	int err;
+
+	err = sock_create_lite(listen->sk->sk_family, SOCK_STREAM, IPPROTO_TCP, &sock);
+	if (err)
+		return ERR_PTR(err);
+	__module_get(ops->owner);
+	sock->ops = ops;
+	err = tlsport_raw_accept_to(listen, sock, ops, true);
+	if (err < 0) {
+		module_put(ops->owner);
+		sock->ops = NULL;
+		sock_release(sock);
+		return ERR_PTR(err);
+	}
+	return sock;
+}
+
+/* Resets what waits in TCP's queue; returns how many. */
+int tlsport_raw_reset_queue(struct socket *listen, const struct proto_ops *ops)
+{
+	struct socket *sock;
+	int n = 0;
+
+	for (;;) {
+		sock = tlsport_raw_accept(listen, ops);
+		if (sock == ERR_PTR(-ECONNABORTED))
+			continue;
+		if (IS_ERR(sock))
+			return n;
+		sock_no_linger(sock->sk);
+		sock_release(sock);
+		n++;
+	}
+}
