@@ -5,7 +5,8 @@
 # the kernel that scripts/vm boots.
 #
 #	make run	the demonstration: nginx speaks TLS through the kernel
-#	make test	unit tests, then the VM suite on Linux 6.1
+#	make test	unit tests, the VM suite on Linux 6.1, its core on 6.12 and 7.3
+#	make test-all	the whole VM suite on each kernel
 #	make check	static checks and sanitizers
 #	make kmod-all	the module for every kernel that scripts/kbuild knows
 #	make start, make stop	module and helper from the build tree
@@ -37,7 +38,7 @@ PROGRAMS := tlsportd tlsportctl
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace kmod kmod-all unit run test check start stop install uninstall clean
+.PHONY: all userspace kmod kmod-all unit run test test-all check start stop install uninstall clean
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -81,6 +82,9 @@ unit: $(UNIT_TESTS:%=$(BUILD)/unit/%) userspace
 
 test:
 	@tests/run
+
+test-all:
+	@tests/run --all
 
 run:
 	@scripts/run
