@@ -7,6 +7,7 @@
 #	make run	the demonstration: nginx speaks TLS through the kernel
 #	make test	unit tests, the VM suite on Linux 6.1, its core on 6.12 and 7.3
 #	make test-all	the whole VM suite on each kernel
+#	make stress	everything at once, for STRESS=600 seconds
 #	make check	static checks and sanitizers
 #	make kmod-all	the module for every kernel that scripts/kbuild knows
 #	make start, make stop	module and helper from the build tree
@@ -38,7 +39,7 @@ PROGRAMS := tlsportd tlsportctl
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace kmod kmod-all unit run test test-all check start stop install uninstall clean
+.PHONY: all userspace kmod kmod-all unit run test test-all stress check start stop install uninstall clean
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -88,6 +89,11 @@ test-all:
 
 run:
 	@scripts/run
+
+# How long, in seconds
+STRESS ?= 600
+stress:
+	@TLSPORT_TEST_STRESS=$(STRESS) KERNELS=$(KERNEL) TESTS=stress tests/run
 
 check:
 	@scripts/check
