@@ -10,9 +10,6 @@
 #include <linux/uaccess.h>
 #include "tlsport.h"
 
-/* tls_context.tx_conf, rx_conf: net/tls/tls.h */
-#define CONF_HW 2
-
 int tlsport_attach_ulp(struct socket *sock)
 {
 	return sock->ops->setsockopt(sock, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR("tls"), sizeof("tls"));
@@ -72,7 +69,7 @@ static int set_keys(struct socket *sock, int direction, void __user *scratch,
 {
 	int err = -EFAULT;
 
-	pagefault_disable(); /* the page is there: it was faulted in, and the worker locks it */
+	pagefault_disable(); /* the page is there: the caller has pinned it */
 	if (copy_to_user(scratch, nla_data(nla), nla_len(nla)))
 		goto out;
 	err = sock->ops->setsockopt(sock, SOL_TLS, direction, USER_SOCKPTR(scratch), nla_len(nla));
@@ -106,7 +103,7 @@ static void keep_secrets(struct tlsport_conn *conn, struct genl_info *info)
 /**
  * tlsport_attach - the hand-over checklist
  * @conn: all handshake bytes are sent, all that were shown as used are consumed
- * @scratch: the worker's page, NULL when the worker is gone
+ * @scratch: the worker's page, pinned; NULL: the worker is gone, or it could not be
  * @info: CONTINUE, passed by tlsport_attach_check()
  *
  * TX comes before RX, for RX looks at the receive queue at once.  Our callbacks
@@ -147,8 +144,8 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	if (!tlsport_session_ops(conn->sk, sock->ops))
 		return -EOPNOTSUPP;
 	ctx = tls_get_ctx(conn->sk);
-	conn->tx_nic = ctx->tx_conf == CONF_HW;
-	conn->rx_nic = ctx->rx_conf == CONF_HW;
+	conn->tx_nic = ctx->tx_conf == TLSPORT_CONF_HW;
+	conn->rx_nic = ctx->rx_conf == TLSPORT_CONF_HW;
 	conn->version = keys->version;
 	conn->cipher = keys->cipher_type;
 	keep_secrets(conn, info);
@@ -160,7 +157,7 @@ const char *tlsport_attach_driver(const struct sock *sk)
 {
 	struct tls_context *ctx = tls_get_ctx(sk);
 
-	if (!ctx || ctx->tx_conf == CONF_HW || !ctx->priv_ctx_tx)
+	if (!ctx || ctx->tx_conf == TLSPORT_CONF_HW || !ctx->priv_ctx_tx)
 		return NULL;
 	return crypto_tfm_alg_driver_name(crypto_aead_tfm(tls_sw_ctx_tx(ctx)->aead_send));
 }

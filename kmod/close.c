@@ -11,8 +11,8 @@
 #include <linux/fs.h>
 #include "tlsport.h"
 
-#define DISCARD_LEN    4096
-#define DISCARD_ROUNDS 16
+#define DISCARD_LEN    512
+#define DISCARD_ROUNDS 128
 
 static bool broken(const struct sock *sk)
 {
@@ -33,6 +33,17 @@ static void finish(struct tlsport_conn *conn)
 	tlsport_conn_dead(conn);
 }
 
+/* Nothing more comes out of net/tls: what is in TCP's queue goes unread. */
+static void discard_raw(struct tlsport_conn *conn)
+{
+	struct sock *sk = conn->sk;
+
+	lock_sock(sk);
+	tls_sw_ctx_rx(tls_get_ctx(sk))->strp.stopped = 1; /* the queue is not its any more */
+	conn->drained += tlsport_sk_discard(sk, TLSPORT_DRAIN_MAX);
+	release_sock(sk);
+}
+
 /*
  * Data that comes after our FIN is nobody's; a KeyUpdate still counts, for what
  * follows.  True: the peer has nothing more to say.
@@ -40,27 +51,27 @@ static void finish(struct tlsport_conn *conn)
 static bool discard_rest(struct tlsport_conn *conn)
 {
 	const struct proto_ops *base = conn->sock->ops;
+	u8 buf[DISCARD_LEN], type;
 	int i, n = 0;
-	u8 *buf, type;
 
-	buf = kmalloc(DISCARD_LEN, GFP_KERNEL);
-	if (!buf)
-		return true;
 	for (i = 0; i < DISCARD_ROUNDS && !conn->rx_err; i++) {
 		n = tlsport_control_handle_locked(conn->sock, base);
 		if (n > 0)
 			continue;
 		if (n == 0)
-			n = tlsport_control_recv(conn->sock, base, buf, DISCARD_LEN, 0, &type);
+			n = tlsport_control_recv(conn->sock, base, buf, sizeof(buf), 0, &type);
 		if (n <= 0)
 			break;
 		conn->drained += n;
 	}
-	kfree_sensitive(buf);
-	if (n > 0)
+	memzero_explicit(buf, sizeof(buf));
+	if (n > 0 && !conn->rx_err) { /* more is there: after others have had their turn */
 		tlsport_conn_queue(conn);
-	return (n <= 0 && n != -EAGAIN) || (conn->sk->sk_shutdown & RCV_SHUTDOWN && n <= 0) ||
-	       conn->drained > TLSPORT_DRAIN_MAX || conn->rx_err;
+		return conn->drained > TLSPORT_DRAIN_MAX;
+	}
+	if (n != -EAGAIN || conn->rx_err)
+		discard_raw(conn);
+	return conn->sk->sk_shutdown & RCV_SHUTDOWN || conn->drained > TLSPORT_DRAIN_MAX;
 }
 
 /*
@@ -97,6 +108,7 @@ static bool progress(struct tlsport_conn *conn)
 void tlsport_close_work(struct tlsport_conn *conn)
 {
 	struct socket *sock = conn->sock;
+	bool over;
 
 	if (broken(conn->sk)) {
 		finish(conn);
@@ -106,7 +118,8 @@ void tlsport_close_work(struct tlsport_conn *conn)
 		tlsport_transmit_due(sock, sock->ops);
 		conn->flushed = !tlsport_transmit_is_due(conn);
 	}
-	if (conn->flushed && discard_rest(conn)) {
+	over = conn->flushed && discard_rest(conn);
+	if (over && (acknowledged(conn) || !conn->acked)) {
 		finish(conn);
 		return;
 	}
@@ -143,7 +156,10 @@ static struct socket *take_private(struct tlsport_conn *conn, struct socket *soc
 	priv->state = SS_CONNECTED;
 	ihold(SOCK_INODE(sock));
 	conn->app_inode = SOCK_INODE(sock);
+	set_bit(SOCK_NOSPACE, &priv->flags); /* TCP tells when there is room by this one now */
 	lock_sock(sk);
+	if (!sock_flag(sk, SOCK_DONE)) /* SHUT_RD: TCP would answer a close_notify by RST */
+		sk->sk_shutdown &= ~RCV_SHUTDOWN;
 	sock->sk = NULL;
 	sock_graft(sk, priv);
 	rcu_assign_pointer(sk->sk_wq, &sock->wq);
@@ -165,6 +181,8 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 	tlsport_conn_dead(conn);
 	mutex_unlock(&conn->lock);
 	tlsport_conn_put(conn);
+	if (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime && !broken(sk))
+		tcp_abort(sk, ECONNRESET); /* net/tls's work item waits no more */
 	return base->release(sock);
 }
 
@@ -195,6 +213,8 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 	if (sock_flag(sk, SOCK_LINGER) && !(current->flags & PF_EXITING))
 		timeout = sk->sk_lingertime;
 	refcount_inc(&conn->ref);
+	if (tlsport_control_record_broken(sk)) /* nobody has read that far */
+		tlsport_control_record_error(sock, base);
 	mutex_lock(&conn->lock);
 	clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	if (!broken(sk)) {

@@ -9,7 +9,7 @@
  * Whatever ends a connection counts it in tlsport_conn_count_end(), once; its
  * objects end in tlsport_conn_dead() and, with the last reference, conn_free().
  */
-#include <linux/pagemap.h>
+#include <linux/mm.h>
 #include <linux/rhashtable.h>
 #include <linux/siphash.h>
 #include <net/inet_hashtables.h>
@@ -237,6 +237,8 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 		write_lock_bh(&conn->sk->sk_callback_lock);
 		conn->sk->sk_user_data = NULL;
 		write_unlock_bh(&conn->sk->sk_callback_lock);
+		if (conn->sk->sk_lingertime) /* nobody waits for TCP here */
+			sock_reset_flag(conn->sk, SOCK_LINGER);
 		conn->sk = NULL;
 		sock_release(sock);
 	}
@@ -287,8 +289,8 @@ static int discard_actor(read_descriptor_t *desc, struct sk_buff *skb, unsigned 
 	return n;
 }
 
-/* lock_sock held.  Takes up to @len bytes off the receive queue. */
-static size_t discard(struct sock *sk, size_t len)
+/* lock_sock held.  Takes up to @len bytes off TCP's receive queue; returns how many. */
+size_t tlsport_sk_discard(struct sock *sk, size_t len)
 {
 	read_descriptor_t desc = { .count = len };
 
@@ -303,7 +305,7 @@ static void drain_raw(struct tlsport_conn *conn)
 	bool over;
 
 	lock_sock(sk);
-	conn->drained += discard(sk, TLSPORT_DRAIN_MAX);
+	conn->drained += tlsport_sk_discard(sk, TLSPORT_DRAIN_MAX);
 	over = sk->sk_err || sk->sk_state == TCP_CLOSE || (sk->sk_shutdown & RCV_SHUTDOWN) ||
 	       conn->drained >= TLSPORT_DRAIN_MAX;
 	release_sock(sk);
@@ -350,6 +352,21 @@ static void handshake_step(struct tlsport_conn *conn)
 		end_reset(conn, TLSPORT_REASON_PEER_CLOSED);
 }
 
+/*
+ * conn->lock held: the socket cannot close.  What was due may have kept a writer
+ * away that does not wait: wake it.
+ */
+static void open_step(struct tlsport_conn *conn)
+{
+	struct socket *sock = conn->sk->sk_socket;
+
+	if (!tlsport_transmit_is_due(conn))
+		return;
+	tlsport_transmit_due(sock, tlsport_session_base(sock));
+	if (!tlsport_transmit_is_due(conn))
+		conn->sk->sk_write_space(conn->sk);
+}
+
 static void conn_work(struct work_struct *work)
 {
 	struct tlsport_conn *conn = container_of(work, struct tlsport_conn, work);
@@ -364,9 +381,8 @@ static void conn_work(struct work_struct *work)
 		if (READ_ONCE(conn->end_request) && conn->sock)
 			end_reset(conn, READ_ONCE(conn->end_request));
 		break;
-	case TLSPORT_CONN_OPEN: /* its socket cannot close: that takes conn->lock */
-		tlsport_transmit_due(conn->sk->sk_socket,
-				     tlsport_session_base(conn->sk->sk_socket));
+	case TLSPORT_CONN_OPEN:
+		open_step(conn);
 		break;
 	case TLSPORT_CONN_CLOSING:
 		if (conn->version)
@@ -562,7 +578,7 @@ static int take_answer(struct tlsport_conn *conn, struct genl_info *info)
 		return -EINVAL;
 	}
 	lock_sock(conn->sk);
-	done = n ? discard(conn->sk, n) : 0;
+	done = n ? tlsport_sk_discard(conn->sk, n) : 0;
 	release_sock(conn->sk);
 	if (done != n)
 		return -EPIPE;
@@ -627,13 +643,14 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 {
 	bool keys = info->attrs[TLSPORT_A_HS_TX] && info->attrs[TLSPORT_A_HS_RX];
 	enum tlsport_reason reason = TLSPORT_REASON_WORKER_ERROR;
+	struct page *page = NULL;
 	void __user *scratch;
 	int err = -ESTALE;
 
-	/* the page may be of any kind: nobody else is to wait for it */
+	/* under the lock it is not faulted in: it may be of a kind that waits */
 	scratch = tlsport_worker_scratch(genl_info_net(info), info->snd_portid);
-	if (keys && scratch)
-		fault_in_writeable(scratch, TLSPORT_SCRATCH_LEN);
+	if (keys && pin_user_pages_fast((unsigned long)scratch, 1, FOLL_WRITE, &page) != 1)
+		page = NULL;
 	mutex_lock(&conn->lock);
 	if (!awaits(conn, info))
 		goto out;
@@ -651,7 +668,7 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 		tlsport_conn_queue(conn);
 		goto out;
 	}
-	err = tlsport_attach(conn, scratch, info);
+	err = tlsport_attach(conn, page ? scratch : NULL, info);
 	if (!err) {
 		attached(conn, info);
 		goto out;
@@ -662,6 +679,8 @@ end:
 	end_reset(conn, reason);
 out:
 	mutex_unlock(&conn->lock);
+	if (page)
+		unpin_user_page(page);
 	return err;
 }
 

@@ -68,9 +68,33 @@ static int ciphertext_max(const struct tlsport_conn *conn)
 	return TLS_MAX_PAYLOAD_SIZE + 16 + (conn->cipher == TLS_CIPHER_CHACHA20_POLY1305 ? 0 : 8);
 }
 
+/* lock_sock held.  What comes next in TCP's queue; false: not as much is there. */
+static bool peek(struct sock *sk, u8 *buf, int len)
+{
+	u32 seq = tcp_sk(sk)->copied_seq, off;
+	struct sk_buff *skb;
+	int n;
+
+	skb_queue_walk(&sk->sk_receive_queue, skb) {
+		off = seq - TCP_SKB_CB(skb)->seq;
+		if (off >= skb->len)
+			continue;
+		n = min_t(int, len, skb->len - off);
+		if (skb_copy_bits(skb, off, buf, n))
+			return false;
+		buf += n;
+		seq += n;
+		len -= n;
+		if (!len)
+			return true;
+	}
+	return false;
+}
+
 /*
- * The alert for the record that net/tls stopped at, by its header; with TLS 1.3
- * every record is one of data outside.
+ * The alert for the record that net/tls stopped at, by its header, which is in
+ * TCP's queue or in a copy of net/tls; with TLS 1.3 every record is one of data
+ * outside.
  */
 static u8 record_alert(struct sock *sk, const struct tlsport_conn *conn)
 {
@@ -78,8 +102,11 @@ static u8 record_alert(struct sock *sk, const struct tlsport_conn *conn)
 	u8 header[TLSPORT_HEADER_LEN], alert = TLSPORT_ALERT_BAD_RECORD_MAC;
 
 	lock_sock(sk);
-	if (!(strp->stopped || READ_ONCE(strp->msg_ready)) ||
-	    skb_copy_bits(strp->anchor, strp->stm.offset, header, sizeof(header)))
+	if (!(strp->stopped || READ_ONCE(strp->msg_ready)))
+		goto out;
+	if (strp->copy_mode ?
+		    skb_copy_bits(strp->anchor, strp->stm.offset, header, sizeof(header)) :
+		    !peek(sk, header, sizeof(header)))
 		goto out;
 	if (header[0] < TLSPORT_TYPE_CCS || header[0] > TLSPORT_TYPE_DATA || header[1] != 3 ||
 	    header[2] != 3 || (conn->version == TLS_1_3_VERSION && header[0] != TLSPORT_TYPE_DATA))

@@ -10,10 +10,10 @@
  * the LSM and before ->accept: a socket that was refused there is released
  * later, from task work, through that table, when the listener may be freed.
  *
- * Members of struct proto_ops on a listening socket: accept, poll, release are
- * ours; listen changes the backlog of a socket that listens and passes the
- * tracepoint on one that does not; shutdown leaves TCP_LISTEN through the
- * tracepoint; all others do on a listening socket what they do without us.
+ * Members of struct proto_ops on a listening socket: accept, poll, release and
+ * shutdown are ours; listen changes the backlog of a socket that listens and
+ * passes the tracepoint on one that does not; all others do on a listening socket
+ * what they do without us.
  *
  * listeners_lock guards the hash, listener->lock the queues, mode_sem the mode.
  */
@@ -92,10 +92,11 @@ static void kick_accept(struct tlsport_listener *l)
  */
 static void recheck(struct tlsport_listener *l)
 {
-	WRITE_ONCE(l->stale, true);
 	WRITE_ONCE(l->mode, tlsport_port_on(sock_net(l->sk), inet_sk(l->sk)->inet_num) ?
 				    TLSPORT_MODE_LISTEN_SHUT :
 				    TLSPORT_MODE_LISTEN_PLAIN);
+	smp_wmb(); /* who takes the mark sees the mode */
+	WRITE_ONCE(l->stale, true);
 	mod_delayed_work(tlsport_wq, &l->accept_work, 0);
 }
 
@@ -383,6 +384,25 @@ static void end_waiting(struct tlsport_listener *l)
 	spin_unlock_bh(&l->lock);
 }
 
+/* What is in TCP's queue is reset before TCP moves it to another listening socket, ours or not. */
+static int listen_shutdown(struct socket *sock, int how)
+{
+	struct tlsport_listener *l = tlsport_listener_get(sock->sk);
+	int ret;
+
+	if (!l)
+		return -ENOTCONN;
+	if (how != SHUT_WR && sock->sk->sk_state == TCP_LISTEN &&
+	    READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN) {
+		WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT); /* until it listens again */
+		synchronize_rcu();
+		tlsport_raw_reset_queue(sock, l->base);
+	}
+	ret = l->base->shutdown(sock, how);
+	tlsport_listener_put(l);
+	return ret;
+}
+
 static int listen_release(struct socket *sock)
 {
 	struct tlsport_listener *l = sock->sk ? tlsport_listener_get(sock->sk) : NULL;
@@ -464,6 +484,7 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 		listen_ops[v6].accept = listen_accept;
 		listen_ops[v6].poll = listen_poll;
 		listen_ops[v6].release = listen_release;
+		listen_ops[v6].shutdown = listen_shutdown;
 		listen_ops_ready[v6] = true;
 	}
 	hash_add_rcu(listeners, &l->node, (unsigned long)sk);
@@ -510,6 +531,17 @@ static void listen_again(struct tlsport_listener *l, int newstate)
 	}
 }
 
+/* RCU and lock_sock held. */
+static void listen_first(struct sock *sk)
+{
+	if (tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_TLS))
+		net_warn_ratelimited(
+			"tlsport: port %u: a listening socket could not be taken over and is shut\n",
+			inet_sk(sk)->inet_num);
+	else if (waitqueue_active(&sk->sk_lock.wq)) /* in the stock accept() already, perhaps */
+		recheck(tlsport_listener_find(sk));
+}
+
 /*
  * In listen(2), lock_sock held, preemption off, the socket not hashed yet: no
  * SYN can come between.
@@ -525,11 +557,8 @@ static void on_set_state(void *data, const struct sock *csk, const int oldstate,
 	l = tlsport_listener_find(sk);
 	if (l)
 		listen_again(l, newstate);
-	else if (newstate == TCP_LISTEN && tlsport_listener_hookable(sk) &&
-		 tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_TLS))
-		net_warn_ratelimited(
-			"tlsport: port %u: a listening socket could not be taken over and is shut\n",
-			inet_sk(sk)->inet_num);
+	else if (newstate == TCP_LISTEN && tlsport_listener_hookable(sk))
+		listen_first(sk);
 	rcu_read_unlock();
 }
 

@@ -29,23 +29,39 @@ static struct raw_table tables[4];
 static int ntables;
 static DEFINE_SPINLOCK(tables_lock);
 
-static struct sock *raw_prot_accept(TLSPORT_PROT_ACCEPT_PARAMS);
-static struct sock *raw_syn_recv_sock(TLSPORT_SYN_RECV_SOCK_PARAMS);
+/* The table that @member lies in; NULL: it is a stock one (again). */
+static const struct raw_table *table_of(const void *member)
+{
+	const void *begin = tables, *end = tables + ARRAY_SIZE(tables);
 
-/* Either of the two tables may be the stock one again: the socket closes. */
+	return member >= begin && member < end ? &tables[(member - begin) / sizeof(*tables)] : NULL;
+}
+
 static struct proto *base_prot(struct proto *prot)
 {
-	return prot->accept == raw_prot_accept ?
-		       container_of(prot, struct raw_table, prot)->base_prot :
-		       prot;
+	const struct raw_table *t = table_of(prot);
+
+	return t ? t->base_prot : prot;
 }
 
 static const struct inet_connection_sock_af_ops *base_af_ops(
 	const struct inet_connection_sock_af_ops *af_ops)
 {
-	return af_ops->syn_recv_sock == raw_syn_recv_sock ?
-		       container_of(af_ops, struct raw_table, af_ops)->base_af_ops :
-		       af_ops;
+	const struct raw_table *t = table_of(af_ops);
+
+	return t ? t->base_af_ops : af_ops;
+}
+
+/*
+ * No ULP for a socket that listens, or has: it would copy our tables into its
+ * own, which serve every socket of the machine.
+ */
+static int raw_prot_setsockopt(struct sock *sk, int level, int optname, sockptr_t optval,
+			       unsigned int optlen)
+{
+	if (level == SOL_TCP && optname == TCP_ULP)
+		return -ENOTCONN;
+	return base_prot(READ_ONCE(sk->sk_prot))->setsockopt(sk, level, optname, optval, optlen);
 }
 
 static struct sock *raw_prot_accept(TLSPORT_PROT_ACCEPT_PARAMS)
@@ -90,6 +106,7 @@ static struct raw_table *find_table(const struct sock *sk)
 		t->base_prot = sk->sk_prot;
 		t->prot = *sk->sk_prot;
 		t->prot.accept = raw_prot_accept;
+		t->prot.setsockopt = raw_prot_setsockopt;
 		t->prot.psock_update_sk_prot = NULL; /* no sockmap copies this table */
 		t->base_af_ops = inet_csk(sk)->icsk_af_ops;
 		t->af_ops = *t->base_af_ops;

@@ -10,7 +10,6 @@
 #include <crypto/hash.h>
 #include "tlsport.h"
 
-#define CONF_SW	  1 /* tls_context.tx_conf, rx_conf: net/tls/tls.h */
 #define LABEL_MAX 16
 
 static struct crypto_shash *hmac256, *hmac384;
@@ -89,7 +88,7 @@ int tlsport_rekey_rx(struct sock *sk, struct tlsport_conn *conn)
 	struct next_keys k;
 	int err;
 
-	if (!conn->secret_len || ctx->rx_conf != CONF_SW)
+	if (!conn->secret_len || ctx->rx_conf != TLSPORT_CONF_SW)
 		return -EOPNOTSUPP;
 	err = next_keys(conn, conn->rx_secret, &k);
 	if (!err) {
@@ -120,7 +119,7 @@ int tlsport_rekey_tx(struct sock *sk, struct tlsport_conn *conn, int flags)
 	int err;
 
 	lockdep_assert_held(&conn->tx_lock);
-	if (!conn->secret_len || ctx->tx_conf != CONF_SW)
+	if (!conn->secret_len || ctx->tx_conf != TLSPORT_CONF_SW)
 		return -EOPNOTSUPP;
 	if (!(flags & MSG_DONTWAIT))
 		mutex_lock(&ctx->tx_lock);

@@ -69,10 +69,18 @@ static int truncated(struct tlsport_conn *conn)
 	return conn->rx_err;
 }
 
+/* No more bytes come, and none are there. */
+static bool rx_is_done(struct sock *sk)
+{
+	return ((READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE)) &&
+	       !sk->sk_prot->sock_is_readable(sk);
+}
+
 /*
  * A reader got no data.  0: try again; else *ret is what the application gets.
  * A control record stops recvmsg with -EIO, splice_read with -EINVAL; another
- * reader may have handled it meanwhile.
+ * reader may have handled it meanwhile.  0 is the end, or a record without
+ * content, perhaps before a control record.
  */
 static int recv_other(struct socket *sock, const struct proto_ops *base, size_t len,
 		      int control_err, int *ret)
@@ -80,21 +88,18 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	struct sock *sk = sock->sk;
 
-	if (*ret == 0 && len) {
-		/* splice_read gives 0 for a record without content: no end of the stream */
-		if (!(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) && !sock_flag(sk, SOCK_DONE) &&
-		    control_err == -EINVAL)
-			return 0;
-		*ret = truncated(conn);
-		return 1;
-	}
 	if (tlsport_control_record_broken(sk) || *ret == -EBADMSG) {
 		*ret = tlsport_control_record_error(sock, base);
 		return 1;
 	}
-	if (*ret == control_err &&
-	    (tlsport_control_handle(sock, base) != -EAGAIN || control_err == -EIO))
+	if (*ret == 0 && len && rx_is_done(sk)) {
+		*ret = truncated(conn);
+		return 1;
+	}
+	if (*ret == control_err || (*ret == 0 && len)) {
+		tlsport_control_handle(sock, base);
 		return READ_ONCE(conn->rx_err) ? (*ret = conn->rx_err, 1) : 0;
+	}
 	return 1;
 }
 
@@ -205,8 +210,7 @@ static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	msg->msg_flags &= ~IGNORED_FLAGS;
 	msg->msg_controllen = 0; /* the application makes no control records */
 	ret = base->sendmsg(sock, msg, len);
-	tlsport_transmit_end(sock, base);
-	return ret;
+	return tlsport_transmit_end(sock, base, ret, msg->msg_flags);
 }
 
 #ifdef TLSPORT_HAVE_SENDPAGE
@@ -220,20 +224,17 @@ static ssize_t session_sendpage(struct socket *sock, struct page *page, int offs
 	if (ret)
 		return ret;
 	ret = base->sendpage(sock, page, offset, size, f);
-	tlsport_transmit_end(sock, base);
-	return ret;
+	return tlsport_transmit_end(sock, base, ret, f);
 }
 #endif
 
+/* sendfile ends, or the cork is pulled: the record that MSG_MORE left open goes out. */
 static void push_open_record(struct socket *sock)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	const struct proto_ops *base = base_of(sock);
 
-	mutex_lock(&conn->tx_lock);
-	if (!test_bit(TLSPORT_TX_CORKED, &conn->tx_flags))
-		tlsport_transmit_open_record(sock, base);
-	tlsport_transmit_end(sock, base);
+	set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
+	tlsport_transmit_due(sock, base_of(sock));
 }
 
 static int session_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,

@@ -121,16 +121,18 @@ static bool want_hooked(struct sock *sk)
 static bool in_stock_accept(struct sock *sk)
 {
 	bool sleeper, waiter;
+	int i;
 
-	do {
+	for (i = 0; i < TLSPORT_TAKEOVER_ROUNDS; i++) {
 		lock_sock(sk);
 		waiter = waitqueue_active(&sk->sk_lock.wq);
 		sleeper = sk->sk_socket && has_sleeper(sk);
 		release_sock(sk);
-		if (waiter && !sleeper)
-			synchronize_rcu_tasks();
-	} while (waiter && !sleeper);
-	return sleeper;
+		if (sleeper || !waiter)
+			return sleeper;
+		synchronize_rcu_tasks();
+	}
+	return true; /* a program that keeps the lock busy: in doubt */
 }
 
 /* A socket that was hooked in an earlier life of the port, or has just been. */
@@ -156,6 +158,7 @@ void tlsport_takeover_again(struct tlsport_listener *l)
 
 	mutex_lock(&tn->lock);
 	WRITE_ONCE(l->stale, false);
+	smp_mb(); /* the mark before the mode */
 	port = tlsport_port_get(tn->net, inet_sk(l->sk)->inet_num);
 	if (port) {
 		open_listener(l, port);

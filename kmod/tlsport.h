@@ -33,13 +33,19 @@
 #define TLSPORT_SOURCE_BUCKETS	     1024      /* sources share a count 1 : 1024 */
 #define TLSPORT_ACCEPT_RETRY	     (HZ / 10) /* no memory for a raw connection */
 #define TLSPORT_UPCALL_RETRY	     (HZ / 5)
-#define TLSPORT_LINGER_TIMEOUT	     (30 * HZ)	  /* after close() the peer takes nothing */
-#define TLSPORT_TX_RETRY	     (HZ / 10)	  /* what the send buffer had no room for */
-#define TLSPORT_FIN_TIMEOUT	     (2 * HZ)	  /* the peer's FIN after it has ours */
-#define TLSPORT_DRAIN_MAX	     (256 * 1024) /* bytes ignored after an alert */
-#define TLSPORT_CONTROL_RUN_MAX	     32		  /* control records without data between */
-#define TLSPORT_SECRET_MAX	     48
-#define TLSPORT_SERVER_NAME_MAX	     255
+#define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* after close() the peer takes nothing */
+#define TLSPORT_TX_RETRY	     (HZ / 10) /* what the send buffer had no room for ... */
+#define TLSPORT_TX_RETRIES_MAX	     4	       /* ... each time twice as late, 1.6 s at most */
+#define TLSPORT_TAKEOVER_ROUNDS	     8
+
+/* tls_context.tx_conf, rx_conf: net/tls/tls.h */
+#define TLSPORT_CONF_SW		1
+#define TLSPORT_CONF_HW		2
+#define TLSPORT_FIN_TIMEOUT	(2 * HZ)     /* the peer's FIN after it has ours */
+#define TLSPORT_DRAIN_MAX	(256 * 1024) /* bytes ignored after an alert */
+#define TLSPORT_CONTROL_RUN_MAX 32	     /* control records without data between */
+#define TLSPORT_SECRET_MAX	48
+#define TLSPORT_SERVER_NAME_MAX 255
 
 /* RFC 8446 5.1 and B; RFC 5246 6.2.3 */
 #define TLSPORT_HEADER_LEN     5
@@ -66,6 +72,7 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 enum {
 	TLSPORT_TX_CLOSED, /* no more data: close_notify or a fatal alert is due or out */
 	TLSPORT_TX_CORKED, /* TCP_CORK */
+	TLSPORT_TX_PUSH,   /* due: the record that MSG_MORE left open */
 	TLSPORT_TX_UPDATE, /* due: our KeyUpdate */
 	TLSPORT_TX_REKEY,  /* due: the next key; the KeyUpdate is out */
 	TLSPORT_TX_ALERT,  /* due: tlsport_conn.alert */
@@ -252,7 +259,9 @@ struct tlsport_conn {
 	u8 secret_len;
 	u16 alert; /* level << 8 | description, to be sent */
 	int rx_err;
-	struct mutex tx_lock; /* one transmits: data or what is due; tx_secret */
+	u8 tx_retries;		    /* of what is due, without room; a race costs a delay */
+	struct mutex tx_lock;	    /* one transmits: data or what is due; tx_secret */
+	struct task_struct *writer; /* of the application, who has tx_lock */
 	unsigned long tx_flags;
 	u8 tx_secret[TLSPORT_SECRET_MAX], rx_secret[TLSPORT_SECRET_MAX];
 	struct rcu_head rcu;
@@ -277,6 +286,7 @@ void tlsport_conn_dead(struct tlsport_conn *conn);
 bool tlsport_conn_in_handshake(const struct sock *sk);
 bool tlsport_sk_secured(const struct sock *sk);
 bool tlsport_sk_active_open(const struct sock *sk);
+size_t tlsport_sk_discard(struct sock *sk, size_t len);
 int tlsport_sk_send(struct sock *sk, const void *data, size_t len);
 
 static inline struct tlsport_conn *tlsport_conn_of(const struct sock *sk)
@@ -319,9 +329,9 @@ void tlsport_session_exit(void);
 void tlsport_transmit_alert(struct tlsport_conn *conn, u8 level, u8 description);
 void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base);
 bool tlsport_transmit_is_due(const struct tlsport_conn *conn);
-void tlsport_transmit_open_record(struct socket *sock, const struct proto_ops *base);
 int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags);
-void tlsport_transmit_end(struct socket *sock, const struct proto_ops *base);
+ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, ssize_t ret,
+			     unsigned int flags);
 
 /* control.c: records that the application never sees */
 int tlsport_control_handle(struct socket *sock, const struct proto_ops *base);

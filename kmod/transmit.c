@@ -58,9 +58,10 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 	return base->sendmsg(sock, &msg, len);
 }
 
+/* Not yet, as opposed to never */
 static bool again(int err)
 {
-	return err == -EAGAIN || err == -EINTR || err == -ERESTARTSYS;
+	return err == -EAGAIN || err == -EINTR || err == -ERESTARTSYS || err == -ENOMEM;
 }
 
 /*
@@ -76,26 +77,11 @@ static bool unsent(struct sock *sk)
 	if (!mutex_trylock(&ctx->tx_lock))
 		return true;
 	lock_sock(sk);
-	pending = ctx->partially_sent_record;
+	pending = ctx->partially_sent_record ||
+		  (ctx->tx_conf == TLSPORT_CONF_SW && !list_empty(&tls_sw_ctx_tx(ctx)->tx_list));
 	release_sock(sk);
 	mutex_unlock(&ctx->tx_lock);
 	return pending;
-}
-
-/**
- * tlsport_transmit_open_record - send the record of data that MSG_MORE left open
- * @sock: who has the sk
- * @base: net/tls's operations
- *
- * Without room in the send buffer the record is made all the same, and net/tls
- * sends it when there is.
- *
- * Context: process, conn->tx_lock held; does not wait for the peer.
- */
-void tlsport_transmit_open_record(struct socket *sock, const struct proto_ops *base)
-{
-	if (tls_get_ctx(sock->sk)->pending_open_record_frags)
-		send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
 }
 
 /*
@@ -133,6 +119,22 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 	return 0;
 }
 
+/*
+ * The record that MSG_MORE left open, tx_lock held.  Without room it is made all
+ * the same, and net/tls sends it when there is.
+ */
+static int push(struct socket *sock, const struct proto_ops *base)
+{
+	const struct tls_context *ctx = tls_get_ctx(sock->sk);
+	int err;
+
+	if (test_bit(TLSPORT_TX_CORKED, &tlsport_conn_of(sock->sk)->tx_flags) ||
+	    !ctx->pending_open_record_frags)
+		return 0;
+	err = send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
+	return ctx->pending_open_record_frags ? err : 0;
+}
+
 /* tx_lock held.  -EAGAIN: something is still due. */
 static int send_due(struct socket *sock, const struct proto_ops *base)
 {
@@ -140,6 +142,10 @@ static int send_due(struct socket *sock, const struct proto_ops *base)
 	u8 msg[TLSPORT_ALERT_LEN];
 	u16 alert;
 
+	if (test_and_clear_bit(TLSPORT_TX_PUSH, &conn->tx_flags) && again(push(sock, base))) {
+		set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
+		return -EAGAIN;
+	}
 	if (update(sock, base, MSG_DONTWAIT))
 		return -EAGAIN;
 	if (test_and_clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags)) {
@@ -159,6 +165,23 @@ static int send_due(struct socket *sock, const struct proto_ops *base)
 		base->shutdown(sock, SHUT_WR);
 	}
 	return 0;
+}
+
+/*
+ * The connection ends while a writer waits for room: as on TCP it waits no more.
+ * Who holds tx_lock is in a system call, so the task is there.
+ */
+static void interrupt_writer(struct tlsport_conn *conn)
+{
+	struct task_struct *writer;
+
+	rcu_read_lock();
+	writer = READ_ONCE(conn->writer);
+	if (writer && writer != current)
+		set_tsk_thread_flag(writer, TIF_SIGPENDING);
+	rcu_read_unlock();
+	if (writer)
+		conn->sk->sk_state_change(conn->sk); /* wakes who waits for room */
 }
 
 bool tlsport_transmit_is_due(const struct tlsport_conn *conn)
@@ -186,7 +209,13 @@ void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base)
 		smp_mb(); /* unlock before the bits */
 	}
 	if (err)
-		mod_timer(&conn->timer, jiffies + TLSPORT_TX_RETRY);
+		mod_timer(&conn->timer, jiffies + (TLSPORT_TX_RETRY << conn->tx_retries));
+	if (err && conn->tx_retries < TLSPORT_TX_RETRIES_MAX)
+		conn->tx_retries++;
+	if (!err)
+		conn->tx_retries = 0;
+	if (tlsport_transmit_is_due(conn) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+		interrupt_writer(conn);
 }
 
 /**
@@ -211,6 +240,13 @@ void tlsport_transmit_alert(struct tlsport_conn *conn, u8 level, u8 description)
 		set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
 }
 
+static int broken_pipe(unsigned int flags)
+{
+	if (!(flags & MSG_NOSIGNAL))
+		send_sig(SIGPIPE, current, 0);
+	return -EPIPE;
+}
+
 /* tx_flags is not 0: closed, corked or something is due. */
 static int begin_special(struct socket *sock, const struct proto_ops *base, unsigned int *flags)
 {
@@ -219,13 +255,12 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
 
 	if (!test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		err = update(sock, base, *flags & MSG_DONTWAIT);
+	if (err == -EAGAIN) /* open_step() wakes who polls for it */
+		set_bit(SOCK_NOSPACE, &sock->flags);
 	if (err)
 		return err;
-	if (test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)) {
-		if (!(*flags & MSG_NOSIGNAL))
-			send_sig(SIGPIPE, current, 0);
-		return -EPIPE;
-	}
+	if (test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+		return broken_pipe(*flags);
 	if (test_bit(TLSPORT_TX_CORKED, &conn->tx_flags))
 		*flags |= MSG_MORE;
 	return 0;
@@ -244,24 +279,40 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
 int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	int err;
+	int err = 0;
 
 	if (mutex_lock_interruptible(&conn->tx_lock))
 		return -ERESTARTSYS;
-	if (likely(!READ_ONCE(conn->tx_flags)))
-		return 0;
-	err = begin_special(sock, base, flags);
-	if (err)
-		tlsport_transmit_end(sock, base);
-	return err;
+	WRITE_ONCE(conn->writer, current);
+	if (unlikely(READ_ONCE(conn->tx_flags)))
+		err = begin_special(sock, base, flags);
+	return likely(!err) ? 0 : tlsport_transmit_end(sock, base, err, *flags);
 }
 
-void tlsport_transmit_end(struct socket *sock, const struct proto_ops *base)
+/**
+ * tlsport_transmit_end - the application has sent
+ * @sock: its socket; tx_lock is held, and released here
+ * @base: net/tls's operations
+ * @ret: what net/tls gave
+ * @flags: the caller's MSG_*
+ *
+ * Return: what the application gets.
+ */
+ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, ssize_t ret,
+			     unsigned int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
+	WRITE_ONCE(conn->writer, NULL);
 	mutex_unlock(&conn->tx_lock);
 	smp_mb(); /* unlock before the bits */
 	if (unlikely(tlsport_transmit_is_due(conn)))
 		tlsport_transmit_due(sock, base);
+	if (likely(ret >= 0))
+		return ret;
+	if (tlsport_control_record_broken(sock->sk)) /* what the peer sent is the error */
+		return tlsport_control_record_error(sock, base);
+	if ((ret == -EINTR || ret == -ERESTARTSYS) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+		return broken_pipe(flags); /* interrupt_writer() */
+	return ret;
 }
