@@ -20,7 +20,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("port", type=int)
 parser.add_argument("--wait", default="thread",
                     choices=["block", "thread", "threads", "select", "poll", "epoll", "spin", "never"])
-parser.add_argument("--do", default="echo", choices=["echo", "banner", "sink", "send", "fill", "reply", "shutwr"])
+parser.add_argument("--do", default="echo", choices=["echo", "banner", "sink", "send", "fill", "hold", "reply", "shutwr"])
 parser.add_argument("--family", default="4", choices=["4", "6"])
 parser.add_argument("--mptcp", action="store_true")
 parser.add_argument("--reuseport", action="store_true")
@@ -28,6 +28,7 @@ parser.add_argument("--backlog", type=int, default=128)
 parser.add_argument("--threads", type=int, default=4)
 parser.add_argument("--text", default="")
 parser.add_argument("--sndbuf", type=int, default=0)
+parser.add_argument("--linger", type=int, default=-1)
 parser.add_argument("--write", type=int, default=4096)
 parser.add_argument("--size", type=int, default=0)
 args = parser.parse_args()
@@ -103,6 +104,19 @@ def do_fill(conn, event):
     event["full"] = True
 
 
+def do_hold(conn, event):
+    """Fills the send buffer, says so, and keeps the connection."""
+    data, sent = pattern(4 << 20), 0
+    conn.setblocking(False)
+    try:
+        while sent < len(data):
+            sent += conn.send(data[sent:sent + args.write])
+    except BlockingIOError:
+        event["full"] = True
+    say(**event, sent=sent, sha=hashlib.sha256(data[:sent]).hexdigest())
+    signal.pause()
+
+
 def do_reply(conn, event):
     read_all(conn, event)
     conn.sendall(event["sha"].encode())
@@ -122,6 +136,8 @@ def serve(conn, peer):
     event = {"peer": peer[0], "peer_port": peer[1]}
     try:
         conn.setblocking(True)
+        if args.linger >= 0:
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, args.linger))
         globals()["do_" + args.do](conn, event)
     except OSError as error:
         event["end"] = errno.errorcode.get(error.errno, str(error))

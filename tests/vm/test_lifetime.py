@@ -146,14 +146,6 @@ def shed():
     lib.echo(port)
 
 
-def listen(port):
-    """A listening socket of this process, that accepts when the test does."""
-    listener = socket.create_server(("127.0.0.1", port))
-    listener.settimeout(20)
-    lib.defer(listener.close)
-    return listener
-
-
 def ready(port, data=b"data"):
     """A client whose connection waits for accept()."""
     client = lib.TlsClient(port)
@@ -175,7 +167,7 @@ def accepted(port, listener):
 def ready_reset():
     port = lib.new_port()
     lib.enable(port)
-    listener = listen(port)
+    listener = lib.listen(port)
     ready(port).reset()
     conn = listener.accept()[0]
     lib.defer(conn.close)
@@ -195,7 +187,7 @@ def ready_fin():
     for policy, ended in (("strict", "truncated"), ("tolerate", "closed")):
         port = lib.new_port()
         lib.enable(port, truncation=policy)
-        listener = listen(port)
+        listener = lib.listen(port)
         client = ready(port)
         client.sock.shutdown(socket.SHUT_WR)
         conn = accepted(port, listener)
@@ -214,7 +206,7 @@ def ready_fin():
 def attached_goes_on():
     port = lib.new_port()
     lib.enable(port, handshake_timeout="1s")
-    listener = listen(port)
+    listener = lib.listen(port)
     client = ready(port)
     lib.stuck(port, "server hello")
     lib.wait_for(lambda: lib.status(port)["ended"] == {"handshake_timeout": 1}, what="a younger one timed out")
@@ -223,7 +215,7 @@ def attached_goes_on():
     lib.disable(port)
     other = lib.new_port()
     lib.enable(other)
-    second = listen(other)
+    second = lib.listen(other)
     waiting = ready(other)
     lib.disable(other)
     later = second.accept()[0]
@@ -317,7 +309,7 @@ def unload_refused():
 def unload():
     port = lib.new_port()
     lib.enable(port)
-    listener = listen(port)
+    listener = lib.listen(port)
     unload_refused()
     for state in lib.STATES:
         client = lib.stuck(port, state)

@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import queue
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 
-from .harness import HERE, WORK, defer, read_text, run, wait_for, write_file
+from .harness import HERE, WORK, defer, equal, read_text, run, wait_for, write_file
 from .product import alive, children
 
 
@@ -51,18 +53,62 @@ class Server:
         self.process.wait()
 
     def in_call(self, *numbers):
-        """Waits until a thread sleeps in one of these system calls (numbers of x86-64)."""
-        def look():
-            for task in os.listdir(f"/proc/{self.pid}/task"):
-                words = read_text(f"/proc/{self.pid}/task/{task}/syscall").split()
-                if words and words[0] in map(str, numbers):
-                    return True
-            return False
-        wait_for(look, what="the server waits for connections")
+        in_call(self.pid, *numbers)
+
+
+def in_call(pid, *numbers):
+    """Waits until a thread sleeps in one of these system calls (numbers of x86-64)."""
+    def look():
+        for task in os.listdir(f"/proc/{pid}/task"):
+            words = read_text(f"/proc/{pid}/task/{task}/syscall").split()
+            if words and words[0] in map(str, numbers):
+                return True
+        return False
+    wait_for(look, what="a thread sleeps in the system call")
 
 
 ACCEPT = (43, 288)  # accept, accept4
+SENDS = (44, 46)  # sendto, sendmsg
 POLLS = (7, 23, 232, 270, 271, 281)  # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait
+
+
+def listen(port, **options):
+    """A listening socket of this process, that accepts when the test does."""
+    listener = socket.create_server(("127.0.0.1", port), **options)
+    listener.settimeout(20)
+    defer(listener.close)
+    return listener
+
+
+def is_ready(sock, event, timeout=0.0):
+    """The events of poll(2), at least this one, or none after the timeout."""
+    poll = select.poll()
+    poll.register(sock, event)
+    return (poll.poll(timeout * 1000) or [(0, 0)])[0][1]
+
+
+def fill(conn):
+    """Sends until the buffer takes no more, without waiting; returns what it took."""
+    conn.setblocking(False)
+    data, sent = os.urandom(4 << 20), 0
+    try:
+        while sent < len(data):
+            sent += conn.send(data[sent:sent + 50000])
+    except BlockingIOError:
+        return data[:sent]
+    raise AssertionError("the send buffer never was full")
+
+
+def fill_open(conn, more=socket.MSG_MORE):
+    """As fill(); the last record is one that MSG_MORE, or a cork, keeps open."""
+    conn.setblocking(False)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 150000)
+    data = os.urandom(101000)
+    equal(conn.send(data[:100000], more), 100000, "taken by a buffer that has room")
+    equal(conn.send(data[100000:], more), 1000, "taken by a buffer that has room")
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+    assert not is_ready(conn, select.POLLOUT), "the send buffer is not full"
+    return data
 
 
 class Nginx:

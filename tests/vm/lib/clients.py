@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """TLS clients whose every byte a test decides on, and a client that speaks none."""
+import ctypes
 import socket
 import ssl
 import struct
@@ -28,6 +29,18 @@ def tls_context(version=None, ciphers=None):
     return context
 
 
+def handshake_messages(context):
+    """A list that gets the type of every handshake message that comes from the server."""
+    seen = []
+
+    def callback(_conn, direction, _version, content, kind, _data):
+        if direction == "read" and content == 22:
+            seen.append(int(kind))
+    context._msg_callback = callback  # pylint: disable=protected-access
+    return seen
+
+
+KEY_UPDATE = 24
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 BOTH = ((TLS13, "TLS 1.3"), (TLS12, "TLS 1.2"))
 
@@ -128,6 +141,37 @@ class TlsClient:
         except ssl.SSLWantReadError:
             pass
         self.flush()
+
+    def key_update(self, requested=True):
+        """Sends KeyUpdate.  Python has no call for it: the SSL is the second member of its object."""
+        libssl = ctypes.CDLL("libssl.so.3")
+        members = ctypes.cast(id(self.tls._sslobj), ctypes.POINTER(ctypes.c_void_p))  # pylint: disable=protected-access
+        handle = ctypes.c_void_p(members[object.__basicsize__ // ctypes.sizeof(ctypes.c_void_p) + 1])
+        libssl.SSL_get_version.restype = ctypes.c_char_p
+        equal(libssl.SSL_get_version(handle), b"TLSv1.3", "version")
+        equal(libssl.SSL_key_update(handle, int(requested)), 1, "SSL_key_update")
+        self.tls.do_handshake()
+        self.flush()
+
+    def read_slowly(self, size, pause=0.0):
+        """All that comes, in steps of this size, to the last close_notify, fatal alert or FIN; then FIN.
+        Returns the data and how it ended."""
+        wire, data, end = bytearray(), bytearray(), "close_notify"
+        while more := self.sock.recv(size):
+            wire += more
+            time.sleep(pause)
+        self.incoming.write(wire)
+        self.incoming.write_eof()
+        try:
+            while more := self.tls.read(65536):
+                data += more
+        except ssl.SSLZeroReturnError:
+            pass
+        except ssl.SSLEOFError:
+            end = "FIN alone"
+        except ssl.SSLError as error:
+            end = error.reason
+        return bytes(data), end
 
     def end(self):
         """close_notify both ways and FIN."""

@@ -3,6 +3,7 @@
 
 Waiting is for events (wait_for); nothing here or in a test sleeps for a guess.
 What a test starts it registers with defer(); run undoes it after the test."""
+import contextlib
 import os
 import subprocess
 import threading
@@ -69,6 +70,20 @@ def wait_for(condition, timeout=15, what="condition", pause=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"after {timeout * SLOW} s still not: {what() if callable(what) else what}")
         time.sleep(pause)
+
+
+@contextlib.contextmanager
+def takes(least, most, what):
+    """The block takes so many seconds; a busy machine may add two to them."""
+    began = time.monotonic()
+    yield
+    seconds = time.monotonic() - began
+    assert least <= seconds <= (most + 2) * SLOW, f"{what} took {seconds:.2f} s, wanted {least} to {most}"
+
+
+def at_once(what):
+    """The block does not wait for a peer."""
+    return takes(0, 1, what)
 
 
 def run(*command, check=True, timeout=100, **kwargs):

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is sent waits for the peer only where TCP waits, and arrives whole."""
+import errno
+import hashlib
+import os
+import select
+import signal
+import socket
+import struct
+import threading
+
+import lib
+from lib import test, equal
+
+
+class Connection:
+    """A client that reads when the test says so, and the socket that accept() gave the server."""
+
+    def __init__(self, version, rcvbuf=8192, **options):
+        self.port = lib.new_port()
+        lib.enable(self.port)
+        self.listener = lib.listen(self.port)
+        self.sniffer = lib.Sniffer(self.port)
+        context = lib.tls_context(version)
+        self.messages = lib.handshake_messages(context)
+        self.client = lib.TlsClient(self.port, context=context, rcvbuf=rcvbuf, **options)
+        lib.defer(self.client.sock.close)
+        self.conn = self.listener.accept()[0]
+        lib.defer(self.conn.close)
+
+    def arrives(self, data, end="close_notify", pause=0.0):
+        """The client gets the data, how it ends, FIN and no RST."""
+        got, how = self.client.read_slowly(3000, pause)
+        equal(how, end, "the end")
+        equal(len(got), len(data), "bytes that arrived")
+        assert got == data, "the data differs"
+
+    def is_over(self, **ended):
+        """The client closes as well, and nothing is left."""
+        self.conn.close()
+        self.client.sock.close()
+        lib.no_conns(self.port)
+        for stream in self.sniffer.server_streams():
+            assert stream.fin and not stream.rst, "the connection ended with RST"
+        self.sniffer.assert_tls()
+        equal(lib.status(self.port)["ended"], ended, "why it ended")
+
+
+def each_way(function, versions=lib.BOTH, fills=(lib.fill, lib.fill_open)):
+    """With each version; with half a record in the full send buffer, and with an open one."""
+    for version, _ in versions:
+        for fill in fills:
+            c = Connection(version)
+            function(c, fill(c.conn))
+
+
+def readable(conn):
+    assert lib.is_ready(conn, select.POLLIN, 20), "poll() does not wake"
+
+
+@test("a peer that does not read: close() returns at once, and all arrives when it does", core=True)
+def close_full():
+    def check(c, data):
+        with lib.at_once("close()"):
+            c.conn.close()
+        c.arrives(data)
+        c.is_over(closed=1)
+    each_way(check)
+
+
+@test("a peer that does not read: shutdown(SHUT_WR) returns at once, all arrives, and the peer may answer")
+def shutdown_full():
+    def check(c, data):
+        with lib.at_once("shutdown(SHUT_WR)"):
+            c.conn.shutdown(socket.SHUT_WR)
+        with lib.at_once("send()"):
+            try:
+                c.conn.send(b"more")
+                raise AssertionError("sent after shutdown(SHUT_WR)")
+            except BrokenPipeError:
+                pass
+        c.arrives(data)
+        c.client.tls.write(b"answer")
+        c.client.flush()
+        readable(c.conn)
+        equal(c.conn.recv(100), b"answer")
+        c.is_over(closed=1)
+    each_way(check)
+
+
+@test("a peer that does not read: shutdown(SHUT_RDWR) returns at once, and all arrives")
+def shutdown_both_full():
+    def check(c, data):
+        with lib.at_once("shutdown(SHUT_RDWR)"):
+            c.conn.shutdown(socket.SHUT_RDWR)
+        equal(c.conn.recv(100), b"", "end of the file")
+        c.arrives(data)
+        c.is_over(closed=1)
+    each_way(check)
+
+
+@test("a peer that does not read: taking TCP_CORK off returns at once, and what was corked arrives")
+def uncork_full():
+    def corked(conn):
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        return lib.fill_open(conn, 0)
+
+    def check(c, data):
+        with lib.at_once("setsockopt(TCP_CORK)"):
+            c.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        equal(c.client.read_exactly(len(data)), data, "the corked record")
+        c.conn.close()
+        c.arrives(b"")
+        c.is_over(closed=1)
+    each_way(check, fills=(corked,))
+
+
+def receive(conn, data):
+    """As an event loop: recv() when poll() says so; each call returns at once."""
+    got = b""
+    while len(got) < len(data):
+        readable(conn)
+        with lib.at_once("recv()"):
+            try:
+                got += conn.recv(100)
+            except BlockingIOError:
+                pass
+    equal(got, data, "what the server received")
+
+
+@test("a peer that does not read asks for a KeyUpdate: recv() returns at once, the answer follows the data", core=True)
+def key_update_full():
+    def check(c, data):
+        c.client.key_update()
+        c.client.write(b"request")
+        receive(c.conn, b"request")
+        with lib.at_once("close()"):
+            c.conn.close()
+        c.arrives(data)
+        equal(c.messages.count(lib.KEY_UPDATE), 1, "KeyUpdates of the server")
+        c.is_over(closed=1)
+    each_way(check, lib.BOTH[:1])
+
+
+def send_broken(client):
+    """A record that does not authenticate."""
+    client.tls.write(b"soon bad")
+    wire = bytearray(client.outgoing.read())
+    wire[-1] ^= 1
+    client.sock.sendall(wire)
+
+
+@test("a peer that does not read sends a bad record: recv() returns at once, the alert follows the data", core=True)
+def alert_full():
+    def check(c, data):
+        send_broken(c.client)
+        readable(c.conn)
+        with lib.at_once("recv()"):
+            try:
+                c.conn.recv(100)
+                raise AssertionError("the record was taken")
+            except ConnectionResetError:
+                pass
+        with lib.at_once("close()"):
+            c.conn.close()
+        c.arrives(data, end="SSLV3_ALERT_BAD_RECORD_MAC")
+        c.is_over(bad_record_mac=1)
+    each_way(check)
+
+
+def set_linger(conn, seconds):
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+
+
+@test("SO_LINGER of two seconds: close() waits for them when the peer does not read; all arrives later")
+def linger_over():
+    def check(c, data):
+        c.conn.setblocking(True)
+        set_linger(c.conn, 2)
+        with lib.takes(1.9, 2.5, "close()"):
+            c.conn.close()
+        c.arrives(data)
+        c.is_over(closed=1)
+    each_way(check)
+
+
+@test("SO_LINGER: close() returns when the peer has acknowledged everything, not before")
+def linger_until_read():
+    def check(c, data):
+        c.conn.setblocking(True)
+        set_linger(c.conn, 60)
+        closer = threading.Thread(target=c.conn.close, daemon=True)
+        closer.start()
+        closer.join(1)
+        assert closer.is_alive(), "close() did not wait for the peer"
+        with lib.at_once("the rest of close()"):
+            c.arrives(data)
+            closer.join(30)
+        c.is_over(closed=1)
+    each_way(check)
+
+
+@test("SO_LINGER of zero: close() resets")
+def linger_zero():
+    for version, name in lib.BOTH:
+        c = Connection(version)
+        lib.fill(c.conn)
+        set_linger(c.conn, 0)
+        with lib.at_once("close()"):
+            c.conn.close()
+        try:
+            while c.client.sock.recv(3000):
+                pass
+            raise AssertionError(f"FIN, {name}")
+        except ConnectionResetError:
+            pass
+        lib.no_conns(c.port)
+        equal(lib.status(c.port)["ended"], {"closed": 1}, "why it ended")
+
+
+@test("SIGKILL of a server with SO_LINGER and a peer that does not read: it is gone at once, all arrives")
+def linger_killed():
+    for version, _ in lib.BOTH:
+        port = lib.new_port()
+        lib.enable(port)
+        server = lib.Server(port, "--do", "hold", "--linger", 60)
+        sniffer = lib.Sniffer(port)
+        with lib.TlsClient(port, version, rcvbuf=8192) as client:
+            event = server.event()
+            with lib.at_once("the death of the server"):
+                os.kill(server.pid, signal.SIGKILL)
+                server.process.wait()
+            data, end = client.read_slowly(3000)
+            equal((len(data), hashlib.sha256(data).hexdigest(), end), (event["sent"], event["sha"], "close_notify"), "what arrived")
+        lib.no_conns(port)
+        assert not any(s.rst for s in sniffer.server_streams()), "the connection ended with RST"
+        equal(lib.status(port)["ended"], {"closed": 1}, "why it ended")
+
+
+@test("close() and a peer that reads for longer than the limit of 30 s: all arrives", timeout=180)
+def slow_reader():
+    c = Connection(lib.TLS13, rcvbuf=4096)
+    data = lib.fill_open(c.conn)
+    c.conn.close()
+    with lib.takes(35, 120, "reading"):
+        c.arrives(data, pause=1)
+    c.is_over(closed=1)
+
+
+FRAME, FRAMES, UPDATES = 1000, 1000, 50
+
+
+@test("50 KeyUpdates that ask for one, while two threads send: every record decrypts, all arrives", core=True)
+def key_updates_and_writers():
+    c = Connection(lib.TLS13, rcvbuf=65536)
+
+    def frame(thread, i):
+        return b"%d-%08d|" % (thread, i) * (FRAME // 11) + b"." * (FRAME % 11)
+
+    def write(thread):
+        for i in range(FRAMES):
+            c.conn.sendall(frame(thread, i))
+
+    def read():
+        got = b""
+        while more := c.conn.recv(100):
+            got += more
+        return got
+
+    def client():
+        got = b""
+        try:
+            for _ in range(UPDATES):
+                c.client.key_update()
+                c.client.write(b"y")
+                got += c.client.read_exactly(2 * FRAME * FRAMES // UPDATES)
+            c.client.close_notify()
+            return got
+        except BaseException:
+            c.client.reset()
+            raise
+    *done, got, wire = lib.parallel(4, lambda i: (lambda: write(0), lambda: write(1), read, client)[i]())
+    assert isinstance(wire, bytes), f"the client: {wire!r}, the server: {done}, {got!r}"
+    equal((done, got), ([None, None], b"y" * UPDATES), "writers and reader of the server")
+    frames = [wire[at:at + FRAME] for at in range(0, len(wire), FRAME)]
+    for thread in (0, 1):
+        mine = [f for f in frames if f.startswith(b"%d-" % thread)]
+        assert mine == [frame(thread, i) for i in range(FRAMES)], f"the data of thread {thread} differs"
+    equal(lib.status(c.port)["stats"]["key_updates"], UPDATES, "KeyUpdates of the client")
+    lib.note(f"KeyUpdates of the server: {c.messages.count(lib.KEY_UPDATE)}")
+    assert c.messages.count(lib.KEY_UPDATE) > 1, c.messages
+    c.conn.close()
+    c.arrives(b"")
+    c.is_over(closed=1)
+
+
+@test("KeyUpdate and data of the client after the server's close(): no RST, nothing lost")
+def key_update_after_close():
+    for requested in (True, False):
+        def check(c, data, asked=requested):
+            c.conn.close()
+            for _ in range(3):
+                c.client.key_update(asked)
+                c.client.write(b"late")
+            c.arrives(data)
+            c.client.key_update(asked)
+            c.client.close_notify()
+            c.is_over(closed=1)
+        each_way(check, lib.BOTH[:1])
+
+
+@test("a thread waits in send() for a peer that does not read: shutdown(SHUT_WR) of another returns at once, all "
+      "that is being sent arrives, and the next send() fails")
+def shutdown_beside_writer():
+    for version, name in lib.BOTH:
+        c = Connection(version)
+        data, result = os.urandom(2 << 20), []
+
+        def write(conn=c.conn, sending=data, into=result):
+            into.append(conn.send(sending))
+            try:
+                into.append(conn.send(b"more"))
+            except OSError as error:
+                into.append(error.errno)
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        lib.in_call(os.getpid(), *lib.SENDS)
+        with lib.at_once("shutdown(SHUT_WR)"):
+            c.conn.shutdown(socket.SHUT_WR)
+        assert writer.is_alive(), "send() did not wait for the peer"
+        got, how = c.client.read_slowly(30000)
+        writer.join(20)
+        equal(result, [len(data), errno.EPIPE], f"the two calls of send(), {name}")
+        equal((len(got), how), (len(data), "close_notify"), f"what arrived, {name}")
+        assert got == data, "the data differs"
+        c.is_over(closed=1)
+
+
+def with_header(client, change):
+    client.tls.write(b"data")
+    wire = bytearray(client.outgoing.read())
+    change(wire)
+    client.sock.sendall(wire)
+
+
+def set_type(wire):
+    wire[0] = 99
+
+
+def set_version(wire):
+    wire[1] = 4
+
+
+def set_length(wire):
+    wire[3:5] = b"\x50\x00"
+
+
+def set_no_length(wire):
+    wire[3:5] = b"\0\1"
+
+
+def set_tag(wire):
+    wire[-1] ^= 1
+
+
+BROKEN = ((set_type, "UNEXPECTED_MESSAGE", "protocol_error"),  # net/tls does not look at it in TLS 1.3
+          (set_version, "UNEXPECTED_MESSAGE", "protocol_error"),
+          (set_length, "RECORD_OVERFLOW", "protocol_error"), (set_no_length, "BAD_RECORD_MAC", "bad_record_mac"),
+          (set_tag, "BAD_RECORD_MAC", "bad_record_mac"))
+
+
+def by_recv(conn):
+    conn.recv(100)
+
+
+def by_splice(conn):
+    source, target = os.pipe()
+    try:
+        os.splice(conn.fileno(), target, 100)
+    finally:
+        os.close(source)
+        os.close(target)
+
+
+def broken_record(take):
+    for version, name in lib.BOTH:
+        for change, alert, reason in BROKEN[version == lib.TLS13:]:
+            c = Connection(version)
+            what = f"{change.__name__}, {name}"
+            with_header(c.client, change)
+            readable(c.conn)
+            c.conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            readable(c.conn)
+            with lib.at_once(f"reading, {what}"):
+                try:
+                    take(c.conn)
+                    raise AssertionError(f"the record was taken, {what}")
+                except ConnectionResetError:
+                    pass
+            got, end = c.client.read_slowly(3000)
+            assert not got and alert in end, f"{end}, wanted {alert}, {what}"
+            c.is_over(**{reason: 1})
+
+
+@test("a broken record, and SO_ERROR is read before recv(): poll() wakes, recv() fails, the alert goes out", core=True)
+def broken_recv():
+    broken_record(by_recv)
+
+
+@test("a broken record, and SO_ERROR is read before splice(): poll() wakes, splice() fails, the alert goes out")
+def broken_splice():
+    broken_record(by_splice)
