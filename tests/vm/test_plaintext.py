@@ -305,10 +305,10 @@ def old_connection():
     equal(lib.status(port)["ended"].get("plaintext_reset"), 1, "plaintext_reset")
 
 
-@test("(h) connections raced against enable and disable: no plaintext once enable has returned", timeout=150)
-def enable_races():
+def enable_races(wait):
+    """Returns in how many of 12 cycles the server was taken over as it ran."""
     port = lib.new_port()
-    server = lib.Server(port, "--wait", "spin", "--threads", 8, *BANNER)
+    server = lib.Server(port, "--wait", wait, "--threads", 8, *BANNER)
     stop, lock, last = threading.Event(), threading.Lock(), [0]
 
     def next_number():
@@ -340,9 +340,21 @@ def enable_races():
         head = event.get("head", "")
         if CLIENT_MARKER.decode() in head:
             plain.add(int(head.split("-")[-1].split(".")[0]))
-    assert served, "it never was taken over"
     lib.note(f"{last[0]} clients, {len(plain)} of them in plaintext while the port was disabled; "
              f"taken over at once in {served} of 12 cycles")
     for first, end in shut:
         bad = [n for n in plain if first <= n <= end]
         assert not bad, f"the application got plaintext of clients {bad}, while TLS: {first} to {end}"
+    return served
+
+
+@test("(h) connections raced against enable and disable, the server polls: no plaintext once enable has returned",
+      timeout=150)
+def enable_races_spin():
+    assert enable_races("spin"), "it never was taken over"
+
+
+@test("(h) connections raced against enable and disable, the server's threads sleep in accept(): no plaintext once "
+      "enable has returned", timeout=150)
+def enable_races_threads():
+    enable_races("threads")
