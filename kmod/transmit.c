@@ -12,11 +12,12 @@
  *
  * Setter:  set bit; barrier; trylock.  Holder:  unlock; barrier; test bits.
  */
+#include <linux/sched/signal.h>
 #include "tlsport.h"
 
 #define DUE \
-	(BIT(TLSPORT_TX_UPDATE) | BIT(TLSPORT_TX_REKEY) | BIT(TLSPORT_TX_ALERT) | \
-	 BIT(TLSPORT_TX_FIN))
+	(BIT(TLSPORT_TX_PUSH) | BIT(TLSPORT_TX_UPDATE) | BIT(TLSPORT_TX_REKEY) | \
+	 BIT(TLSPORT_TX_ALERT) | BIT(TLSPORT_TX_FIN))
 
 /* net/tls's work item holds its tx_lock, perhaps for as long as the peer does not read */
 static bool net_tls_busy(const struct sock *sk)

@@ -79,7 +79,7 @@ def cut_by_fin():
 
 @test("the deadline of the handshake ends it in each state, counted")
 def cut_by_deadline():
-    each_state(lambda client: None, ("handshake_timeout",), handshake_timeout="1s")
+    each_state(lambda client: None, ("handshake_timeout",), handshake_timeout="4s")
 
 
 @test("the helper's death ends a handshake whose secrets it held; one in its first flight goes on", core=True)
@@ -205,7 +205,7 @@ def ready_fin():
 @test("disable, the deadline and the listener's end touch no connection that is attached")
 def attached_goes_on():
     port = lib.new_port()
-    lib.enable(port, handshake_timeout="1s")
+    lib.enable(port, handshake_timeout="4s")
     listener = lib.listen(port)
     client = ready(port)
     lib.stuck(port, "server hello")
