@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A listening socket over the lives of its port, and a port that is a client's as well."""
 import socket
+import sys
 import threading
 
 import lib
@@ -257,13 +258,45 @@ def port_of_clients():
         carries(client, conn)
 
 
+BUCKET = """
+import sys
+sys.path.insert(0, %r)
+sys.dont_write_bytecode = True
+import lib
+import test_listening
+port = lib.new_port()
+pairs = test_listening.client_of_port(port, test_listening.other_server(), %d)
+genl = lib.Genl()
+with lib.takes(0, 10, "PORT_SET"):
+    lib.equal(genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, port)), (0, ""), "PORT_SET")
+for pair in pairs:
+    test_listening.carries(*pair)
+lib.equal(genl.ask(lib.PORT_DEL, lib.u16(lib.PORT_NUMBER, port)), (0, ""), "PORT_DEL")
+"""
+
+
+@test("enable returns at once also when these clients are all in one bucket of TCP's hash", core=True)
+def port_of_clients_bucket():
+    name, path = "tlsport-bucket", "/proc/sys/net/ipv4/tcp_child_ehash_entries"
+    before = lib.read_text(path)
+    lib.write_file(path, "1")
+    try:
+        lib.run("ip", "netns", "add", name)
+    finally:
+        lib.write_file(path, before)
+    lib.defer(lib.run, "ip", "netns", "del", name)
+    lib.run("ip", "-n", name, "link", "set", "lo", "up")
+    lib.run("ip", "netns", "exec", name, sys.executable, "-c", BUCKET % (lib.HERE, CLIENTS))
+
+
 def ends(sock):
-    """The connection ends without a byte but an alert."""
+    """Speaks plaintext; the connection ends without a byte but an alert."""
     got = b""
     try:
+        sock.sendall(MARKER)
         while more := sock.recv(1000):
             got += more
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         pass
     lib.only_alert(got)
 
@@ -286,9 +319,9 @@ def migration():
         if not hooked:
             lib.parameter("fail_hook")
         second = lib.listen(port, reuse_port=True)
-        for client in clients:
-            client.sendall(MARKER)
         first.close()
+        if not hooked:
+            nothing_to_accept(second)
         for client in clients:
             ends(client)
         nothing_to_accept(second)

@@ -349,12 +349,12 @@ def enable_races(wait):
 
 
 @test("(h) connections raced against enable and disable, the server polls: no plaintext once enable has returned",
-      timeout=150)
+      timeout=400)
 def enable_races_spin():
     assert enable_races("spin"), "it never was taken over"
 
 
 @test("(h) connections raced against enable and disable, the server's threads sleep in accept(): no plaintext once "
-      "enable has returned", timeout=150)
+      "enable has returned", timeout=400)
 def enable_races_threads():
     enable_races("threads")
