@@ -259,24 +259,35 @@ def port_of_clients():
 
 
 BUCKET = """
+import socket
 import sys
 sys.path.insert(0, %r)
 sys.dont_write_bytecode = True
 import lib
 import test_listening
-port = lib.new_port()
-pairs = test_listening.client_of_port(port, test_listening.other_server(), %d)
+port, served = lib.new_port(), lib.new_port()
+clients = test_listening.client_of_port(port, test_listening.other_server(), %d)
+listener = lib.listen(served)
+plain = [(socket.create_connection(("127.0.0.1", served), 20), listener.accept()[0]) for _ in clients]
 genl = lib.Genl()
-with lib.takes(0, 10, "PORT_SET"):
-    lib.equal(genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, port)), (0, ""), "PORT_SET")
-for pair in pairs:
+for number in port, served:
+    with lib.takes(0, 10, "PORT_SET"):
+        lib.equal(genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, number)), (0, ""), "PORT_SET")
+for pair in clients:
     test_listening.carries(*pair)
-lib.equal(genl.ask(lib.PORT_DEL, lib.u16(lib.PORT_NUMBER, port)), (0, ""), "PORT_DEL")
+for client, conn in plain:
+    try:
+        lib.equal(client.recv(100), b"", "data after PORT_SET")
+    except ConnectionResetError:
+        pass
+for number in port, served:
+    lib.equal(genl.ask(lib.PORT_DEL, lib.u16(lib.PORT_NUMBER, number)), (0, ""), "PORT_DEL")
 """
 
 
-@test("enable returns at once also when these clients are all in one bucket of TCP's hash", core=True)
-def port_of_clients_bucket():
+@test("many connections in one bucket of TCP's hash: enable returns at once, clients go on, what is plaintext is reset",
+      core=True)
+def full_bucket():
     name, path = "tlsport-bucket", "/proc/sys/net/ipv4/tcp_child_ehash_entries"
     before = lib.read_text(path)
     lib.write_file(path, "1")
