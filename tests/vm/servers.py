@@ -20,7 +20,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("port", type=int)
 parser.add_argument("--wait", default="thread",
                     choices=["block", "thread", "threads", "select", "poll", "epoll", "spin", "never"])
-parser.add_argument("--do", default="echo", choices=["echo", "banner", "sink", "send", "fill", "hold", "reply", "shutwr"])
+parser.add_argument("--do", default="echo",
+                    choices=["echo", "banner", "sink", "send", "fill", "hold", "reply", "shutwr"])
 parser.add_argument("--family", default="4", choices=["4", "6"])
 parser.add_argument("--mptcp", action="store_true")
 parser.add_argument("--reuseport", action="store_true")

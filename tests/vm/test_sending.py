@@ -232,7 +232,8 @@ def linger_killed():
                 os.kill(server.pid, signal.SIGKILL)
                 server.process.wait()
             data, end = client.read_slowly(3000)
-            equal((len(data), hashlib.sha256(data).hexdigest(), end), (event["sent"], event["sha"], "close_notify"), "what arrived")
+            equal((len(data), hashlib.sha256(data).hexdigest(), end), (event["sent"], event["sha"], "close_notify"),
+                  "what arrived")
         lib.no_conns(port)
         assert not any(s.rst for s in sniffer.server_streams()), "the connection ended with RST"
         equal(lib.status(port)["ended"], {"closed": 1}, "why it ended")
