@@ -35,13 +35,13 @@ class Connection:
         equal(len(got), len(data), "bytes that arrived")
         assert got == data, "the data differs"
 
-    def is_over(self, reset=False, **ended):
-        """The client closes as well, and nothing is left.  With reset the server may have sent RST, after FIN."""
+    def is_over(self, **ended):
+        """The client closes as well, and nothing is left."""
         self.conn.close()
         self.client.sock.close()
         lib.no_conns(self.port)
         for stream in self.sniffer.server_streams():
-            assert stream.fin and (reset or not stream.rst), "the connection ended with RST"
+            assert stream.fin and not stream.rst, "the connection ended with RST"
             equal(lib.parse_records(stream.data)[1], b"", "half a record at the end")
         equal(lib.status(self.port)["ended"], ended, "why it ended")
 
@@ -167,7 +167,7 @@ def alert_full():
         with lib.at_once("close()"):
             c.conn.close()
         c.arrives(data, end="SSLV3_ALERT_BAD_RECORD_MAC")
-        c.is_over(reset=True, bad_record_mac=1)
+        c.is_over(bad_record_mac=1)
     each_way(check)
 
 
@@ -403,7 +403,7 @@ def broken_record(take):
                     pass
             got, end = c.client.read_slowly(3000)
             assert not got and alert in end, f"{end}, wanted {alert}, {what}"
-            c.is_over(reset=True, **{reason: 1})
+            c.is_over(**{reason: 1})
 
 
 @test("a broken record, and SO_ERROR is read before recv(): poll() wakes, recv() fails, the alert goes out", core=True)
