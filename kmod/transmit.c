@@ -159,7 +159,9 @@ static int send_due(struct socket *sock, const struct proto_ops *base)
 			return -EAGAIN;
 		}
 	}
-	if (test_bit(TLSPORT_TX_FIN, &conn->tx_flags)) {
+	/* an alert that has become due since goes first: the caller comes again */
+	if (test_bit(TLSPORT_TX_FIN, &conn->tx_flags) &&
+	    !test_bit(TLSPORT_TX_ALERT, &conn->tx_flags)) {
 		if (unsent(sock->sk))
 			return -EAGAIN;
 		clear_bit(TLSPORT_TX_FIN, &conn->tx_flags);
