@@ -186,7 +186,7 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 	return base->release(sock);
 }
 
-/* SO_LINGER: wait as TCP does, for the peer's acknowledgement of everything */
+/* SO_LINGER: wait as TCP does, for the peer's acknowledgment of everything */
 static void linger(struct tlsport_conn *conn, struct completion *acked, unsigned long timeout)
 {
 	wait_for_completion_interruptible_timeout(acked, timeout);

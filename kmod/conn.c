@@ -309,7 +309,7 @@ static void drain_raw(struct tlsport_conn *conn)
 	over = sk->sk_err || sk->sk_state == TCP_CLOSE || (sk->sk_shutdown & RCV_SHUTDOWN) ||
 	       conn->drained >= TLSPORT_DRAIN_MAX;
 	release_sock(sk);
-	if (over || READ_ONCE(conn->timed_out) || READ_ONCE(conn->end_request))
+	if (over || READ_ONCE(conn->timed_out))
 		tlsport_conn_dead(conn);
 }
 
@@ -522,6 +522,8 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 			  jiffies + msecs_to_jiffies(READ_ONCE(port->handshake_timeout)));
 		if (READ_ONCE(port->disabled))
 			tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
+		if (l->sk->sk_state != TCP_LISTEN) /* shut down before the list had it */
+			tlsport_conn_request_end(conn, TLSPORT_REASON_LISTENER_CLOSED);
 		tlsport_conn_queue(conn); /* data may be there already */
 	}
 	mutex_unlock(&conn->lock);

@@ -125,6 +125,7 @@ static bool in_stock_accept(struct sock *sk)
 
 	for (i = 0; i < TLSPORT_TAKEOVER_ROUNDS; i++) {
 		lock_sock(sk);
+		/* waiters and the test are under the lock that they wait for */
 		waiter = waitqueue_active(&sk->sk_lock.wq);
 		sleeper = sk->sk_socket && has_sleeper(sk);
 		release_sock(sk);

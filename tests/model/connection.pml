@@ -29,6 +29,9 @@
 #ifndef ANSWERS
 #define ANSWERS 2
 #endif
+#ifndef RETRIES
+#define RETRIES 1
+#endif
 #ifndef EVENTS
 #define EVENTS 2
 #endif
@@ -64,7 +67,7 @@ bool accept_queued = true, accept_runs;
 bool port_lock, disabled, deleted;
 bool socket_of[3], listed[3], died[3];
 /* the bounds of the model */
-byte retries = 1;
+byte retries = RETRIES;
 
 #define in_handshake (state == HELLO || state == HANDSHAKE)
 
