@@ -157,7 +157,7 @@ def everything():
     for process in processes:
         process.start()
     for process in processes:
-        process.join(SECONDS + 100)
+        process.join(SECONDS + 100 * lib.SLOW)
     failed = [(p.name, p.exitcode) for p in processes if p.exitcode]
     lib.run("pkill", "-KILL", "-f", lib.HERE + "/servers.py", check=False)  # what a killed actor has left
     for port in ports:

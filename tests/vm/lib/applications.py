@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 
-from .harness import HERE, WORK, defer, equal, read_text, run, wait_for, write_file
+from .harness import HERE, SLOW, WORK, defer, equal, read_text, run, wait_for, write_file
 from .product import alive, children
 
 
@@ -37,9 +37,9 @@ class Server:
     def event(self, timeout=20):
         """What the next connection that ended says of itself."""
         try:
-            event = self.lines.get(timeout=timeout)
+            event = self.lines.get(timeout=timeout * SLOW)
         except queue.Empty:
-            raise AssertionError(f"no connection of port {self.port} ended in {timeout} s") from None
+            raise AssertionError(f"no connection of port {self.port} ended in {timeout * SLOW} s") from None
         self.events.append(event)
         return event
 

@@ -7,7 +7,7 @@ import struct
 import time
 
 from .certificates import cert_path
-from .harness import defer, equal, run, wait_for
+from .harness import SLOW, defer, equal, run, wait_for
 from .product import conns
 
 MARKER = b"PLAINTEXT-OF-THE-APPLICATION"
@@ -53,7 +53,7 @@ class TlsClient:
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * SLOW)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send = self.sock.sendall
         try:

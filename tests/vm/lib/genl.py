@@ -6,7 +6,7 @@ import mmap
 import socket
 import struct
 
-from .harness import equal
+from .harness import SLOW, equal
 
 PORT_SET, PORT_DEL, PORT_GET, LISTENER_GET, CONN_GET, WORKER_SET, HANDSHAKE, CANCEL, CONTINUE, FAIL = range(1, 11)
 (PORT_NUMBER, PORT_MIN_VERSION, PORT_MAX_VERSION, PORT_TRUNCATION, PORT_TIMEOUT, PORT_MAX_HANDSHAKES,
@@ -54,7 +54,7 @@ class Genl:
 
     def __init__(self):
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
-        self.sock.settimeout(20)
+        self.sock.settimeout(20 * SLOW)
         self.sock.bind((0, 0))
         self.sock.setsockopt(270, 11, 1)  # SOL_NETLINK, NETLINK_EXT_ACK
         self.events = collections.deque()

@@ -89,7 +89,7 @@ def at_once(what):
 def run(*command, check=True, timeout=100, **kwargs):
     if "input" not in kwargs:
         kwargs.setdefault("stdin", subprocess.DEVNULL)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **kwargs)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout * SLOW, **kwargs)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}: "
                              f"{done.stderr.decode(errors='replace')[-500:]}")

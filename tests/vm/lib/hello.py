@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 
-from .harness import equal
+from .harness import SLOW, equal
 from .wire import parse_records
 
 
@@ -32,7 +32,7 @@ def record(kind, body, version=0x0303):
 def exchange(port, data, timeout=15):
     """Sends bytes; returns all that come back until the end."""
     got = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout * SLOW) as sock:
         sock.sendall(data)
         try:
             while more := sock.recv(65536):

@@ -3,7 +3,7 @@
 import subprocess
 import threading
 
-from .harness import defer, wait_for
+from .harness import SLOW, defer, wait_for
 
 
 class Tool:
@@ -33,7 +33,7 @@ class Tool:
                  f"{bytes(self.err[-300:])!r}")
 
     def finish(self, timeout=60):
-        self.process.wait(timeout)
+        self.process.wait(timeout * SLOW)
         for reader in self.readers:
             reader.join()
         return bytes(self.out)
