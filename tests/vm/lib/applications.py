@@ -75,7 +75,7 @@ POLLS = (7, 23, 232, 270, 271, 281)  # poll, select, epoll_wait, pselect6, ppoll
 def listen(port, **options):
     """A listening socket of this process, that accepts when the test does."""
     listener = socket.create_server(("127.0.0.1", port), **options)
-    listener.settimeout(20)
+    listener.settimeout(20 * SLOW)
     defer(listener.close)
     return listener
 

@@ -3,9 +3,16 @@
 import os
 import re
 
+from .harness import read_text
+
 COMPLAINT = re.compile(r"WARNING|BUG:|Oops|blocked for more than|refcount_t|general protection fault|soft lockup"
                        r"|detected stall|KASAN|UBSAN|Kernel panic|suspicious RCU|DEADLOCK|Call Trace|memory leak"
-                       r"|segfault|traps:|lines were lost")
+                       r"|segfault|traps:|lines were lost"
+                       # what the debug kernel says without any of these words
+                       r"|kernel BUG at|self-detected|detected expedited stall|ODEBUG|ref_tracker|list_(add|del) "
+                       r"|turning off the locking|lockdep is turned off|non-static key"
+                       r"|kmemleak: .*(suspected|disabled|Cannot)")
+LOCKDEP = "/proc/lockdep_stats"
 
 
 class KernelLog:
@@ -27,6 +34,11 @@ class KernelLog:
             except BrokenPipeError:
                 text = "0,0,0,-;lines were lost"
             lines.append(text.partition(";")[2].split("\n")[0])
+
+
+def lockdep_sleeps():
+    """lockdep, where there is one, looks no further after its first report."""
+    return os.path.exists(LOCKDEP) and not re.search(r"debug_locks: +1\n", read_text(LOCKDEP))
 
 
 def complaints(lines):

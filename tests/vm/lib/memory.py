@@ -2,12 +2,27 @@
 """What connections must give back: sockets, memory of the kernel and of the helper."""
 import os
 import re
+import time
 
-from .harness import read_text, wait_for
+from .harness import read_text, wait_for, write_file
 from .product import helper_pids
 
 # TIME_WAIT is TCP's own and stays for a minute; it has caches of its own.
 CACHES = re.compile(r"kmalloc|TCP$|TCPv6$|sock_inode_cache|skbuff|request_sock_TCP|tlsport")
+
+
+KMEMLEAK = "/sys/kernel/debug/kmemleak"
+
+
+def leaks():
+    """What kmemleak says of memory that nothing points to; nothing where the kernel has no kmemleak."""
+    if not os.path.exists(KMEMLEAK):
+        return ""
+    # The first scan takes a checksum of what it suspects, the second reports what has it still.
+    write_file(KMEMLEAK, "scan")
+    time.sleep(5)  # what is younger is not suspected
+    write_file(KMEMLEAK, "scan")
+    return read_text(KMEMLEAK)
 
 
 def rss(pid):
