@@ -287,7 +287,8 @@ def namespace():
     run_dir = dirs["TLSPORT_RUN_DIR"]
     lib.defer(lib.helper_kill, signal.SIGKILL, run_dir)
     lib.run(*inside, lib.CTL, "--config-dir", dirs["TLSPORT_CONFIG_DIR"], "--run-dir", run_dir, "enable", str(port),
-            "--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"))
+            "--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"),
+            "--handshake-timeout", f"{10 * lib.SLOW}s")
     with subprocess.Popen([*inside, sys.executable, "-c", NAMESPACE % (lib.HERE, port)],
                           stdout=subprocess.PIPE) as process:
         lib.defer(process.kill)
