@@ -108,7 +108,7 @@ static bool progress(struct tlsport_conn *conn)
 void tlsport_close_work(struct tlsport_conn *conn)
 {
 	struct socket *sock = conn->sock;
-	bool over;
+	bool over, acked, late;
 
 	if (broken(conn->sk)) {
 		finish(conn);
@@ -119,16 +119,13 @@ void tlsport_close_work(struct tlsport_conn *conn)
 		conn->flushed = !tlsport_transmit_is_due(conn);
 	}
 	over = conn->flushed && discard_rest(conn);
-	if (over && (acknowledged(conn) || !conn->acked)) {
+	acked = acknowledged(conn); /* moves the deadline */
+	late = time_after_eq(jiffies, conn->deadline);
+	if ((over && (acked || !conn->acked)) || (acked && late)) {
 		finish(conn);
 		return;
 	}
-	if (acknowledged(conn)) {
-		if (time_after_eq(jiffies, conn->deadline)) {
-			finish(conn);
-			return;
-		}
-	} else if (time_after_eq(jiffies, conn->deadline) && !progress(conn)) {
+	if (late && !progress(conn)) {
 		tlsport_conn_note(conn, TLSPORT_REASON_LINGER_TIMEOUT);
 		tcp_abort(conn->sk, ETIMEDOUT); /* net/tls's work item waits no more */
 		finish(conn);

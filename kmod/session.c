@@ -3,12 +3,11 @@
  * What the application's socket does differently from a kTLS socket, so that it
  * behaves as a TCP socket.  The tables are static: one for each table of
  * net/tls that was seen, what it wraps found by container_of on sock->ops, the
- * connection by sk_user_data.  A data record costs one test on the way out and
- * one on the way in.
+ * connection by sk_user_data.  A call that sends costs a mutex, behind which that
+ * of net/tls is uncontended; one that receives costs two tests.
  *
- * Members of struct proto_ops that are not named in tlsport_session_ops() are
- * net/tls's or TCP's and right as they are; read_sock must be: net/tls reads
- * through it.
+ * Members of struct proto_ops that are not named in fill() are net/tls's or TCP's
+ * and right as they are; read_sock must be: net/tls reads through it.
  */
 #include <asm/ioctls.h>
 #include <linux/poll.h>
@@ -27,15 +26,10 @@ static struct session_table tables[18]; /* IPv4, IPv6 times net/tls's modes */
 static int ntables;
 static DEFINE_MUTEX(tables_lock);
 
-static const struct proto_ops *base_of(const struct socket *sock)
-{
-	return container_of(sock->ops, struct session_table, ops)->base;
-}
-
 /* Context: the socket is the application's, and cannot close. */
 const struct proto_ops *tlsport_session_base(const struct socket *sock)
 {
-	return base_of(sock);
+	return container_of(sock->ops, struct session_table, ops)->base;
 }
 
 /* recvmsg without letting net/tls see, or fill, the caller's control buffer */
@@ -117,7 +111,7 @@ static int rx_flags(const struct sock *sk)
 static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	const struct proto_ops *base = base_of(sock);
+	const struct proto_ops *base = tlsport_session_base(sock);
 	int ret;
 
 	for (;;) {
@@ -138,7 +132,7 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 				   size_t len, unsigned int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	const struct proto_ops *base = base_of(sock);
+	const struct proto_ops *base = tlsport_session_base(sock);
 	ssize_t n;
 	int ret;
 
@@ -161,7 +155,7 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 static __poll_t session_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	__poll_t mask = base_of(sock)->poll(file, sock, wait);
+	__poll_t mask = tlsport_session_base(sock)->poll(file, sock, wait);
 	struct sock *sk = sock->sk;
 
 	if (unlikely(rx_ended(conn) || tlsport_control_record_broken(sk)))
@@ -185,7 +179,7 @@ static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long ar
 	int n = 0;
 
 	if (cmd != SIOCINQ)
-		return base_of(sock)->ioctl(sock, cmd, arg);
+		return tlsport_session_base(sock)->ioctl(sock, cmd, arg);
 	lock_sock(sk);
 	rx = tls_sw_ctx_rx(tls_get_ctx(sk));
 	skb_queue_walk(&rx->rx_list, skb)
@@ -202,7 +196,7 @@ static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long ar
 
 static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
-	const struct proto_ops *base = base_of(sock);
+	const struct proto_ops *base = tlsport_session_base(sock);
 	int ret = tlsport_transmit_begin(sock, base, &msg->msg_flags);
 
 	if (ret)
@@ -217,7 +211,7 @@ static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 static ssize_t session_sendpage(struct socket *sock, struct page *page, int offset, size_t size,
 				int flags)
 {
-	const struct proto_ops *base = base_of(sock);
+	const struct proto_ops *base = tlsport_session_base(sock);
 	unsigned int f = flags;
 	ssize_t ret = tlsport_transmit_begin(sock, base, &f);
 
@@ -234,7 +228,7 @@ static void push_open_record(struct socket *sock)
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
 	set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
-	tlsport_transmit_due(sock, base_of(sock));
+	tlsport_transmit_due(sock, tlsport_session_base(sock));
 }
 
 static int session_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
@@ -245,7 +239,7 @@ static int session_setsockopt(struct socket *sock, int level, int optname, sockp
 
 	if (level == SOL_TLS || (level == SOL_TCP && optname == TCP_ULP))
 		return -ENOPROTOOPT;
-	ret = base_of(sock)->setsockopt(sock, level, optname, optval, optlen);
+	ret = tlsport_session_base(sock)->setsockopt(sock, level, optname, optval, optlen);
 	if (ret || level != SOL_TCP || optname != TCP_CORK ||
 	    copy_from_sockptr(&val, optval, sizeof(val)))
 		return ret;
@@ -265,14 +259,14 @@ static int session_getsockopt(struct socket *sock, int level, int optname, char 
 	if (level == SOL_TLS ||
 	    (level == SOL_TCP && (optname == TCP_ULP || optname == TCP_ZEROCOPY_RECEIVE)))
 		return -ENOPROTOOPT;
-	return base_of(sock)->getsockopt(sock, level, optname, optval, optlen);
+	return tlsport_session_base(sock)->getsockopt(sock, level, optname, optval, optlen);
 }
 
 /* As TCP's it does not wait: what the send buffer has no room for goes later. */
 static int session_shutdown(struct socket *sock, int how)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	const struct proto_ops *base = base_of(sock);
+	const struct proto_ops *base = tlsport_session_base(sock);
 
 	if (sock->sk->sk_state == TCP_CLOSE || how < SHUT_RD || how > SHUT_RDWR)
 		return base->shutdown(sock, how);
@@ -290,7 +284,7 @@ static int session_shutdown(struct socket *sock, int how)
 
 static int session_release(struct socket *sock)
 {
-	return sock->sk ? tlsport_close(sock, base_of(sock)) : 0;
+	return sock->sk ? tlsport_close(sock, tlsport_session_base(sock)) : 0;
 }
 
 static void fill(struct session_table *t, const struct proto_ops *base)

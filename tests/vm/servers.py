@@ -200,32 +200,29 @@ def wait_threads():
     signal.pause()
 
 
-def wait_select():
+def accept_when(readable):
+    """readable() returns when connections wait."""
     listener.setblocking(False)
     ready()
     while True:
-        select.select([listener], [], [])
+        readable()
         accept_ready()
+
+
+def wait_select():
+    accept_when(lambda: select.select([listener], [], []))
 
 
 def wait_poll():
-    listener.setblocking(False)
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    ready()
-    while True:
-        poll.poll()
-        accept_ready()
+    accept_when(poll.poll)
 
 
 def wait_epoll():
-    listener.setblocking(False)
     epoll = select.epoll()
     epoll.register(listener, select.EPOLLIN)
-    ready()
-    while True:
-        epoll.poll()
-        accept_ready()
+    accept_when(epoll.poll)
 
 
 def wait_spin():
