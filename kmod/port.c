@@ -179,7 +179,7 @@ static void port_remove(struct tlsport_net *tn, struct tlsport_port *port)
 	xa_erase(&tn->ports, port->number);
 	tn->nports--;
 	WRITE_ONCE(port->disabled, true);
-	smp_mb(); /* before the walk; a listener that is being hooked looks when it is in the hash */
+	smp_mb(); /* before the walk; a listener being hooked looks when it is in the hash */
 	tlsport_listeners_disable(port);
 	spin_lock_bh(&port->lock);
 	list_for_each_entry(conn, &port->in_flight, port_node)
