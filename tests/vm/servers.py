@@ -189,15 +189,19 @@ def wait_thread():
         start(*listener.accept())
 
 
+def run_threads(loop):
+    ready()  # before a thread can say that a connection ended
+    for _ in range(args.threads):
+        threading.Thread(target=loop, daemon=True).start()
+    signal.pause()
+
+
 def wait_threads():
     """Each thread sleeps in accept(2) by itself."""
     def loop():
         while True:
             serve(*listener.accept())
-    for _ in range(args.threads):
-        threading.Thread(target=loop, daemon=True).start()
-    ready()
-    signal.pause()
+    run_threads(loop)
 
 
 def accept_when(readable):
@@ -238,10 +242,7 @@ def wait_spin():
                 continue
             conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 2, 0))
             serve(conn, peer)
-    for _ in range(args.threads):
-        threading.Thread(target=loop, daemon=True).start()
-    ready()
-    signal.pause()
+    run_threads(loop)
 
 
 def wait_never():

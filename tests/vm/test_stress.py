@@ -23,26 +23,26 @@ CLONE_NEWNET = 0x40000000
 def registry(ports):
     """enable and disable, with no pause between."""
     genl = lib.Genl()
-    while True:
+    for _ in range(100):
         port = lib.u16(lib.PORT_NUMBER, random.choice(ports))
         genl.ask(random.choice((lib.PORT_SET, lib.PORT_SET, lib.PORT_DEL)), port,
                  *([lib.u32(lib.PORT_TIMEOUT, random.choice((100, 1000, 10000)))] if random.random() < 0.3 else []))
+    genl.sock.close()
 
 
 def listeners(ports):
     """Sockets that begin and end to listen: closed, shut down, again on another port."""
-    while True:
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.settimeout(random.choice((0, 0.01, 0.2)))
-            sock.bind(("127.0.0.1", random.choice(ports)))
-            for _ in range(random.randrange(1, 4)):
-                sock.listen(random.choice((0, 1, 128)))
-                for _ in range(random.randrange(4)):
-                    accept_one(sock)
-                if random.random() < 0.3:
-                    sock.shutdown(socket.SHUT_RDWR)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.settimeout(random.choice((0, 0.01, 0.2)))
+        sock.bind(("127.0.0.1", random.choice(ports)))
+        for _ in range(random.randrange(1, 4)):
+            sock.listen(random.choice((0, 1, 128)))
+            for _ in range(random.randrange(4)):
+                accept_one(sock)
+            if random.random() < 0.3:
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 def accept_one(sock):
@@ -64,16 +64,15 @@ def accept_one(sock):
 
 def servers(ports):
     """Programs that are killed in the middle of whatever they do."""
-    while True:
-        server = lib.Server(random.choice(ports), "--wait", random.choice(("spin", "threads", "epoll")), "--reuseport")
-        time.sleep(random.random() * 2)  # how long it lives is the point
-        server.stop()
+    server = lib.Server(random.choice(ports), "--wait", random.choice(("spin", "threads", "epoll")), "--reuseport")
+    time.sleep(random.random() * 2)  # how long it lives is the point
+    server.stop()
 
 
 def clients(ports):
     """Connections that are cut wherever they are."""
     context = lib.tls_context()
-    while True:
+    for _ in range(20):
         try:
             with lib.TlsClient(random.choice(ports), context=context, handshake=False, timeout=0.5) as client:
                 act(client)
@@ -97,45 +96,40 @@ def act(client):
 
 def helpers(_ports):
     """The helper is killed, and starts again."""
-    while True:
-        lib.helper_kill(random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
-        lib.helper_start()
-        time.sleep(random.random() * 3)  # how long it lives is the point
+    lib.helper_kill(random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
+    lib.helper_start()
+    time.sleep(random.random() * 3)  # how long it lives is the point
 
 
 def namespaces(ports):
     """Network namespaces that go with a port, a listening socket and connections in them."""
     libc = ctypes.CDLL(None, use_errno=True)
     up = struct.pack("16sH14x", b"lo", 1)
-    while True:
-        equal(libc.unshare(CLONE_NEWNET), 0, "unshare")
-        with socket.socket() as control:
-            libc.ioctl(control.fileno(), 0x8914, up)  # SIOCSIFFLAGS
-        genl, held = lib.Genl(), []
-        for port in ports:
-            equal(genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, port))[0], 0, "enable")
-            listener = socket.create_server(("127.0.0.1", port))
-            held += [listener, socket.create_connection(("127.0.0.1", port))]
-        genl.sock.close()
-        for sock in held:
-            sock.close()
+    equal(libc.unshare(CLONE_NEWNET), 0, "unshare")
+    with socket.socket() as control:
+        libc.ioctl(control.fileno(), 0x8914, up)  # SIOCSIFFLAGS
+    genl, held = lib.Genl(), []
+    for port in ports:
+        equal(genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, port))[0], 0, "enable")
+        listener = socket.create_server(("127.0.0.1", port))
+        held += [listener, socket.create_connection(("127.0.0.1", port))]
+    genl.sock.close()
+    for sock in held:
+        sock.close()
 
 
 def onlookers(ports):
     """Dumps, and rmmod, which a socket that listens refuses."""
-    while True:
-        lib.ctl("conns", check=False)
-        lib.ctl("status", random.choice(ports), check=False)
-        lib.ctl("list", check=False)
-        assert lib.delete_module() in (errno.EBUSY, errno.EAGAIN), "the module went"
+    lib.ctl("conns", check=False)
+    lib.ctl("status", random.choice(ports), check=False)
+    lib.ctl("list", check=False)
+    assert lib.delete_module() in (errno.EBUSY, errno.EAGAIN), "the module went"
 
 
 def act_until(end, actor, ports):
-    """In a process of its own: an actor that fails by itself says so."""
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-    signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 0.1))
+    """Rounds of an actor in a process of its own, each to its end: nothing is left half started."""
     random.seed(os.getpid())
-    while True:
+    while time.monotonic() < end:
         try:
             actor(ports)
         except OSError as error:
@@ -159,11 +153,8 @@ def everything():
     for process in processes:
         process.join(SECONDS + 100 * lib.SLOW)
     failed = [(p.name, p.exitcode) for p in processes if p.exitcode]
-    lib.run("pkill", "-KILL", "-f", lib.HERE + "/servers.py", check=False)  # what a killed actor has left
     for port in ports:
         lib.Genl().ask(lib.PORT_DEL, lib.u16(lib.PORT_NUMBER, port))
     equal(failed, [], "actors that failed")
-    lib.helper_parent() or lib.helper_start()
-    lib.Server(kept, "--wait", "epoll")
     lib.enable(kept)
     lib.echo(kept)
