@@ -6,8 +6,8 @@ import re
 from .harness import read_text
 
 COMPLAINT = re.compile(r"WARNING|BUG:|Oops|blocked for more than|refcount_t|general protection fault|soft lockup"
-                       r"|detected stall|KASAN|UBSAN|Kernel panic|suspicious RCU|DEADLOCK|Call Trace|memory leak"
-                       r"|segfault|traps:|lines were lost"
+                       r"|detected stall|KASAN|UBSAN|Kernel panic|suspicious RCU|DEADLOCK|Call Trace"
+                       r"|memory leak(?! detector)|segfault|traps:|lines were lost"
                        # what the debug kernel says without any of these words
                        r"|kernel BUG at|self-detected|detected expedited stall|ODEBUG|ref_tracker|list_(add|del) "
                        r"|turning off the locking|lockdep is turned off|non-static key"
