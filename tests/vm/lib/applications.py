@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 import queue
 import select
 import signal
@@ -57,7 +58,7 @@ class Server:
 
 
 def in_call(pid, *numbers):
-    """Waits until a thread sleeps in one of these system calls (numbers of x86-64)."""
+    """Waits until a thread sleeps in one of these system calls."""
     def look():
         for task in os.listdir(f"/proc/{pid}/task"):
             words = read_text(f"/proc/{pid}/task/{task}/syscall").split()
@@ -67,9 +68,12 @@ def in_call(pid, *numbers):
     wait_for(look, what="a thread sleeps in the system call")
 
 
-ACCEPT = (43, 288)  # accept, accept4
-SENDS = (44, 46)  # sendto, sendmsg
-POLLS = (7, 23, 232, 270, 271, 281)  # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait
+ACCEPT, SENDS, POLLS = {
+    "x86_64": ((43, 288),  # accept, accept4
+               (44, 46),  # sendto, sendmsg
+               (7, 23, 232, 270, 271, 281)),  # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait
+    "aarch64": ((202, 242), (206, 211), (72, 73, 22)),
+}[platform.machine()]
 
 
 def listen(port, **options):

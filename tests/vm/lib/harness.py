@@ -72,6 +72,14 @@ def wait_for(condition, timeout=15, what="condition", pause=0.02):
         time.sleep(pause)
 
 
+def stays(condition, seconds, what):
+    """condition() is true for so long, on a slow kernel too: for a limit of the module that must not strike."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert condition(), f"{what} did not stay"
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def takes(least, most, what):
     """The block takes so many seconds; a busy machine may add two to them."""

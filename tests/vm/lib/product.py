@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import platform
 import signal
 
 from .certificates import cert_path, key_path
@@ -91,7 +92,8 @@ class KtlsDelta:
 def delete_module():
     """errno of delete_module(2), 0 when the module is gone; rmmod looks before it asks."""
     libc = ctypes.CDLL(None, use_errno=True)
-    return ctypes.get_errno() if libc.syscall(176, b"tlsport", os.O_NONBLOCK) else 0
+    number = {"x86_64": 176, "aarch64": 106}[platform.machine()]
+    return ctypes.get_errno() if libc.syscall(number, b"tlsport", os.O_NONBLOCK) else 0
 
 
 def alive(pid):
