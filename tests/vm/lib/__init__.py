@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of this directory share.  A file is a noun; tests see all of them as lib.NAME."""
+from .allocations import *
 from .applications import *
 from .certificates import *
 from .clients import *

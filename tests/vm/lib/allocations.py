@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Allocations that fail: the Nth of what tlsport, and whoever works for it, makes (failnth/failnth.c)."""
+import os
+
+from .harness import TOP, equal, read_text, run, write_file
+
+PARAMETERS = "/sys/module/failnth/parameters/"
+NEVER = 1 << 30
+
+
+def _parameter(name):
+    return read_text(PARAMETERS + name).strip()
+
+
+def _load():
+    """Loads the module where it is not, or where tlsport has been since.  It stays: while not armed a probe costs
+    next to nothing, and an emulated processor may hang in code that is patched as it runs."""
+    text = int(read_text("/sys/module/tlsport/sections/.text"), 16)
+    if os.path.exists(PARAMETERS) and int(_parameter("text")) != text:
+        run("rmmod", "failnth")
+    if not os.path.exists(PARAMETERS):
+        run("insmod", f"{TOP}/build/kmod/{os.uname().release}/failnth.ko", f"text={text}")
+
+
+class Failing:
+    """While the block runs, the Nth allocation fails; with rest=True all that come after, too."""
+
+    def __init__(self, nth, rest=False):
+        self.nth, self.rest = nth, rest
+        self.seen, self.victim = 0, ""
+
+    def __enter__(self):
+        _load()
+        self._missed = _parameter("missed")
+        write_file(PARAMETERS + "rest", str(int(self.rest)))
+        write_file(PARAMETERS + "nth", str(self.nth))
+        return self
+
+    def __exit__(self, *_):
+        write_file(PARAMETERS + "nth", "0")
+        self.seen, self.victim = int(_parameter("seen")), _parameter("victim")
+        self.exact = _parameter("missed") == self._missed
+        equal(self.hit, self.seen >= self.nth, f"failed, of {self.seen}, the {self.nth}th")
+
+    @property
+    def hit(self):
+        return bool(self.victim)
+
+    def who(self):
+        """The call that failed, and its callers up to tlsport's last."""
+        lines = [line.split("+")[0] + (" [tlsport]" if "[tlsport]" in line else "") for line in self.victim.split("\n")]
+        last = max((i for i, line in enumerate(lines) if "[tlsport]" in line), default=len(lines))
+        return " < ".join(lines[:last + 1]).replace(" [tlsport]", "*")
