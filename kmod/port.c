@@ -105,6 +105,32 @@ static int port_check_versions(const struct tlsport_port *port, struct nlattr **
 	return -EINVAL;
 }
 
+/* With tn->lock; the registry's reference goes. */
+static void port_remove(struct tlsport_net *tn, struct tlsport_port *port)
+{
+	struct tlsport_conn *conn;
+
+	clear_bit(port->number, tn->port_map);
+	xa_erase(&tn->ports, port->number);
+	tn->nports--;
+	WRITE_ONCE(port->disabled, true);
+	smp_mb(); /* before the walk; a listener being hooked looks when it is in the hash */
+	tlsport_listeners_disable(port);
+	spin_lock_bh(&port->lock);
+	list_for_each_entry(conn, &port->in_flight, port_node)
+		tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
+	spin_unlock_bh(&port->lock);
+	tlsport_port_put(port);
+}
+
+/* With tn->lock.  The last one takes the guards along. */
+static void port_unregister(struct tlsport_net *tn, struct tlsport_port *port)
+{
+	port_remove(tn, port);
+	if (!tn->nports)
+		tlsport_guard_exit(tn->net);
+}
+
 /**
  * tlsport_port_set - register a port, or change its policy
  * @net: network namespace
@@ -118,7 +144,8 @@ static int port_check_versions(const struct tlsport_port *port, struct nlattr **
  * old listeners, then the reset of old connections.
  *
  * Context: process, may sleep.
- * Return: 0 or a negative errno, then nothing has changed.
+ * Return: 0 or a negative errno, then all is as before, but that old connections
+ * may have been reset.
  */
 int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 		     struct netlink_ext_ack *extack)
@@ -156,8 +183,11 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 	tn->nports++;
 	set_bit(number, tn->port_map);
 	synchronize_net(); /* every packet from here on meets the guards */
-	tlsport_takeover(net, number);
-	tlsport_takeover_sweep(net, number);
+	err = tlsport_takeover(net, number) ?: tlsport_takeover_sweep(net, number);
+	if (err) {
+		NL_SET_ERR_MSG(extack, "no memory to take over what listens or is connected");
+		port_unregister(tn, fresh);
+	}
 	goto out;
 
 err_guard:
@@ -168,24 +198,6 @@ err_port:
 out:
 	mutex_unlock(&tn->lock);
 	return err;
-}
-
-/* With tn->lock; the registry's reference goes. */
-static void port_remove(struct tlsport_net *tn, struct tlsport_port *port)
-{
-	struct tlsport_conn *conn;
-
-	clear_bit(port->number, tn->port_map);
-	xa_erase(&tn->ports, port->number);
-	tn->nports--;
-	WRITE_ONCE(port->disabled, true);
-	smp_mb(); /* before the walk; a listener being hooked looks when it is in the hash */
-	tlsport_listeners_disable(port);
-	spin_lock_bh(&port->lock);
-	list_for_each_entry(conn, &port->in_flight, port_node)
-		tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
-	spin_unlock_bh(&port->lock);
-	tlsport_port_put(port);
 }
 
 /**
@@ -207,9 +219,7 @@ int tlsport_port_del(struct net *net, u16 number)
 	mutex_lock(&tn->lock);
 	port = xa_load(&tn->ports, number);
 	if (port)
-		port_remove(tn, port);
-	if (!tn->nports)
-		tlsport_guard_exit(net);
+		port_unregister(tn, port);
 	mutex_unlock(&tn->lock);
 	return port ? 0 : -ENOENT;
 }

@@ -64,14 +64,17 @@ static struct file *pin(struct sock *sk)
 	return file;
 }
 
-/* Hooks one socket, shut; its file is held. */
-static void hook_shut(struct sock *sk)
+/* Hooks one socket, shut; its file is held.  -ENOMEM, or 0: hooked, or not to be. */
+static int hook_shut(struct sock *sk)
 {
+	int err = 0;
+
 	lock_sock(sk);
 	if (sk->sk_state == TCP_LISTEN && sk->sk_socket && tlsport_listener_hookable(sk) &&
 	    !has_sleeper(sk) && reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
-		tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_SHUT);
+		err = tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_SHUT);
 	release_sock(sk);
+	return err == -ENOMEM ? err : 0;
 }
 
 /* Listening sockets of the port, held; returns how many. */
@@ -177,20 +180,22 @@ void tlsport_takeover_again(struct tlsport_listener *l)
  *
  * Context: process, tlsport_net.lock held; waits for a grace period of tasks
  * when there is something to take over.
+ * Return: 0 or -ENOMEM: not all are taken over, and none of them is served.
  */
-void tlsport_takeover(struct net *net, u16 number)
+int tlsport_takeover(struct net *net, u16 number)
 {
 	struct tlsport_port *port = tlsport_port_get(net, number);
 	struct tlsport_listener *l;
 	struct sock **found;
 	struct file *file;
-	int n, i;
+	int n, i, err = -ENOMEM;
 
 	if (!port)
-		return;
+		return 0;
 	found = kcalloc(LISTENERS_MAX, sizeof(*found), GFP_KERNEL);
 	if (!found)
-		goto out; /* they stay shut */
+		goto out;
+	err = 0;
 	n = find_listeners(net, number, want_stock, found);
 	for (i = 0; i < n; i++) {
 		file = pin(found[i]);
@@ -198,11 +203,13 @@ void tlsport_takeover(struct net *net, u16 number)
 			/* raw connections that nobody accepted before the port was registered */
 			count_resets(found[i], tlsport_raw_reset_queue(found[i]->sk_socket,
 								       found[i]->sk_socket->ops));
-			hook_shut(found[i]);
+			err = hook_shut(found[i]) ?: err;
 			fput(file);
 		}
 		sock_put(found[i]);
 	}
+	if (err)
+		goto out_free;
 	if (n)
 		synchronize_rcu_tasks();
 	n = find_listeners(net, number, want_hooked, found);
@@ -214,9 +221,11 @@ void tlsport_takeover(struct net *net, u16 number)
 		}
 		sock_put(found[i]);
 	}
+out_free:
 	kfree(found);
 out:
 	tlsport_port_put(port);
+	return err;
 }
 
 static bool plaintext(const struct sock *sk, const struct net *net, u16 number)
@@ -269,8 +278,9 @@ static unsigned int collect(struct inet_hashinfo *h, unsigned int bucket, const 
  * @number: the port; registered, its listeners taken over: no new ones come
  *
  * Context: process, may sleep.
+ * Return: 0 or -ENOMEM: some may be left.
  */
-void tlsport_takeover_sweep(struct net *net, u16 number)
+int tlsport_takeover_sweep(struct net *net, u16 number)
 {
 	struct inet_hashinfo *h = net->ipv4.tcp_death_row.hashinfo;
 	unsigned int i, n, max = 0;
@@ -287,11 +297,12 @@ void tlsport_takeover_sweep(struct net *net, u16 number)
 			max = n;
 			found = kvmalloc_array(max, sizeof(*found), GFP_KERNEL);
 			if (!found)
-				return; /* the payload guard holds them */
+				return -ENOMEM;
 			n = min(collect(h, i, net, number, found, max), max);
 		}
 		while (n)
 			reset_one(found[--n], net, number);
 	}
 	kvfree(found);
+	return 0;
 }

@@ -201,9 +201,9 @@ struct socket *tlsport_raw_accept(struct socket *listen, const struct proto_ops 
 int tlsport_raw_reset_queue(struct socket *listen, const struct proto_ops *ops);
 
 /* takeover.c */
-void tlsport_takeover(struct net *net, u16 number);
+int tlsport_takeover(struct net *net, u16 number);
 void tlsport_takeover_again(struct tlsport_listener *l);
-void tlsport_takeover_sweep(struct net *net, u16 number);
+int tlsport_takeover_sweep(struct net *net, u16 number);
 
 /*
  * conn.c: from the raw accept to the end.  One reference belongs to the table
