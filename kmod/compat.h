@@ -33,6 +33,13 @@ static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket
 {
 	return ops->accept(sock, newsock, flags, kern);
 }
+
+static inline struct sock *tlsport_base_prot_accept(struct proto *prot, struct sock *sk, int flags)
+{
+	int err;
+
+	return prot->accept(sk, flags, &err, true);
+}
 #else
 #define TLSPORT_ACCEPT_PARAMS	struct socket *sock, struct socket *newsock, \
 				struct proto_accept_arg *arg
@@ -47,6 +54,13 @@ static inline int tlsport_base_accept(const struct proto_ops *ops, struct socket
 	struct proto_accept_arg arg = { .flags = flags, .kern = kern };
 
 	return ops->accept(sock, newsock, &arg);
+}
+
+static inline struct sock *tlsport_base_prot_accept(struct proto *prot, struct sock *sk, int flags)
+{
+	struct proto_accept_arg arg = { .flags = flags, .kern = true };
+
+	return prot->accept(sk, &arg);
 }
 #endif
 

@@ -396,7 +396,7 @@ static int listen_shutdown(struct socket *sock, int how)
 	    READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN) {
 		WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT); /* until it listens again */
 		synchronize_rcu();
-		tlsport_raw_reset_queue(sock, l->base);
+		tlsport_raw_reset_queue(sock->sk);
 	}
 	ret = l->base->shutdown(sock, how);
 	tlsport_listener_put(l);
@@ -427,7 +427,7 @@ static int listen_release(struct socket *sock)
 	cancel_delayed_work_sync(&l->accept_work);
 	end_waiting(l);
 	/* TCP would reset them, or move them to another listening socket, ours or not */
-	tlsport_raw_reset_queue(sock, base);
+	tlsport_raw_reset_queue(sk);
 	lock_sock(sk);
 	tlsport_raw_unhook(sk);
 	release_sock(sk);

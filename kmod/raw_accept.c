@@ -190,20 +190,20 @@ struct socket *tlsport_raw_accept(struct socket *listen, const struct proto_ops 
 	return sock;
 }
 
-/* Resets what waits in TCP's queue; returns how many. */
-int tlsport_raw_reset_queue(struct socket *listen, const struct proto_ops *ops)
+/*
+ * Resets what waits in TCP's queue; returns how many.  Without sockets for them:
+ * no lack of memory may leave one, for TCP to move it to another listener.
+ */
+int tlsport_raw_reset_queue(struct sock *listen)
 {
-	struct socket *sock;
+	struct proto *prot = base_prot(READ_ONCE(listen->sk_prot));
+	struct sock *sk;
 	int n = 0;
 
-	for (;;) {
-		sock = tlsport_raw_accept(listen, ops);
-		if (sock == ERR_PTR(-ECONNABORTED))
-			continue;
-		if (IS_ERR(sock))
-			return n;
-		sock_no_linger(sock->sk);
-		sock_release(sock);
+	while ((sk = tlsport_base_prot_accept(prot, listen, O_NONBLOCK))) {
+		sock_no_linger(sk);
+		sk->sk_prot->close(sk, 0);
 		n++;
 	}
+	return n;
 }

@@ -201,8 +201,7 @@ int tlsport_takeover(struct net *net, u16 number)
 		file = pin(found[i]);
 		if (file) {
 			/* raw connections that nobody accepted before the port was registered */
-			count_resets(found[i], tlsport_raw_reset_queue(found[i]->sk_socket,
-								       found[i]->sk_socket->ops));
+			count_resets(found[i], tlsport_raw_reset_queue(found[i]));
 			err = hook_shut(found[i]) ?: err;
 			fput(file);
 		}

@@ -198,7 +198,7 @@ void tlsport_raw_unhook(struct sock *sk);
 int tlsport_raw_accept_to(struct socket *listen, struct socket *sock, const struct proto_ops *ops,
 			  bool kern);
 struct socket *tlsport_raw_accept(struct socket *listen, const struct proto_ops *ops);
-int tlsport_raw_reset_queue(struct socket *listen, const struct proto_ops *ops);
+int tlsport_raw_reset_queue(struct sock *listen);
 
 /* takeover.c */
 int tlsport_takeover(struct net *net, u16 number);
