@@ -12,30 +12,26 @@ static int put_u64(struct sk_buff *skb, int attr, u64 value, int pad)
 static int put_stats(struct sk_buff *skb, const struct tlsport_port *port)
 {
 	struct nlattr *nest = nla_nest_start(skb, TLSPORT_A_PORT_STATS), *ended;
-	struct tlsport_stats *sum;
-	int i, err = -EMSGSIZE;
+	struct tlsport_stats sum;
+	int i;
 
-	sum = kmalloc(sizeof(*sum), GFP_ATOMIC);
-	if (!nest || !sum)
-		goto out;
-	tlsport_stats_sum(port->stats, sum);
+	if (!nest)
+		return -EMSGSIZE;
+	tlsport_stats_sum(port->stats, &sum);
 	for (i = TLSPORT_A_STATS_STARTED; i <= TLSPORT_A_STATS_KEY_UPDATES; i++)
-		if (put_u64(skb, i, sum->count[i], TLSPORT_A_STATS_PAD))
-			goto out;
+		if (put_u64(skb, i, sum.count[i], TLSPORT_A_STATS_PAD))
+			return -EMSGSIZE;
 	for (i = 0; i < __TLSPORT_REASON_COUNT; i++) {
-		if (!sum->ended[i])
+		if (!sum.ended[i])
 			continue;
 		ended = nla_nest_start(skb, TLSPORT_A_STATS_ENDED);
 		if (!ended || nla_put_u32(skb, TLSPORT_A_ENDED_REASON, i) ||
-		    put_u64(skb, TLSPORT_A_ENDED_COUNT, sum->ended[i], TLSPORT_A_ENDED_PAD))
-			goto out;
+		    put_u64(skb, TLSPORT_A_ENDED_COUNT, sum.ended[i], TLSPORT_A_ENDED_PAD))
+			return -EMSGSIZE;
 		nla_nest_end(skb, ended);
 	}
 	nla_nest_end(skb, nest);
-	err = 0;
-out:
-	kfree(sum);
-	return err;
+	return 0;
 }
 
 static enum tlsport_listener_state listener_state(struct sock *sk)
