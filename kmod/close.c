@@ -211,7 +211,7 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 		timeout = sk->sk_lingertime;
 	refcount_inc(&conn->ref);
 	if (tlsport_control_record_broken(sk)) /* nobody has read that far */
-		tlsport_control_record_error(sock, base);
+		tlsport_control_record_error(sock, base, -EBADMSG);
 	mutex_lock(&conn->lock);
 	clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	if (!broken(sk)) {
@@ -221,7 +221,8 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 	if (broken(sk) || (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime))
 		return close_now(conn, sock, base);
 	conn->sock = take_private(conn, sock, base);
-	if (!conn->sock) {
+	if (!conn->sock) { /* what does not go out now is lost */
+		tlsport_conn_note(conn, TLSPORT_REASON_NO_MEMORY);
 		tlsport_transmit_due(sock, base);
 		return close_now(conn, sock, base);
 	}

@@ -559,7 +559,8 @@ int tlsport_sk_send(struct sock *sk, const void *data, size_t len)
 	ret = tcp_sendmsg_locked(sk, &msg, len);
 	WRITE_ONCE(sk->sk_sndbuf, sndbuf);
 	release_sock(sk);
-	return ret == len ? 0 : ret < 0 ? ret : -ENOBUFS;
+	/* there was room: it was memory that TCP did not have */
+	return ret == len ? 0 : ret >= 0 || ret == -EAGAIN ? -ENOMEM : ret;
 }
 
 /*
@@ -663,6 +664,8 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 	if (err) {
 		if (err == -EPIPE || err == -ECONNRESET)
 			reason = TLSPORT_REASON_PEER_RESET;
+		if (err == -ENOMEM)
+			reason = TLSPORT_REASON_NO_MEMORY;
 		goto end;
 	}
 	if (!keys) {

@@ -122,11 +122,12 @@ out:
  * tlsport_control_record_error - net/tls could not read a record
  * @sock: who has the sk
  * @base: net/tls's operations
+ * @err: what it gave; -ENOMEM: the record may be a good one
  *
  * Context: process.
  * Return: what the application gets.
  */
-int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base)
+int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base, int err)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	u8 alert;
@@ -135,7 +136,12 @@ int tlsport_control_record_error(struct socket *sock, const struct proto_ops *ba
 	if (conn->rx_err)
 		goto out;
 	alert = record_alert(sock->sk, conn);
-	sock_error(sock->sk); /* net/tls left it there: it would stop the alert */
+	/* net/tls left it there: it would stop the alert */
+	if (sock_error(sock->sk) == -ENOMEM || err == -ENOMEM) {
+		tlsport_control_fatal(sock, base, TLSPORT_ALERT_INTERNAL_ERROR,
+				      TLSPORT_REASON_NO_MEMORY);
+		goto out;
+	}
 	tlsport_control_fatal(sock, base, alert,
 			      alert == TLSPORT_ALERT_BAD_RECORD_MAC ?
 				      TLSPORT_REASON_BAD_RECORD_MAC :

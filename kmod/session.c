@@ -82,8 +82,10 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	struct sock *sk = sock->sk;
 
-	if (tlsport_control_record_broken(sk) || *ret == -EBADMSG) {
-		*ret = tlsport_control_record_error(sock, base);
+	/* without memory to decrypt into, net/tls gives up as for a bad record */
+	if (tlsport_control_record_broken(sk) || *ret == -EBADMSG ||
+	    (*ret == -ENOMEM && READ_ONCE(sk->sk_err) == EBADMSG)) {
+		*ret = tlsport_control_record_error(sock, base, *ret);
 		return 1;
 	}
 	if (*ret == 0 && len && rx_is_done(sk)) {
