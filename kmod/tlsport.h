@@ -72,7 +72,7 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 enum {
 	TLSPORT_TX_CLOSED, /* no more data: close_notify or a fatal alert is due or out */
 	TLSPORT_TX_CORKED, /* TCP_CORK */
-	TLSPORT_TX_PUSH,   /* due: the record that MSG_MORE left open */
+	TLSPORT_TX_PUSH,   /* due: the record that MSG_MORE left open, or TCP had no memory for */
 	TLSPORT_TX_UPDATE, /* due: our KeyUpdate */
 	TLSPORT_TX_REKEY,  /* due: the next key; the KeyUpdate is out */
 	TLSPORT_TX_ALERT,  /* due: tlsport_conn.alert */

@@ -65,6 +65,33 @@ static bool again(int err)
 	return err == -EAGAIN || err == -EINTR || err == -ERESTARTSYS || err == -ENOMEM;
 }
 
+/* A record that TCP does not have wholly; racy without net/tls's tx_lock */
+static bool keeps_record(const struct tls_context *ctx)
+{
+	return ctx->partially_sent_record ||
+	       (ctx->tx_conf == TLSPORT_CONF_SW && !list_empty(&tls_sw_ctx_tx(ctx)->tx_list));
+}
+
+/*
+ * Net/tls has taken data, TCP had no memory for them, and nothing is in flight
+ * whose acknowledgment would make net/tls try again.
+ */
+static bool stuck(const struct sock *sk)
+{
+	return unlikely(keeps_record(tls_get_ctx(sk))) && tcp_rtx_and_write_queues_empty(sk);
+}
+
+/* tx_lock held.  Net/tls's work item tries again, as if there were room now. */
+static void unstick(struct sock *sk)
+{
+	const struct tlsport_conn *conn = tlsport_conn_of(sk);
+
+	if (conn->state == TLSPORT_CONN_CLOSING) /* our callbacks are in */
+		conn->write_space(sk);
+	else
+		sk->sk_write_space(sk);
+}
+
 /*
  * Is a record of net/tls not wholly in TCP's queue?  Its work item takes the
  * record off while it pushes, with both locks held: without them a FIN could get
@@ -78,8 +105,7 @@ static bool unsent(struct sock *sk)
 	if (!mutex_trylock(&ctx->tx_lock))
 		return true;
 	lock_sock(sk);
-	pending = ctx->partially_sent_record ||
-		  (ctx->tx_conf == TLSPORT_CONF_SW && !list_empty(&tls_sw_ctx_tx(ctx)->tx_list));
+	pending = keeps_record(ctx);
 	release_sock(sk);
 	mutex_unlock(&ctx->tx_lock);
 	return pending;
@@ -143,6 +169,10 @@ static int send_due(struct socket *sock, const struct proto_ops *base)
 	u8 msg[TLSPORT_ALERT_LEN];
 	u16 alert;
 
+	if (stuck(sock->sk)) {
+		unstick(sock->sk);
+		return -EAGAIN;
+	}
 	if (test_and_clear_bit(TLSPORT_TX_PUSH, &conn->tx_flags) && again(push(sock, base))) {
 		set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
 		return -EAGAIN;
@@ -307,6 +337,8 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
 	WRITE_ONCE(conn->writer, NULL);
+	if (stuck(sock->sk))
+		set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
 	mutex_unlock(&conn->tx_lock);
 	smp_mb(); /* unlock before the bits */
 	if (unlikely(tlsport_transmit_is_due(conn)))
