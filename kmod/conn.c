@@ -464,7 +464,7 @@ out:
  */
 void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 {
-	struct tlsport_conn *conn = tlsport_fail_alloc ? NULL : kzalloc(sizeof(*conn), GFP_KERNEL);
+	struct tlsport_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL);
 	struct tlsport_port *port = l->port;
 	int err = -ENOMEM;
 

@@ -451,7 +451,7 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 	struct tlsport_listener *l;
 	int err;
 
-	if (tlsport_fail_hook || tlsport_fail_alloc)
+	if (tlsport_fail_hook)
 		return -ENOMEM;
 	if (!try_module_get(THIS_MODULE)) /* for sock->ops, which sock_release() puts */
 		return -ENODEV;

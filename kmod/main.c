@@ -7,15 +7,13 @@
 unsigned int tlsport_net_id;
 struct workqueue_struct *tlsport_wq;
 
-bool tlsport_fail_hook, tlsport_no_syn_guard, tlsport_no_payload_guard, tlsport_fail_alloc;
+bool tlsport_fail_hook, tlsport_no_syn_guard, tlsport_no_payload_guard;
 module_param_named(fail_hook, tlsport_fail_hook, bool, 0600);
 MODULE_PARM_DESC(fail_hook, "test: hooking a listener fails");
 module_param_named(no_syn_guard, tlsport_no_syn_guard, bool, 0600);
 MODULE_PARM_DESC(no_syn_guard, "test: the guard of incoming connections is off");
 module_param_named(no_payload_guard, tlsport_no_payload_guard, bool, 0600);
 MODULE_PARM_DESC(no_payload_guard, "test: the guard of outgoing payload is off");
-module_param_named(fail_alloc, tlsport_fail_alloc, bool, 0600);
-MODULE_PARM_DESC(fail_alloc, "test: allocations of listeners, connections and upcalls fail");
 
 static int __net_init tlsport_net_init(struct net *net)
 {

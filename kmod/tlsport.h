@@ -369,6 +369,6 @@ int tlsport_conn_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
 int tlsport_conn_dump_done(struct netlink_callback *cb);
 
 /* main.c: switches of the tests, each off by default */
-extern bool tlsport_fail_hook, tlsport_no_syn_guard, tlsport_no_payload_guard, tlsport_fail_alloc;
+extern bool tlsport_fail_hook, tlsport_no_syn_guard, tlsport_no_payload_guard;
 
 #endif /* _TLSPORT_H */

@@ -135,8 +135,6 @@ static struct sk_buff *build(struct tlsport_conn *conn, u32 portid, bool eof, u3
 	int n;
 
 	*err = -ENOMEM;
-	if (tlsport_fail_alloc)
-		return NULL;
 	skb = genlmsg_new(nla_total_size(vec.iov_len) + 128, GFP_KERNEL);
 	if (!skb)
 		return NULL;

@@ -5,9 +5,17 @@ Whatever fails: nothing in plaintext, no crash, nothing left behind, no waiting 
 it failed, a connection ends with a reason that is counted; and afterwards the port works, with no restart but that of
 a server that listened meanwhile.  TLSPORT_TEST_FAILNTH is how many N there are of each scenario, evenly spread, or
 "all"."""
+import ctypes
+import errno
+import json
+import mmap
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 import traceback
 
 import lib
@@ -24,6 +32,7 @@ def scan(scenario):
     it from doing all, which only a failure excuses."""
     def attempt(nth):
         failing = lib.Failing(nth)
+        outcome = "?"
         try:
             outcome = scenario(failing)
             assert failing.hit or outcome is None, f"nothing failed, and yet: {outcome}"
@@ -32,16 +41,18 @@ def scan(scenario):
         except lib.Timeout:
             errors.append(f"allocation {nth}: no end")
             raise
+        if os.environ.get("TLSPORT_DEBUG"):
+            lib.note(f"{nth} {failing.exact} {failing.who()}: {outcome}")
         return failing
     errors = []
     try:
         count = attempt(lib.NEVER).seen
         assert errors or count, "nothing was allocated"
         step = 1 if ALL else -(-count // int(FAILNTH))
-        nth = 1
-        while len(errors) < 5 and attempt(nth).hit:
-            nth += step
-        lib.note(f"{count} allocations, {nth // step} of them failed, one at a time")
+        tried = 0
+        while len(errors) < 5 and attempt(1 + tried * step).hit:
+            tried += 1
+        lib.note(f"{count} allocations, {tried} of them failed, one at a time")
     finally:
         assert not errors, "\n".join(errors)
 
@@ -114,14 +125,6 @@ def shut_to_plaintext(port, wait=0.3):
     lib.only_alert(lib.probe(port, CLIENT_MARKER, wait=wait))
 
 
-def said(done):
-    """A command either does all or says in one line that it failed."""
-    if done.returncode:
-        equal(done.err.count("\n"), 1, f"lines on stderr ({done.err!r})")
-        return done.err
-    return None
-
-
 def enabled(**settings):
     port = lib.new_port()
     lib.enable(port, handshake_timeout="2s", **settings)
@@ -135,12 +138,15 @@ def one_connection(function):
 
     def scenario(failing):
         sniffer = lib.Sniffer(port)
+        before = lib.status(port)["ended"]
         with failing:
             outcome = function(port)
         sniffer.assert_absent(MARKER, CLIENT_MARKER)
         all_ended(port)
+        now = lib.status(port)["ended"]
         greeting(port)
-        return outcome
+        reasons = [reason for reason in now if now[reason] > before.get(reason, 0)]
+        return outcome and f"{outcome}: {reasons}"
     scan(scenario)
 
 
@@ -157,3 +163,280 @@ def tls12():
 @test("a client that speaks no TLS", timeout=TIMEOUT)
 def plain_client():
     one_connection(lambda port: lib.only_alert(lib.probe(port, CLIENT_MARKER, wait=1)))
+
+
+def key_update(port):
+    with lib.TlsClient(port, lib.TLS13, timeout=5) as client:
+        client.read(len(MARKER))
+        for _ in range(2):
+            client.key_update()
+            client.write(b"under the next key")
+            if client.read() != b"under the next key":
+                raise ConnectionError("the end came first")
+        client.close_notify()
+        client.read()
+
+
+@test("KeyUpdate by the client, answered by ours", timeout=TIMEOUT)
+def key_updates():
+    one_connection(lambda port: stopped(key_update, port))
+
+
+@test("listen(2): served, or shut until the server is restarted", timeout=TIMEOUT, core=True)
+def listens():
+    port = enabled()
+
+    def scenario(failing):
+        with failing:
+            listener = lib.listen(port)
+        sniffer = lib.Sniffer(port)
+        stop = serve(listener)
+        if not lib.status(port)["listeners"]:
+            shut_to_plaintext(port)
+            equal(lib.status(port)["state"], "shut", "state")
+            stop()
+            stop = serve(lib.listen(port))
+        greeting(port)
+        stop()
+        sniffer.assert_absent(MARKER)
+        all_ended(port)
+    scan(scenario)
+
+
+def sound(done):
+    """A command does all, or says in one line that it failed."""
+    if done.returncode:
+        equal(done.err.count("\n"), 1, f"lines on stderr ({done.err!r})")
+        return done.err
+    return None
+
+
+@test("enable, of a port with a server that polls, a connection in plaintext and one that nobody accepted",
+      timeout=TIMEOUT, core=True)
+def enables():
+    def scenario(failing):
+        port = lib.new_port()
+        listener = lib.listen(port)
+        with socket.create_connection(("127.0.0.1", port), 5) as old, listener.accept()[0] as accepted, \
+                socket.create_connection(("127.0.0.1", port), 5):
+            with failing:
+                done = lib.enable(port, check=False)
+            outcome = sound(done)
+            if outcome:
+                assert "memory" in outcome or "workers could not be started" in outcome, outcome
+                done = lib.enable(port)
+            equal(done.err, "", "warnings of enable")
+            sniffer = lib.Sniffer(port)
+            assert stopped(accepted.sendall, MARKER) or stopped(accepted.sendall, MARKER), "its connection lives"
+            assert stopped(old.recv, 100), "the plaintext connection lives"
+        equal(lib.status(port)["state"], "served", "state")
+        stop = serve(listener)
+        shut_to_plaintext(port)
+        greeting(port)
+        stop()
+        sniffer.assert_absent(MARKER, CLIENT_MARKER)
+        lib.disable(port)
+        return outcome
+    scan(scenario)
+
+
+@test("enable of the first port of a network namespace, and of a port that is enabled; disable of the last",
+      timeout=TIMEOUT)
+def namespaces():
+    genl = "import lib; genl = lib.Genl(); print(*(genl.ask(c, lib.u16(lib.PORT_NUMBER, 443))[0] for c in " \
+        "(lib.PORT_SET, lib.PORT_SET, lib.PORT_DEL, lib.PORT_SET)))"
+
+    def scenario(failing):
+        lib.run("ip", "netns", "add", "memory")
+        try:
+            with failing:
+                done = lib.run("ip", "netns", "exec", "memory", sys.executable, "-c", genl, cwd=lib.HERE)
+        finally:
+            lib.run("ip", "netns", "del", "memory")
+        answers = list(map(int, done.stdout.split()))
+        failed = [a for a in answers if a]
+        assert set(failed) <= {errno.ENOMEM, errno.ENOENT}, answers
+        return f"errors {answers}" if failed else None
+    scan(scenario)
+
+
+@test("a network namespace goes, with a port in it and connections", timeout=TIMEOUT)
+def namespace_goes():
+    inside = ("ip", "netns", "exec", "memory")
+    script = """
+import socket, signal, lib
+genl = lib.Genl()
+assert genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, 443))[0] == 0
+kept = [socket.create_server(("127.0.0.1", 443)), lib.Worker(), lib.TlsClient(443, handshake=False)]
+kept[2].send(kept[2].hello())
+kept[1].event(lib.HANDSHAKE)
+print("ready", flush=True)
+signal.pause()
+"""
+
+    def scenario(failing):
+        lib.run("ip", "netns", "add", "memory")
+        lib.run("ip", "-n", "memory", "link", "set", "lo", "up")
+        with subprocess.Popen([*inside, sys.executable, "-c", script], cwd=lib.HERE, stdout=subprocess.PIPE) as process:
+            lib.defer(process.kill)
+            equal(process.stdout.readline(), b"ready\n")
+            with failing:
+                lib.run("ip", "netns", "del", "memory")
+                process.kill()
+                process.wait()
+                time.sleep(0.2 * lib.SLOW)  # the namespace goes in a work item of the kernel
+    scan(scenario)
+
+
+@test("disable, with a handshake and a connection", timeout=TIMEOUT)
+def disables():
+    port = enabled()
+    stop = serve(lib.listen(port))
+
+    def scenario(failing):
+        lib.enable(port, handshake_timeout="2s")
+        client = lib.stuck(port, "server hello")
+        with lib.TlsClient(port) as talker:
+            equal(talker.read(len(MARKER)), MARKER)
+            with failing:
+                outcome = sound(lib.ctl("disable", port, check=False))
+            if outcome:
+                lib.disable(port)
+            talker.write(b"goes on")
+            equal(talker.read(), b"goes on")
+            talker.end()
+        client.sock.close()
+        lib.no_conns(port)
+        return outcome
+    scan(scenario)
+    stop()
+
+
+@test("lists of ports, listening sockets and connections are whole, or the command fails", timeout=TIMEOUT)
+def dumps():
+    ports = [enabled() for _ in range(3)]
+    listeners = [lib.listen(port) for port in ports]
+    for port, state in zip(ports, lib.STATES):
+        lib.enable(port, handshake_timeout="600s")
+        lib.stuck(port, state)
+
+    def scenario(failing):
+        with failing:
+            done = [lib.ctl(*words, "--json", check=False) for words in (("list",), ("status",), ("conns",))]
+        outcome = [sound(d) for d in done]
+        for d, key in zip(done, ("ports", "ports", "connections")):
+            if not d.returncode:
+                equal(sorted(e["port"] for e in json.loads(d.out)[key]), ports, key)
+        return outcome if any(outcome) else None
+    scan(scenario)
+    for listener in listeners:
+        listener.close()
+
+
+@test("a worker registers", timeout=TIMEOUT)
+def workers():
+    port = enabled()
+    serve(lib.listen(port))
+    page = mmap.mmap(-1, 4096)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+
+    def scenario(failing):
+        genl = lib.Genl()
+        with genl.sock, failing:
+            error, _ = genl.ask(lib.WORKER_SET, lib.u64(lib.WORKER_SCRATCH, address))
+        assert error in (0, errno.ENOMEM), error
+        greeting(port)
+        return error or None
+    scan(scenario)
+
+
+@test("the helper starts, with a client that waits for it", timeout=TIMEOUT)
+def helper_starts():
+    port = lib.new_port()
+    lib.enable(port)
+    serve(lib.listen(port))
+    lib.helper_restart_later()
+
+    def scenario(failing):
+        lib.helper_kill(signal.SIGTERM)
+        result = []
+        client = threading.Thread(target=lambda: result.append(stopped(visit, port, lib.TLS13, 15)))
+        with failing:
+            client.start()
+            done = lib.run(lib.TOP + "/scripts/start", check=False)
+            client.join()
+        if not lib.helper_parent():
+            assert done.returncode, "it ended, and start says that it runs"
+            lib.helper_start()
+        all_ended(port)
+        greeting(port)
+        return result[0] or done.returncode or None
+    scan(scenario)
+
+
+@test("close() with data that the peer has not taken: it gets all, or no close_notify", timeout=TIMEOUT)
+def closes():
+    port = enabled()
+    listener = lib.listen(port)
+
+    def scenario(failing):
+        with lib.TlsClient(port, rcvbuf=20000, timeout=10) as client:
+            conn = listener.accept()[0]
+            sent = lib.fill(conn)
+            before = lib.status(port)["ended"].get("closed", 0)
+            with failing:
+                conn.close()
+                try:
+                    data, end = client.read_slowly(30000)
+                except OSError as error:
+                    data, end = b"", repr(error)
+                client.sock.close()
+                lib.wait_for(lambda: lib.Memory().sockets[1] == 0, what="no orphan")
+            all_ended(port)
+            if end == "close_notify":
+                assert data == sent, f"close_notify after {len(data)} of {len(sent)} bytes, {sent.startswith(data)}"
+                return None
+            equal(lib.status(port)["ended"].get("closed", 0), before, "ends that look well")
+            return end
+    scan(scenario)
+
+
+@test("a listening socket closes with connections that TCP would move to another, which is shut", timeout=TIMEOUT)
+def migrates():
+    path = "/proc/sys/net/ipv4/tcp_migrate_req"
+    lib.defer(lib.write_file, path, lib.read_text(path))
+    lib.write_file(path, "1")
+    port = enabled()
+
+    def scenario(failing):
+        first = lib.listen(port, reuse_port=True, backlog=1)
+        clients = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(4)]
+        lib.parameter("fail_hook")
+        with lib.listen(port, reuse_port=True) as second:
+            lib.write_file(lib.PARAMETERS + "fail_hook", "0")
+            with failing:
+                first.close()
+            second.setblocking(False)
+            error = stopped(second.accept)
+            assert error and "BlockingIOError" in error, "accept() of a shut socket gave a connection"
+        for client in clients:
+            client.close()
+        all_ended(port)
+    scan(scenario)
+
+
+@test("no allocation succeeds any more, from the Nth of a connection on", timeout=TIMEOUT, core=True)
+def all_fail():
+    port = enabled()
+    serve(lib.listen(port))
+
+    def scenario(failing):
+        failing.rest = True
+        sniffer = lib.Sniffer(port)
+        with failing:
+            outcome = stopped(visit, port, lib.TLS13, 3)
+        sniffer.assert_absent(MARKER)
+        all_ended(port)
+        greeting(port)
+        return outcome
+    scan(scenario)

@@ -216,39 +216,6 @@ def sleeping_server():
     greeting(port)
 
 
-@test("(f) allocations fail when a server starts to listen: shut; no harm once they succeed")
-def no_memory_listener():
-    port = lib.new_port()
-    lib.enable(port)
-    lib.parameter("fail_alloc")
-    server = lib.Server(port, *BANNER)
-    stays_shut(port, server)
-    equal(server.all_events(), [], "connections of the application")
-    lib.write_file(lib.PARAMETERS + "fail_alloc", "0")
-    server.stop()
-    lib.Server(port, *BANNER)
-    greeting(port)
-
-
-@test("(f) allocations fail for connections of a served port: no plaintext, and TLS works after")
-def no_memory_conn():
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout="2s")
-    server = lib.Server(port, *BANNER)
-    lib.parameter("fail_alloc")
-    stays_shut(port, server)
-    sniffer = lib.Sniffer(port)
-    try:
-        greeting(port, timeout=3)
-    except OSError as error:  # SSLError and timeouts are OSErrors
-        lib.note(repr(error))
-    else:
-        raise AssertionError("a connection was served while allocations fail")
-    sniffer.assert_absent(MARKER)
-    lib.write_file(lib.PARAMETERS + "fail_alloc", "0")
-    greeting(port)
-
-
 @test("(f) hooking fails: the guard of incoming connections alone keeps the port shut", core=True)
 def syn_guard_alone():
     port = lib.new_port()

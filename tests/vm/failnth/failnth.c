@@ -9,9 +9,10 @@
  *
  * A kprobe at the entry of each allocating function calls one that returns NULL in
  * its stead: nothing was allocated, nothing is to be undone.  One allocation counts
- * once: a function of the table that another one called does not, nor does what a
- * softirq does that happened to come on top of tlsport.  What may not fail
- * (__GFP_NOFAIL) neither counts nor fails.
+ * once: a function of the table that another one called does not.  Nor does what a
+ * softirq does that happened to come on top of tlsport, and the copy of a packet
+ * for the test that listens to the wire.  What may not fail (__GFP_NOFAIL) neither
+ * counts nor fails.
  *
  * Out of reach: pages taken from the page allocator directly, but for those that
  * TCP and net/tls fill with data (skb_page_frag_refill), and objects that a
@@ -57,6 +58,11 @@ static struct allocator allocators[] = {
 	{ { "skb_page_frag_refill" }, 2 }, /* returns false */
 };
 
+static struct code tlsport;
+/* What is called by these is not tlsport's, though it is on the stack. */
+static const char *const foreign_names[] = { "handle_softirqs", "dev_queue_xmit_nit" };
+static struct code foreign[ARRAY_SIZE(foreign_names)];
+
 static unsigned long text;
 module_param(text, ulong, 0400);
 MODULE_PARM_DESC(text, "where tlsport's .text begins");
@@ -65,7 +71,6 @@ static bool rest;
 module_param(rest, bool, 0600);
 MODULE_PARM_DESC(rest, "all that come after the Nth fail, too");
 
-static struct code tlsport, softirqs;
 static int nth; /* 0: disarmed */
 static atomic_t seen;
 static unsigned long victim[DEPTH]; /* the allocating function, and who called it */
@@ -103,7 +108,7 @@ static int callers(const struct allocator *a, struct pt_regs *regs, unsigned lon
 	return n - i;
 }
 
-/* tlsport's, and not inside another allocation or in a softirq that came between */
+/* tlsport's, and not inside another allocation or something foreign */
 static bool is_ours(const unsigned long *stack, int n)
 {
 	int i, j;
@@ -111,8 +116,9 @@ static bool is_ours(const unsigned long *stack, int n)
 	for (i = 0; i < n; i++) {
 		if (within(&tlsport, stack[i]))
 			return true;
-		if (within(&softirqs, stack[i]))
-			return false;
+		for (j = 0; j < ARRAY_SIZE(foreign); j++)
+			if (within(&foreign[j], stack[i]))
+				return false;
 		for (j = 0; j < ARRAY_SIZE(allocators); j++)
 			if (within(&allocators[j].text, stack[i]))
 				return false;
@@ -234,16 +240,20 @@ static int find_tlsport(void)
 	return strstr(name, " [tlsport]") ? 0 : -EINVAL;
 }
 
-static int find_softirqs(void)
+static int find_foreign(void)
 {
-	struct kprobe probe = { .symbol_name = "handle_softirqs" };
-	int err = register_kprobe(&probe);
+	int i, err = 0;
 
-	if (err)
-		return err;
-	set_code(&softirqs, (unsigned long)probe.addr);
-	unregister_kprobe(&probe);
-	return 0;
+	for (i = 0; i < ARRAY_SIZE(foreign); i++) {
+		struct kprobe probe = { .symbol_name = foreign_names[i] };
+
+		err = register_kprobe(&probe); /* knows the addresses of names */
+		if (err)
+			break;
+		set_code(&foreign[i], (unsigned long)probe.addr);
+		unregister_kprobe(&probe);
+	}
+	return err;
 }
 
 static int probe_allocator(struct allocator *a)
@@ -267,7 +277,7 @@ static int probe_allocator(struct allocator *a)
 /* Half a table would let failures pass unseen: all of it or nothing. */
 static int __init failnth_init(void)
 {
-	int i, err = find_tlsport() ?: find_softirqs();
+	int i, err = find_tlsport() ?: find_foreign();
 
 	if (err)
 		return err;

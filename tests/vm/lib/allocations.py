@@ -4,21 +4,21 @@ import os
 
 from .harness import TOP, equal, read_text, run, write_file
 
-PARAMETERS = "/sys/module/failnth/parameters/"
+FAILNTH = "/sys/module/failnth/parameters/"
 NEVER = 1 << 30
 
 
 def _parameter(name):
-    return read_text(PARAMETERS + name).strip()
+    return read_text(FAILNTH + name).strip()
 
 
 def _load():
     """Loads the module where it is not, or where tlsport has been since.  It stays: while not armed a probe costs
     next to nothing, and an emulated processor may hang in code that is patched as it runs."""
     text = int(read_text("/sys/module/tlsport/sections/.text"), 16)
-    if os.path.exists(PARAMETERS) and int(_parameter("text")) != text:
+    if os.path.exists(FAILNTH) and int(_parameter("text")) != text:
         run("rmmod", "failnth")
-    if not os.path.exists(PARAMETERS):
+    if not os.path.exists(FAILNTH):
         run("insmod", f"{TOP}/build/kmod/{os.uname().release}/failnth.ko", f"text={text}")
 
 
@@ -32,12 +32,12 @@ class Failing:
     def __enter__(self):
         _load()
         self._missed = _parameter("missed")
-        write_file(PARAMETERS + "rest", str(int(self.rest)))
-        write_file(PARAMETERS + "nth", str(self.nth))
+        write_file(FAILNTH + "rest", str(int(self.rest)))
+        write_file(FAILNTH + "nth", str(self.nth))
         return self
 
     def __exit__(self, *_):
-        write_file(PARAMETERS + "nth", "0")
+        write_file(FAILNTH + "nth", "0")
         self.seen, self.victim = int(_parameter("seen")), _parameter("victim")
         self.exact = _parameter("missed") == self._missed
         equal(self.hit, self.seen >= self.nth, f"failed, of {self.seen}, the {self.nth}th")
