@@ -19,10 +19,17 @@ static bool broken(const struct sock *sk)
 	return READ_ONCE(sk->sk_err) || sk->sk_state == TCP_CLOSE;
 }
 
+/* Both FINs are acknowledged: the application had shut down its side before. */
+static bool ended_by_fin(const struct sock *sk)
+{
+	return sk->sk_state == TCP_CLOSE && sock_flag(sk, SOCK_DONE) &&
+	       (sk->sk_shutdown & SEND_SHUTDOWN) && tcp_sk(sk)->snd_una == tcp_sk(sk)->write_seq;
+}
+
 /* A RST that answers our close_notify, from a peer that has closed, is no event. */
 static void note_reset(struct tlsport_conn *conn, const struct sock *sk)
 {
-	if (broken(sk) && !conn->rx_closed && !conn->flushed)
+	if (broken(sk) && !ended_by_fin(sk) && !conn->rx_closed && !conn->flushed)
 		tlsport_conn_note(conn, TLSPORT_REASON_PEER_RESET);
 }
 
