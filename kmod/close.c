@@ -49,6 +49,7 @@ static void discard_raw(struct tlsport_conn *conn)
 	tls_sw_ctx_rx(tls_get_ctx(sk))->strp.stopped = 1; /* the queue is not its any more */
 	conn->drained += tlsport_sk_discard(sk, TLSPORT_DRAIN_MAX);
 	release_sock(sk);
+	WRITE_ONCE(conn->rx_err, conn->rx_err ?: -ECONNRESET);
 }
 
 /*
@@ -76,6 +77,8 @@ static bool discard_rest(struct tlsport_conn *conn)
 		tlsport_conn_queue(conn);
 		return conn->drained > TLSPORT_DRAIN_MAX;
 	}
+	if (n == -EBADMSG)
+		tlsport_control_record_error_locked(conn->sock, base, n);
 	if (n != -EAGAIN || conn->rx_err)
 		discard_raw(conn);
 	return conn->sk->sk_shutdown & RCV_SHUTDOWN || conn->drained > TLSPORT_DRAIN_MAX;
@@ -117,6 +120,9 @@ void tlsport_close_work(struct tlsport_conn *conn)
 	struct socket *sock = conn->sock;
 	bool over, acked, late;
 
+	/* net/tls tells by sk_err: what was written still goes out */
+	if (tlsport_control_record_broken(conn->sk))
+		tlsport_control_record_error_locked(sock, sock->ops, 0);
 	if (broken(conn->sk)) {
 		finish(conn);
 		return;

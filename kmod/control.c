@@ -119,34 +119,41 @@ out:
 }
 
 /**
- * tlsport_control_record_error - net/tls could not read a record
+ * tlsport_control_record_error_locked - net/tls could not read a record
  * @sock: who has the sk
  * @base: net/tls's operations
  * @err: what it gave; -ENOMEM: the record may be a good one
  *
- * Context: process.
- * Return: what the application gets.
+ * Context: process, conn->lock held.
  */
-int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base, int err)
+void tlsport_control_record_error_locked(struct socket *sock, const struct proto_ops *base,
+					 int err)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	u8 alert;
 
-	mutex_lock(&conn->lock);
 	if (conn->rx_err)
-		goto out;
+		return;
 	alert = record_alert(sock->sk, conn);
 	/* net/tls left it there: it would stop the alert */
 	if (sock_error(sock->sk) == -ENOMEM || err == -ENOMEM) {
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_INTERNAL_ERROR,
 				      TLSPORT_REASON_NO_MEMORY);
-		goto out;
+		return;
 	}
 	tlsport_control_fatal(sock, base, alert,
 			      alert == TLSPORT_ALERT_BAD_RECORD_MAC ?
 				      TLSPORT_REASON_BAD_RECORD_MAC :
 				      TLSPORT_REASON_PROTOCOL_ERROR);
-out:
+}
+
+/* The same for a reader, who does not hold conn->lock.  Returns what the application gets. */
+int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base, int err)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+
+	mutex_lock(&conn->lock);
+	tlsport_control_record_error_locked(sock, base, err);
 	mutex_unlock(&conn->lock);
 	return conn->rx_err;
 }

@@ -340,6 +340,8 @@ int tlsport_control_recv(struct socket *sock, const struct proto_ops *base, void
 			 int flags, u8 *type);
 void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8 alert,
 			   enum tlsport_reason reason);
+void tlsport_control_record_error_locked(struct socket *sock, const struct proto_ops *base,
+					 int err);
 int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base, int err);
 bool tlsport_control_record_broken(const struct sock *sk);
 

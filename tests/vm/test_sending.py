@@ -373,6 +373,17 @@ BROKEN = ((set_type, "UNEXPECTED_MESSAGE", "protocol_error"),  # net/tls does no
           (set_tag, "BAD_RECORD_MAC", "bad_record_mac"))
 
 
+@test("close(), then a broken record of a peer that does not read: no RST, all arrives, the end is counted as it is")
+def broken_after_close():
+    for change, reason in ((set_version, "protocol_error"), (set_tag, "bad_record_mac")):
+        def check(c, data, broken=(change, reason)):
+            c.conn.close()
+            with_header(c.client, broken[0])
+            c.arrives(data)
+            c.is_over(**{broken[1]: 1})
+        each_way(check)
+
+
 def by_recv(conn):
     conn.recv(100)
 
