@@ -5,10 +5,11 @@
  *
  * Lock order, outermost first:
  *	tlsport_net.lock > tlsport_listener.mode_sem > lock_sock(listener)
- *	tlsport_conn.lock > tlsport_conn.tx_lock > net/tls's tx_lock >
- *		lock_sock(connection) > sk_callback_lock
- *	tlsport_conn.lock > tlsport_listener.lock, tlsport_port.lock,
- *	tlsport_net.workers_lock (spinlocks, never nested in each other)
+ *	tlsport_listener.mode_sem > tlsport_conn.lock > tlsport_conn.tx_lock >
+ *		net/tls's tx_lock > lock_sock(connection) > sk_callback_lock
+ *	tlsport_conn.lock, lock_sock(listener) > tlsport_listener.lock
+ *	tlsport_conn.lock > tlsport_port.lock, tlsport_net.workers_lock
+ *	(the spinlocks are never nested in each other)
  */
 #ifndef _TLSPORT_H
 #define _TLSPORT_H
