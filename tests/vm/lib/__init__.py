@@ -4,11 +4,14 @@ from .allocations import *
 from .applications import *
 from .certificates import *
 from .clients import *
+from .document import *
 from .genl import *
 from .harness import *
 from .hello import *
 from .kernel_log import *
+from .life import *
 from .memory import *
+from .namespace import *
 from .objects import *
 from .product import *
 from .tool import *

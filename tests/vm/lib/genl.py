@@ -5,18 +5,21 @@ import ctypes
 import mmap
 import socket
 import struct
+import sys
 
 from .harness import SLOW, equal
 
 PORT_SET, PORT_DEL, PORT_GET, LISTENER_GET, CONN_GET, WORKER_SET, HANDSHAKE, CANCEL, CONTINUE, FAIL = range(1, 11)
 (PORT_NUMBER, PORT_MIN_VERSION, PORT_MAX_VERSION, PORT_TRUNCATION, PORT_TIMEOUT, PORT_MAX_HANDSHAKES,
  PORT_MAX_PER_SOURCE) = range(1, 8)
-CONN_PORT = 3
+PORT_STATS = 12
+STATS_UPCALLS, STATS_KEY_UPDATES, STATS_ENDED, ENDED_REASON, ENDED_COUNT = 9, 11, 12, 2, 3
+CONN_ID, CONN_PORT, CONN_STATE, CONN_VERSION = 2, 3, 4, 9
 WORKER_SCRATCH, WORKER_DRAIN = 2, 3
 (HS_ID, HS_PORT, HS_LOCAL_ADDR, HS_PEER_ADDR, HS_PEER_PORT, HS_DATA, HS_EOF, HS_CONSUMED, HS_TX, HS_RX, HS_TX_SECRET,
  HS_RX_SECRET, HS_SUITE, HS_RESUMED, HS_SERVER_NAME, HS_REASON) = range(2, 18)
 DATA_MAX = 32768
-NLMSG_ERROR = 2
+NLMSG_ERROR, NLMSG_DONE = 2, 3
 
 
 def attribute(kind, body=b""):
@@ -39,14 +42,23 @@ def u64(kind, value):
     return attribute(kind, struct.pack("Q", value))
 
 
-def attributes(data):
-    """{type: body} of the attributes that the bytes are."""
-    found, at = {}, 0
+def each_attribute(data):
+    """(type, body) of the attributes that the bytes are."""
+    at = 0
     while at + 4 <= len(data):
         length, kind = struct.unpack_from("HH", data, at)
-        found[kind & 0x3fff] = data[at + 4:at + length]
+        yield kind & 0x3fff, data[at + 4:at + length]
         at += length + -length % 4
-    return found
+
+
+def attributes(data):
+    """{type: body} of the attributes that the bytes are."""
+    return dict(each_attribute(data))
+
+
+def number(body):
+    """An integer attribute."""
+    return int.from_bytes(body, sys.byteorder)
 
 
 class Genl:
@@ -79,6 +91,24 @@ class Genl:
         at = 20 + (16 if flags & 0x100 else struct.unpack_from("I", data, 20)[0])  # NLM_F_CAPPED
         text = attributes(data[at:length]).get(1, b"") if flags & 0x200 else b""  # NLM_F_ACK_TLVS
         return error, text.rstrip(b"\0").decode()
+
+    def get(self, command, *body):
+        """The attributes of the reply, which are bytes, or None for an error."""
+        error, _ = self.ask(command, *body)
+        return None if error else self.events.popleft()[20:]
+
+    def dump(self, command, *body):
+        """The attributes of each object."""
+        self.sock.send(self.message(command, b"".join(body), flags=0x301))
+        found = []
+        while True:
+            data = self.sock.recv(1 << 17)
+            while data:
+                length, kind = struct.unpack_from("IH", data)
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    return found
+                found.append(attributes(data[20:length]))
+                data = data[length + -length % 4:]
 
     def event(self, command):
         """The attributes of the next event, which must be this."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The objects of the module, by its tracepoints: each that is made must be destroyed."""
+"""The objects of the module, by its tracepoints: each that is made must be destroyed; and why connections ended."""
 import collections
 import os
 import re
@@ -8,17 +8,22 @@ from .harness import run, wait_for, write_file
 
 TRACING = "/sys/kernel/tracing/"
 EVENT = re.compile(r"tlsport_object_(new|free): kind=(\S+) object=(\S+)")
+END = re.compile(r"tlsport_(?:handshake_fail|close): id=(\d+) .*reason=(\w+)")
 
 
 def switch_events(value):
-    for event in ("new", "free"):
-        write_file(f"{TRACING}events/tlsport/tlsport_object_{event}/enable", value)
+    for event in ("object_new", "object_free", "handshake_fail", "close"):
+        write_file(f"{TRACING}events/tlsport/tlsport_{event}/enable", value)
 
 
 class Objects:
-    """All that are made from now on.  Reads the trace as it goes, so that its buffer need not hold a run."""
+    """All that are made, or end, from now on.  Reads the trace as it goes, so that its buffer need not hold a run."""
+
+    running = None  # the run's
 
     def __init__(self):
+        Objects.running = self
+        self.ends = collections.defaultdict(list)  # the reasons of the test's connections, by id
         if not os.path.exists(TRACING + "trace"):
             run("mount", "-t", "tracefs", "tracefs", TRACING)
         write_file(TRACING + "buffer_size_kb", "16384")
@@ -43,6 +48,9 @@ class Objects:
 
     def _event(self, line):
         self.lost |= "LOST" in line
+        match = END.search(line)
+        if match:
+            self.ends[int(match[1])].append(match[2])
         match = EVENT.search(line)
         if match:
             event, kind, pointer = match.groups()
@@ -59,6 +67,7 @@ class Objects:
     def check(self, *but):
         """Waits until all are destroyed."""
         wait_for(lambda: not self.living(*but), 40, lambda: f"every object is destroyed: {self.living(*but)}", 0.05)
+        self.ends.clear()
         assert not self.lost, "the trace lost events"
 
     def stop(self):
