@@ -8,6 +8,7 @@
 #	make test	unit tests, the VM suite on Linux 6.1, its core on 6.12 and 7.3
 #	make test-all	the whole VM suite on each kernel
 #	make test-debug	the whole VM suite on a kernel with KASAN, lockdep and kmemleak
+#	make test-kcsan	the whole VM suite on a kernel that looks for data races
 #	make coverage	likewise, and which lines of the module the suite reached
 #	make stress	everything at once, for STRESS=600 seconds
 #	make check	static checks and sanitizers
@@ -41,7 +42,7 @@ PROGRAMS := tlsportd tlsportctl
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace kmod kmod-all unit run test test-all test-debug coverage stress check start stop install uninstall clean
+.PHONY: all userspace kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress check start stop install uninstall clean
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -91,6 +92,9 @@ test-all:
 
 test-debug:
 	@tests/run --debug
+
+test-kcsan:
+	@tests/run --kcsan
 
 coverage:
 	@tests/run --coverage

@@ -12,6 +12,8 @@ COMPLAINT = re.compile(r"WARNING|BUG:|Oops|blocked for more than|refcount_t|gene
                        r"|kernel BUG at|self-detected|detected expedited stall|ODEBUG|ref_tracker|list_(add|del) "
                        r"|turning off the locking|lockdep is turned off|non-static key"
                        r"|kmemleak: .*(suspected|disabled|Cannot)")
+# A report of KCSAN ends with a line of these, and names both accesses with their stacks.
+RACE, RACE_END, OURS = "BUG: KCSAN: ", "=" * 20, "[tlsport]"
 LOCKDEP = "/proc/lockdep_stats"
 
 
@@ -41,5 +43,22 @@ def lockdep_sleeps():
     return os.path.exists(LOCKDEP) and not re.search(r"debug_locks: +1\n", read_text(LOCKDEP))
 
 
+def races(lines):
+    """KCSAN's reports, each a range of lines."""
+    start = None
+    for number, line in enumerate(lines):
+        if line.startswith(RACE):
+            start = number
+        elif line.startswith(RACE_END) and start is not None:
+            yield range(start, number)
+            start = None
+
+
 def complaints(lines):
-    return [line for line in lines if COMPLAINT.search(line)]
+    """The lines that are one.  Of a data race those of its report, unless the module has no part in it: the stock
+    kernel has many of its own, most of them harmless, and none of them ours to mend."""
+    foreign, ours = set(), set()
+    for report in races(lines):
+        (ours if any(OURS in lines[number] for number in report) else foreign).update(report)
+    return [line for number, line in enumerate(lines)
+            if number in ours or (COMPLAINT.search(line) and not (number in foreign and line.startswith(RACE)))]
