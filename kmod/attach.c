@@ -148,6 +148,7 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	conn->rx_nic = ctx->rx_conf == TLSPORT_CONF_HW;
 	conn->version = keys->version;
 	conn->cipher = keys->cipher_type;
+	conn->key_limit = READ_ONCE(conn->port->key_limit);
 	keep_secrets(conn, info);
 	return 0;
 }

@@ -101,6 +101,13 @@ static inline struct sock *tlsport_base_prot_accept(struct proto *prot, struct s
 #define TLSPORT_HASHINFO(net)
 #endif
 
+/* get_unaligned_be64() moved */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#include <asm/unaligned.h>
+#else
+#include <linux/unaligned.h>
+#endif
+
 /* TLS_RECORD_TYPE_* moved */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #include <net/tls_prot.h>

@@ -95,6 +95,7 @@ static int put_port(struct sk_buff *skb, struct net *net, const struct tlsport_p
 	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT, port->handshake_timeout) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES, port->max_handshakes) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE, port->max_per_source) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_KEY_LIMIT, port->key_limit) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS, served) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS_SHUT, shut) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKES, atomic_read(&port->handshakes)) ||

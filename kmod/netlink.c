@@ -9,6 +9,7 @@
 static struct netlink_range_validation number_range = { .min = 1, .max = 65535 };
 static struct netlink_range_validation timeout_range = { .min = 100, .max = 600000 };
 static struct netlink_range_validation count_range = { .min = 1, .max = 1000000 };
+static struct netlink_range_validation limit_range = { .min = 1, .max = TLSPORT_KEY_LIMIT };
 static struct netlink_range_validation consumed_range = { .max = TLSPORT_DATA_MAX };
 static struct netlink_range_validation version_range = {
 	.min = TLS_1_2_VERSION,
@@ -23,6 +24,7 @@ static const struct nla_policy port_policy[] = {
 	[TLSPORT_A_PORT_HANDSHAKE_TIMEOUT] = NLA_POLICY_FULL_RANGE(NLA_U32, &timeout_range),
 	[TLSPORT_A_PORT_MAX_HANDSHAKES] = NLA_POLICY_FULL_RANGE(NLA_U32, &count_range),
 	[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE] = NLA_POLICY_FULL_RANGE(NLA_U32, &count_range),
+	[TLSPORT_A_PORT_KEY_LIMIT] = NLA_POLICY_FULL_RANGE(NLA_U32, &limit_range),
 };
 
 static const struct nla_policy conn_policy[] = {
@@ -149,7 +151,7 @@ static const struct genl_ops netlink_ops[] = {
 		.cmd = TLSPORT_CMD_PORT_SET,
 		.doit = port_set_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE),
+		OP_POLICY(port, TLSPORT_A_PORT_KEY_LIMIT),
 	},
 	{
 		.cmd = TLSPORT_CMD_PORT_DEL,

@@ -63,6 +63,7 @@ static struct tlsport_port *port_new(u16 number)
 	port->handshake_timeout = TLSPORT_HANDSHAKE_TIMEOUT_MS;
 	port->max_handshakes = TLSPORT_MAX_HANDSHAKES;
 	port->max_per_source = TLSPORT_MAX_PER_SOURCE;
+	port->key_limit = TLSPORT_KEY_LIMIT;
 	refcount_set(&port->ref, 1);
 	spin_lock_init(&port->lock);
 	INIT_LIST_HEAD(&port->in_flight);
@@ -87,6 +88,8 @@ static void port_policy(struct tlsport_port *port, struct nlattr **attrs)
 	if (attrs[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE])
 		WRITE_ONCE(port->max_per_source,
 			   nla_get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE]));
+	if (attrs[TLSPORT_A_PORT_KEY_LIMIT])
+		WRITE_ONCE(port->key_limit, nla_get_u32(attrs[TLSPORT_A_PORT_KEY_LIMIT]));
 }
 
 static int port_check_versions(const struct tlsport_port *port, struct nlattr **attrs,

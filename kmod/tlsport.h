@@ -32,6 +32,7 @@
 #define TLSPORT_MAX_HANDSHAKES	     4096
 #define TLSPORT_MAX_PER_SOURCE	     1024
 #define TLSPORT_SOURCE_BUCKETS	     1024      /* sources share a count 1 : 1024 */
+#define TLSPORT_KEY_LIMIT	     (1 << 24) /* records under one key; AES-GCM: 2^24.5 */
 #define TLSPORT_ACCEPT_RETRY	     (HZ / 10) /* no memory for a raw connection */
 #define TLSPORT_UPCALL_RETRY	     (HZ / 5)
 #define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* after close() the peer takes nothing */
@@ -126,7 +127,7 @@ struct tlsport_port {
 	u16 min_version, max_version;
 	u8 truncation;
 	u32 handshake_timeout; /* ms */
-	u32 max_handshakes, max_per_source;
+	u32 max_handshakes, max_per_source, key_limit;
 	atomic_t handshakes, open;
 	spinlock_t lock;	    /* in_flight */
 	struct list_head in_flight; /* handshakes, oldest first */
@@ -264,6 +265,7 @@ struct tlsport_conn {
 	struct mutex tx_lock;	    /* one transmits: data or what is due; tx_secret */
 	struct task_struct *writer; /* of the application, who has tx_lock */
 	unsigned long tx_flags;
+	u32 key_limit; /* records under one key */
 	u8 tx_secret[TLSPORT_SECRET_MAX], rx_secret[TLSPORT_SECRET_MAX];
 	struct rcu_head rcu;
 };

@@ -299,6 +299,22 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
 	return 0;
 }
 
+/* tx_lock held.  Has the key encrypted all the records that it may? */
+static bool key_is_worn(const struct sock *sk, const struct tlsport_conn *conn)
+{
+	return get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq) >= conn->key_limit;
+}
+
+/* TLS 1.2 has no other key, and what comes next must not look like the end of the data. */
+static void end_of_key(struct socket *sock, const struct proto_ops *base)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+
+	mutex_lock(&conn->lock);
+	tlsport_control_fatal(sock, base, TLSPORT_ALERT_INTERNAL_ERROR, TLSPORT_REASON_KEY_LIMIT);
+	mutex_unlock(&conn->lock);
+}
+
 /**
  * tlsport_transmit_begin - the application wants to send
  * @sock: its socket
@@ -335,11 +351,19 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 			     unsigned int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	bool worn = key_is_worn(sock->sk, conn);
 
+	if (unlikely(worn) && conn->version == TLS_1_3_VERSION) {
+		TLSPORT_STAT(conn->port, KEY_UPDATES);
+		set_bit(TLSPORT_TX_UPDATE, &conn->tx_flags);
+		worn = false;
+	}
 	WRITE_ONCE(conn->writer, NULL);
 	if (stuck(sock->sk))
 		set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
 	mutex_unlock(&conn->tx_lock);
+	if (unlikely(worn))
+		end_of_key(sock, base);
 	smp_mb(); /* unlock before the bits */
 	if (unlikely(tlsport_transmit_is_due(conn)))
 		tlsport_transmit_due(sock, base);

@@ -89,6 +89,7 @@ static void test_defaults(void **state)
 	assert_int_equal(port->handshake_timeout, 10000);
 	assert_int_equal(port->max_handshakes, 4096);
 	assert_int_equal(port->max_handshakes_per_source, 1024);
+	assert_int_equal(port->key_limit, 16777216);
 	assert_true(port->resumption);
 	assert_false(port->broken);
 }
@@ -110,6 +111,7 @@ static void test_every_key(void **state)
 		 "handshake-timeout = 2.5\n"
 		 "max-handshakes = 10\n"
 		 "max-handshakes-per-source = 1000000\n"
+		 "key-limit = 1000\n"
 		 "resumption = off\n");
 	assert_int_equal(load(), 0);
 	port = config_find(&config, 8443);
@@ -125,6 +127,7 @@ static void test_every_key(void **state)
 	assert_int_equal(port->handshake_timeout, 2500);
 	assert_int_equal(port->max_handshakes, 10);
 	assert_int_equal(port->max_handshakes_per_source, 1000000);
+	assert_int_equal(port->key_limit, 1000);
 	assert_false(port->resumption);
 }
 
@@ -257,6 +260,7 @@ static void test_keys(void **state)
 	KEY("max-handshakes = 1000001", "not a number");
 	KEY("max-handshakes = ten", "not a number");
 	KEY("max-handshakes-per-source = 1.5", "not a number");
+	KEY("key-limit = 16777217", "not a number from 1 to 16777216");
 	KEY("  min-version = 1.3", "an indented line goes on the one before");
 	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\nmax-version = 1.2\n", 1,
 		  "min-version is above max-version");

@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --min-version, --max-version, --ciphers, --groups, " \
 	"--truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--resumption, --runtime"
+	"--key-limit, --resumption, --runtime"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
@@ -118,6 +118,8 @@ static void bad_input_is_one_exact_line(void **state)
 		  "--max-handshakes: '0' is not a number from 1 to 1000000" },
 		{ "enable 443 --max-handshakes-per-source 1000001", 2,
 		  "--max-handshakes-per-source: '1000001' is not a number from 1 to 1000000" },
+		{ "enable 443 --key-limit 16777217", 2,
+		  "--key-limit: '16777217' is not a number from 1 to 16777216" },
 		{ "enable 443 --resumption never", 2, "--resumption: 'never' is not on or off" },
 		{ "enable 443", 1,
 		  "port 443 is not enabled yet: name its certificate with --cert FILE" },
@@ -246,16 +248,19 @@ static void settings_become_a_policy(void **state)
 	values[setting_index("truncation")] = "tolerate";
 	values[setting_index("handshake-timeout")] = "5";
 	values[setting_index("max-handshakes-per-source")] = "7";
+	values[setting_index("key-limit")] = "8";
 	values[setting_index("ciphers")] = "A:B";
 	settings_to_policy(values, &policy);
 	assert_int_equal(policy.given, 1U << TLSPORT_A_PORT_MIN_VERSION |
 					       1U << TLSPORT_A_PORT_TRUNCATION |
 					       1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT |
-					       1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE);
+					       1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE |
+					       1U << TLSPORT_A_PORT_KEY_LIMIT);
 	assert_int_equal(policy.min_version, 0x0304);
 	assert_int_equal(policy.truncation, TLSPORT_TRUNCATION_TOLERATE);
 	assert_int_equal(policy.handshake_timeout, 5000);
 	assert_int_equal(policy.max_handshakes_per_source, 7);
+	assert_int_equal(policy.key_limit, 8);
 	values[setting_index("handshake-timeout")] = "2.5s";
 	settings_to_policy(values, &policy);
 	assert_int_equal(policy.handshake_timeout, 2500);

@@ -175,6 +175,24 @@ def download_sendfile():
     ktls.check(1)
 
 
+@test("a download by sendfile over many keys of TLS 1.3, to curl, openssl and gnutls, is whole")
+def download_key_limit():
+    port, got = lib.new_port(), lib.WORK + "/got"
+    lib.enable(port, key_limit=20)
+    nginx = lib.Nginx(port)
+    # gnutls-cli prints a line at a time: a small file is enough for it
+    for size, *command in ((16 << 20, "curl", "-sk", f"https://127.0.0.1:{port}/file"),
+                           (16 << 20, "openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}"),
+                           (1 << 20, "gnutls-cli", "--insecure", "--logfile", got, "-p", str(port), "127.0.0.1")):
+        wanted = nginx.file("file", size)
+        before = lib.status(port)["stats"]["key_updates"]
+        body = lib.run(*command, input=b"GET /file HTTP/1.0\r\n\r\n", check=False).stdout
+        equal(hashlib.sha256(body[-size:]).hexdigest(), wanted, f"SHA-256, {command[0]}")
+        updates = lib.status(port)["stats"]["key_updates"] - before
+        # the limit is looked at after each send: one of sendfile's makes up to four records
+        assert updates >= size // 16384 // 24, f"{command[0]}: {updates} KeyUpdates"
+
+
 @test("nginx logs the client's own address, IPv4 and IPv6")
 def client_address():
     port = lib.new_port()

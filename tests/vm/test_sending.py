@@ -16,9 +16,9 @@ from lib import test, equal
 class Connection:
     """A client that reads when the test says so, and the socket that accept() gave the server."""
 
-    def __init__(self, version, rcvbuf=8192, **options):
+    def __init__(self, version, rcvbuf=8192, settings=(), **options):
         self.port = lib.new_port()
-        lib.enable(self.port)
+        lib.enable(self.port, **dict(settings))
         self.listener = lib.listen(self.port)
         self.sniffer = lib.Sniffer(self.port)
         context = lib.tls_context(version)
@@ -294,6 +294,42 @@ def key_updates_and_writers():
     c.conn.close()
     c.arrives(b"")
     c.is_over(closed=1)
+
+
+@test("the limit of records under a key: TLS 1.3 goes to the next one each time, and all arrives", core=True)
+def key_limit():
+    c = Connection(lib.TLS13, settings={"key_limit": 10})
+    for i in range(100):
+        c.conn.sendall(b"%03d" % i)
+    equal(c.client.read_exactly(300), b"".join(b"%03d" % i for i in range(100)), "100 records")
+    updates = c.messages.count(lib.KEY_UPDATE)
+    equal(updates, 10, "KeyUpdates for 100 records, after those of the handshake")
+    equal(lib.status(c.port)["stats"]["key_updates"], updates, "counted")
+    data = lib.fill(c.conn)  # the peer does not read: the KeyUpdate waits for room, and data behind it
+    c.conn.close()
+    c.arrives(data)
+    assert c.messages.count(lib.KEY_UPDATE) >= updates + len(data) // 50000 // 10, c.messages
+    c.is_over(closed=1)
+
+
+@test("the limit of records under a key: TLS 1.2 has no other, the connection ends with an alert and is counted")
+def key_limit_12():
+    c = Connection(lib.TLS12, settings={"key_limit": 10})
+    sent = b""
+    try:
+        while len(sent) < 100:
+            sent += b"x"
+            c.conn.sendall(b"x")
+        raise AssertionError("100 records under one key")
+    except BrokenPipeError:
+        pass
+    equal(len(sent) - 1, 9, "records after Finished")
+    try:
+        raise AssertionError(f"recv() gave {c.conn.recv(1)!r}")
+    except ConnectionResetError:
+        pass
+    c.arrives(sent[1:], "TLSV1_ALERT_INTERNAL_ERROR")
+    c.is_over(key_limit=1)
 
 
 @test("KeyUpdate and data of the client after the server's close(): no RST, nothing lost")

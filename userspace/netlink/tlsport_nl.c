@@ -62,6 +62,7 @@ static struct nla_policy port_policy[TLSPORT_A_PORT_MAX + 1] = {
 	[TLSPORT_A_PORT_HANDSHAKE_TIMEOUT] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_MAX_HANDSHAKES] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE] = { .type = NLA_U32 },
+	[TLSPORT_A_PORT_KEY_LIMIT] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_LISTENERS] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_LISTENERS_SHUT] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_HANDSHAKES] = { .type = NLA_U32 },
@@ -190,6 +191,7 @@ int tlsport_nl_port_parse(struct nlmsghdr *msg, struct tlsport_nl_port *port)
 	port->policy.max_handshakes = get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES]);
 	port->policy.max_handshakes_per_source =
 		get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE]);
+	port->policy.key_limit = get_u32(attrs[TLSPORT_A_PORT_KEY_LIMIT]);
 	port->listeners = get_u32(attrs[TLSPORT_A_PORT_LISTENERS]);
 	port->listeners_shut = get_u32(attrs[TLSPORT_A_PORT_LISTENERS_SHUT]);
 	port->handshakes = get_u32(attrs[TLSPORT_A_PORT_HANDSHAKES]);
@@ -266,6 +268,8 @@ int tlsport_nl_policy_put(struct nl_msg *msg, uint16_t number,
 	if (!ret && given(policy, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE))
 		ret = nla_put_u32(msg, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE,
 				  policy->max_handshakes_per_source);
+	if (!ret && given(policy, TLSPORT_A_PORT_KEY_LIMIT))
+		ret = nla_put_u32(msg, TLSPORT_A_PORT_KEY_LIMIT, policy->key_limit);
 	return ret ? -EMSGSIZE : 0;
 }
 

@@ -46,6 +46,7 @@ struct tlsport_nl {
  * @handshake_timeout: milliseconds
  * @max_handshakes: in flight on the port
  * @max_handshakes_per_source: in flight from one address
+ * @key_limit: records that are sent under one key
  */
 struct tlsport_nl_policy {
 	uint32_t given;
@@ -55,12 +56,14 @@ struct tlsport_nl_policy {
 	uint32_t handshake_timeout;
 	uint32_t max_handshakes;
 	uint32_t max_handshakes_per_source;
+	uint32_t key_limit;
 };
 
 #define TLSPORT_NL_POLICY_ALL \
 	(1U << TLSPORT_A_PORT_MIN_VERSION | 1U << TLSPORT_A_PORT_MAX_VERSION | \
 	 1U << TLSPORT_A_PORT_TRUNCATION | 1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT | \
-	 1U << TLSPORT_A_PORT_MAX_HANDSHAKES | 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE)
+	 1U << TLSPORT_A_PORT_MAX_HANDSHAKES | 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE | \
+	 1U << TLSPORT_A_PORT_KEY_LIMIT)
 
 /**
  * struct tlsport_nl_port - a registered port

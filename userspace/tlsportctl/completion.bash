@@ -16,8 +16,8 @@ _tlsportctl()
 	local commands="enable disable list status conns services reload check-config"
 	local general="--json --help --config-dir --run-dir"
 	local settings="--cert --key --min-version --max-version --ciphers --groups --truncation
-		--handshake-timeout --max-handshakes --max-handshakes-per-source --resumption
-		--runtime"
+		--handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
+		--resumption --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
 	COMPREPLY=()
@@ -51,7 +51,7 @@ _tlsportctl()
 	--resumption)
 		mapfile -t COMPREPLY < <(compgen -W "on off" -- "$cur")
 		return ;;
-	--ciphers|--groups|--handshake-timeout|--max-handshakes|--max-handshakes-per-source)
+	--ciphers|--groups|--handshake-timeout|--max-handshakes|--max-handshakes-per-source|--key-limit)
 		return ;;
 	esac
 

@@ -13,6 +13,7 @@
 #define TIMEOUT_MIN_MS 100
 #define TIMEOUT_MAX_MS 600000
 #define HANDSHAKES_MAX 1000000
+#define KEY_LIMIT_MAX  16777216
 
 static bool valid_file(const char *value, char *why, size_t len)
 {
@@ -92,13 +93,23 @@ static bool valid_timeout(const char *value, char *why, size_t len)
 	return false;
 }
 
-static bool valid_handshakes(const char *value, char *why, size_t len)
+static bool valid_count(const char *value, long max, char *why, size_t len)
 {
 	if (strspn(value, "0123456789") == strlen(value) && strlen(value) < 9 && atol(value) >= 1 &&
-	    atol(value) <= HANDSHAKES_MAX)
+	    atol(value) <= max)
 		return true;
-	snprintf(why, len, "'%s' is not a number from 1 to %d", value, HANDSHAKES_MAX);
+	snprintf(why, len, "'%s' is not a number from 1 to %ld", value, max);
 	return false;
+}
+
+static bool valid_handshakes(const char *value, char *why, size_t len)
+{
+	return valid_count(value, HANDSHAKES_MAX, why, len);
+}
+
+static bool valid_key_limit(const char *value, char *why, size_t len)
+{
+	return valid_count(value, KEY_LIMIT_MAX, why, len);
 }
 
 const struct setting settings[SETTING_COUNT] = {
@@ -112,6 +123,7 @@ const struct setting settings[SETTING_COUNT] = {
 	{ "handshake-timeout", valid_timeout, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT },
 	{ "max-handshakes", valid_handshakes, TLSPORT_A_PORT_MAX_HANDSHAKES },
 	{ "max-handshakes-per-source", valid_handshakes, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE },
+	{ "key-limit", valid_key_limit, TLSPORT_A_PORT_KEY_LIMIT },
 	{ "resumption", valid_switch, 0 },
 };
 
@@ -175,6 +187,9 @@ void settings_to_policy(const char *const values[], struct tlsport_nl_policy *po
 			break;
 		case TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE:
 			policy->max_handshakes_per_source = atol(value);
+			break;
+		case TLSPORT_A_PORT_KEY_LIMIT:
+			policy->key_limit = atol(value);
 			break;
 		}
 	}

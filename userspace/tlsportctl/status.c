@@ -62,7 +62,7 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 				    json_integer(port->stats[counters[i].stat]));
 	port_state(port, daemon, port->number, &state);
 	return json_pack(
-		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:o, s:o, s:O?}",
+		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:o, s:o, s:O?}",
 		"port", (int)port->number, "service", service_name(port->number), "state",
 		state.state, "why", output_string(state.why), "policy", "min_version",
 		version_text(policy->min_version), "max_version", version_text(policy->max_version),
@@ -70,7 +70,8 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 		policy->truncation == TLSPORT_TRUNCATION_STRICT ? "strict" : "tolerate",
 		"handshake_timeout_ms", (json_int_t)policy->handshake_timeout, "max_handshakes",
 		(json_int_t)policy->max_handshakes, "max_handshakes_per_source",
-		(json_int_t)policy->max_handshakes_per_source, "listeners",
+		(json_int_t)policy->max_handshakes_per_source, "key_limit",
+		(json_int_t)policy->key_limit, "listeners",
 		(json_int_t)port->listeners, "listeners_shut", (json_int_t)port->listeners_shut,
 		"handshakes", (json_int_t)port->handshakes, "open", (json_int_t)port->open, "stats",
 		stats, "ended", ended_json(port), "certificate", daemon_port(daemon, port->number));
@@ -149,11 +150,11 @@ static void print_port(const json_t *port)
 		    *why ? ": " : "", why);
 	print_certificate(json_object_get(port, "certificate"));
 	output_line(
-		"  TLS %s to %s, truncation %s, handshakes at most %lld, %lld a source, %g s each",
+		"  TLS %s to %s, truncation %s, handshakes at most %lld, %lld a source, %g s each, %lld records a key",
 		string(policy, "min_version"), string(policy, "max_version"),
 		string(policy, "truncation"), number(policy, "max_handshakes"),
 		number(policy, "max_handshakes_per_source"),
-		number(policy, "handshake_timeout_ms") / 1000.0);
+		number(policy, "handshake_timeout_ms") / 1000.0, number(policy, "key_limit"));
 	output_line("  now: %lld listening, %lld kept shut, %lld handshakes, %lld connections",
 		    number(port, "listeners"), number(port, "listeners_shut"),
 		    number(port, "handshakes"), number(port, "open"));

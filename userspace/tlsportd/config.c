@@ -26,6 +26,7 @@
 #define TIMEOUT_MIN_MS 100
 #define TIMEOUT_MAX_MS 600000
 #define HANDSHAKES_MAX 1000000
+#define KEY_LIMIT_MAX 16777216
 #define LINE_MAX_LEN   4096
 
 /**
@@ -234,28 +235,33 @@ static int set_handshake_timeout(struct reader *reader, struct port_config *port
 	return 0;
 }
 
-static int set_count(struct reader *reader, const char *key, const char *value, uint32_t *count)
+static int set_count(struct reader *reader, const char *key, const char *value, unsigned long max,
+		     uint32_t *count)
 {
 	size_t digits = strspn(value, "0123456789");
 	unsigned long n = digits && digits < 9 && !value[digits] ? strtoul(value, NULL, 10) : 0;
 
-	if (n < 1 || n > HANDSHAKES_MAX)
-		return complain(reader, "%s: '%s' is not a number from 1 to %d", key, value,
-				HANDSHAKES_MAX);
+	if (n < 1 || n > max)
+		return complain(reader, "%s: '%s' is not a number from 1 to %lu", key, value, max);
 	*count = n;
 	return 0;
 }
 
 static int set_max_handshakes(struct reader *reader, struct port_config *port, const char *value)
 {
-	return set_count(reader, "max-handshakes", value, &port->max_handshakes);
+	return set_count(reader, "max-handshakes", value, HANDSHAKES_MAX, &port->max_handshakes);
 }
 
 static int set_max_handshakes_per_source(struct reader *reader, struct port_config *port,
 					 const char *value)
 {
-	return set_count(reader, "max-handshakes-per-source", value,
+	return set_count(reader, "max-handshakes-per-source", value, HANDSHAKES_MAX,
 			 &port->max_handshakes_per_source);
+}
+
+static int set_key_limit(struct reader *reader, struct port_config *port, const char *value)
+{
+	return set_count(reader, "key-limit", value, KEY_LIMIT_MAX, &port->key_limit);
 }
 
 static int set_resumption(struct reader *reader, struct port_config *port, const char *value)
@@ -281,6 +287,7 @@ static const struct {
 	{ "handshake-timeout", set_handshake_timeout, false },
 	{ "max-handshakes", set_max_handshakes, false },
 	{ "max-handshakes-per-source", set_max_handshakes_per_source, false },
+	{ "key-limit", set_key_limit, false },
 	{ "resumption", set_resumption, false },
 };
 
@@ -332,6 +339,7 @@ static void set_defaults(struct port_config *port)
 	port->handshake_timeout = 10000;
 	port->max_handshakes = 4096;
 	port->max_handshakes_per_source = 1024;
+	port->key_limit = KEY_LIMIT_MAX;
 	port->resumption = true;
 }
 

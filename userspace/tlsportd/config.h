@@ -43,6 +43,7 @@ struct port_config {
 	uint32_t handshake_timeout;
 	uint32_t max_handshakes;
 	uint32_t max_handshakes_per_source;
+	uint32_t key_limit;
 	bool resumption;
 };
 

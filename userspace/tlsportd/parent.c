@@ -248,6 +248,7 @@ static struct tlsport_nl_policy policy_of(const struct port_config *port)
 		.handshake_timeout = port->handshake_timeout,
 		.max_handshakes = port->max_handshakes,
 		.max_handshakes_per_source = port->max_handshakes_per_source,
+		.key_limit = port->key_limit,
 	};
 }
 

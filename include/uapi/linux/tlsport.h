@@ -101,6 +101,11 @@ enum {
 	TLSPORT_A_PORT_MAX_HANDSHAKES,		/* u32, 1..1000000 (4096) */
 	/* u32, 1..1000000 (1024); a source is an IPv4 address or an IPv6 /64 */
 	TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE,
+	/*
+	 * u32, 1..16777216 (16777216): records that are sent under one key; then
+	 * comes KeyUpdate or, with TLS 1.2, the end.  AES-GCM allows 2^24.5.
+	 */
+	TLSPORT_A_PORT_KEY_LIMIT,
 	/* PORT_GET only: */
 	TLSPORT_A_PORT_LISTENERS,		/* u32, listening sockets served now */
 	TLSPORT_A_PORT_LISTENERS_SHUT,		/* u32, listening sockets kept shut now */
