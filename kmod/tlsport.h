@@ -358,6 +358,9 @@ void tlsport_rekey_exit(void);
 int tlsport_rekey_rx(struct sock *sk, struct tlsport_conn *conn);
 int tlsport_rekey_tx(struct sock *sk, struct tlsport_conn *conn, int flags);
 
+/* charge.c */
+void tlsport_charge(struct sock *sk);
+
 /* guard.c */
 int tlsport_guard_init(struct net *net);
 void tlsport_guard_exit(struct net *net);

@@ -13,6 +13,7 @@ from .life import *
 from .memory import *
 from .namespace import *
 from .objects import *
+from .pair import *
 from .product import *
 from .tool import *
 from .wire import *

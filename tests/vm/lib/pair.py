@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The two ends of one connection in this process, over TLS or over TCP: what an application sees must be the same."""
+import socket
+
+from .applications import listen
+from .clients import TLS12, TLS13, TlsClient
+from .harness import SLOW, defer, equal, new_port, test
+from .product import enable, no_conns
+
+
+class TcpClient:
+    """What TlsClient is, without TLS."""
+
+    def __init__(self, port, host="127.0.0.1", rcvbuf=0):
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if rcvbuf:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.sock.settimeout(30 * SLOW)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.connect((host, port))
+        self.write, self.read = self.sock.sendall, self.sock.recv
+
+    def read_exactly(self, size):
+        data = b""
+        while len(data) < size:
+            more = self.read(size - len(data))
+            assert more, f"the connection ended after {len(data)} of {size} bytes"
+            data += more
+        return data
+
+    def read_all(self):
+        data = b""
+        while more := self.read(65536):
+            data += more
+        return data
+
+    def close_notify(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
+
+class Pair:
+    """version None: TCP.  client is the peer; conn what accept() gave the application, listener where."""
+
+    def __init__(self, version, prepare=None, settings=(), **options):
+        self.version, self.port = version, new_port()
+        if version:
+            enable(self.port, **dict(settings))
+        self.listener = listen(self.port)
+        if prepare:
+            prepare(self.listener)
+        if version:
+            self.client = TlsClient(self.port, version, **options)
+        else:
+            self.client = TcpClient(self.port, **options)
+        defer(self.client.sock.close)
+        self.conn, self.peer = self.listener.accept()
+        self.conn.settimeout(20 * SLOW)
+        defer(self.conn.close)
+
+    def close(self):
+        self.conn.close()
+        self.client.sock.close()
+        self.listener.close()
+        if self.version:
+            no_conns(self.port)
+
+    def write_end(self):
+        """The peer says that it sends no more, and goes on reading."""
+        self.client.close_notify()
+        if self.version:
+            self.client.sock.shutdown(socket.SHUT_WR)
+
+
+def as_on_tcp(promise, prepare=None, timeout=120, core=False, **options):
+    """A test: what the function returns for a pair over TLS is what it returns over TCP."""
+    def register(function):
+        @test(f"as on TCP: {promise}", timeout=timeout, core=core)
+        def compare():
+            wanted = None
+            for version, name in ((None, "TCP"), (TLS13, "TLS 1.3"), (TLS12, "TLS 1.2")):
+                pair = Pair(version, prepare, **options)
+                got = function(pair)
+                pair.close()
+                if version:
+                    equal(got, wanted, name)
+                wanted = got
+        compare.__name__, compare.__module__ = function.__name__, function.__module__
+        return function
+    return register
