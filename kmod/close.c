@@ -121,7 +121,7 @@ void tlsport_close_work(struct tlsport_conn *conn)
 	bool over, acked, late;
 
 	/* net/tls tells by sk_err: what was written still goes out */
-	if (tlsport_control_record_broken(conn->sk))
+	if (tlsport_record_broken(conn->sk))
 		tlsport_control_record_error_locked(sock, sock->ops, 0);
 	if (broken(conn->sk)) {
 		finish(conn);
@@ -223,7 +223,7 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 	if (sock_flag(sk, SOCK_LINGER) && !(current->flags & PF_EXITING))
 		timeout = sk->sk_lingertime;
 	refcount_inc(&conn->ref);
-	if (tlsport_control_record_broken(sk)) /* nobody has read that far */
+	if (tlsport_record_broken(sk)) /* nobody has read that far */
 		tlsport_control_record_error(sock, base, -EBADMSG);
 	mutex_lock(&conn->lock);
 	clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);

@@ -52,72 +52,6 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
 	WRITE_ONCE(conn->rx_err, -ECONNRESET);
 }
 
-/* net/tls has stopped at a record; it gives the error to one reader only. */
-bool tlsport_control_record_broken(const struct sock *sk)
-{
-	const struct tls_context *ctx = tls_get_ctx(sk);
-
-	return ctx->rx_conf && tls_sw_ctx_rx(ctx)->strp.stopped;
-}
-
-/* Content of 2^14 bytes at most, and what the AEAD adds */
-static int ciphertext_max(const struct tlsport_conn *conn)
-{
-	if (conn->version == TLS_1_3_VERSION)
-		return TLS_MAX_PAYLOAD_SIZE + 1 + 16;
-	return TLS_MAX_PAYLOAD_SIZE + 16 + (conn->cipher == TLS_CIPHER_CHACHA20_POLY1305 ? 0 : 8);
-}
-
-/* lock_sock held.  What comes next in TCP's queue; false: not as much is there. */
-static bool peek(struct sock *sk, u8 *buf, int len)
-{
-	u32 seq = tcp_sk(sk)->copied_seq, off;
-	struct sk_buff *skb;
-	int n;
-
-	skb_queue_walk(&sk->sk_receive_queue, skb) {
-		off = seq - TCP_SKB_CB(skb)->seq;
-		if (off >= skb->len)
-			continue;
-		n = min_t(int, len, skb->len - off);
-		if (skb_copy_bits(skb, off, buf, n))
-			return false;
-		buf += n;
-		seq += n;
-		len -= n;
-		if (!len)
-			return true;
-	}
-	return false;
-}
-
-/*
- * The alert for the record that net/tls stopped at, by its header, which is in
- * TCP's queue or in a copy of net/tls; with TLS 1.3 every record is one of data
- * outside.
- */
-static u8 record_alert(struct sock *sk, const struct tlsport_conn *conn)
-{
-	const struct tls_strparser *strp = &tls_sw_ctx_rx(tls_get_ctx(sk))->strp;
-	u8 header[TLSPORT_HEADER_LEN], alert = TLSPORT_ALERT_BAD_RECORD_MAC;
-
-	lock_sock(sk);
-	if (!(strp->stopped || READ_ONCE(strp->msg_ready)))
-		goto out;
-	if (strp->copy_mode ?
-		    skb_copy_bits(strp->anchor, strp->stm.offset, header, sizeof(header)) :
-		    !peek(sk, header, sizeof(header)))
-		goto out;
-	if (header[0] < TLSPORT_TYPE_CCS || header[0] > TLSPORT_TYPE_DATA || header[1] != 3 ||
-	    header[2] != 3 || (conn->version == TLS_1_3_VERSION && header[0] != TLSPORT_TYPE_DATA))
-		alert = TLSPORT_ALERT_UNEXPECTED_MESSAGE;
-	else if ((header[3] << 8 | header[4]) > ciphertext_max(conn))
-		alert = TLSPORT_ALERT_RECORD_OVERFLOW;
-out:
-	release_sock(sk);
-	return alert;
-}
-
 /**
  * tlsport_control_record_error_locked - net/tls could not read a record
  * @sock: who has the sk
@@ -134,7 +68,7 @@ void tlsport_control_record_error_locked(struct socket *sock, const struct proto
 
 	if (conn->rx_err)
 		return;
-	alert = record_alert(sock->sk, conn);
+	alert = tlsport_record_alert(sock->sk, conn);
 	/* net/tls left it there: it would stop the alert */
 	if (sock_error(sock->sk) == -ENOMEM || err == -ENOMEM) {
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_INTERNAL_ERROR,

@@ -310,6 +310,7 @@ static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
 	set_accepted_ops(newsock, tlsport_session_ops(sk, priv->ops));
 	newsock->state = SS_CONNECTED;
 	tlsport_charge(sk);
+	tlsport_session_lowat(sk);
 	release_sock(sk);
 	module_put(priv->ops->owner);
 	priv->ops = NULL;

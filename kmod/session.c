@@ -13,7 +13,6 @@
 #include <linux/poll.h>
 #include <linux/sockios.h>
 #include <linux/splice.h>
-#include <net/strparser.h>
 #include "tlsport.h"
 
 struct session_table {
@@ -83,7 +82,7 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 	struct sock *sk = sock->sk;
 
 	/* without memory to decrypt into, net/tls gives up as for a bad record */
-	if (tlsport_control_record_broken(sk) || *ret == -EBADMSG ||
+	if (tlsport_record_broken(sk) || *ret == -EBADMSG ||
 	    (*ret == -ENOMEM && READ_ONCE(sk->sk_err) == EBADMSG)) {
 		*ret = tlsport_control_record_error(sock, base, *ret);
 		return 1;
@@ -107,15 +106,103 @@ static bool rx_ended(const struct tlsport_conn *conn)
 /* Nothing more comes out of net/tls: a reader must not wait. */
 static int rx_flags(const struct sock *sk)
 {
-	return unlikely(tlsport_control_record_broken(sk)) ? MSG_DONTWAIT : 0;
+	return unlikely(tlsport_record_broken(sk)) ? MSG_DONTWAIT : 0;
 }
 
-static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+static int readable_bytes(struct sock *sk)
+{
+	int n;
+
+	lock_sock(sk);
+	n = tlsport_record_inq(sk, tlsport_conn_of(sk));
+	release_sock(sk);
+	return n;
+}
+
+/* Nothing will come that is worth waiting for. */
+static bool rx_stops(struct sock *sk)
+{
+	return rx_ended(tlsport_conn_of(sk)) || tlsport_record_broken(sk) || READ_ONCE(sk->sk_err) ||
+	       (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE);
+}
+
+/* net/tls's, the same for every socket; written once, before any socket has ours */
+static void (*net_tls_data_ready)(struct sock *sk);
+
+/* Softirq.  net/tls tells of a record, but not of the next while that one is unread. */
+static void lowat_data_ready(struct sock *sk)
+{
+	READ_ONCE(net_tls_data_ready)(sk);
+	if (READ_ONCE(sk->sk_rcvlowat) > 1)
+		tls_sw_ctx_rx(tls_get_ctx(sk))->saved_data_ready(sk);
+}
+
+/**
+ * tlsport_session_lowat - SO_RCVLOWAT was set, on the socket or on its listener
+ * @sk: attached
+ *
+ * Context: lock_sock(@sk) held.  net/tls takes the callback off again when the
+ * sk closes.
+ */
+void tlsport_session_lowat(struct sock *sk)
+{
+	if (sk->sk_rcvlowat <= 1)
+		return;
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_data_ready != lowat_data_ready) {
+		WRITE_ONCE(net_tls_data_ready, sk->sk_data_ready);
+		smp_wmb(); /* before ours can be called */
+		WRITE_ONCE(sk->sk_data_ready, lowat_data_ready);
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+static int session_set_rcvlowat(struct sock *sk, int val)
+{
+	int err = tlsport_session_base(sk->sk_socket)->set_rcvlowat(sk, val);
+
+	if (!err)
+		tlsport_session_lowat(sk);
+	return err;
+}
+
+/*
+ * SO_RCVLOWAT: net/tls would take a record out of TCP's queue and wait for the
+ * rest, for which TCP, which counts what is in the queue, would wake nobody.
+ * Waits until enough is there.  0, or an error when nothing is.
+ */
+static int wait_lowat(struct sock *sk, size_t len, int flags)
+{
+	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	int target = min_t(size_t, READ_ONCE(sk->sk_rcvlowat), len), n;
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	for (;;) {
+		n = readable_bytes(sk);
+		if (n >= target || !timeo || rx_stops(sk) || signal_pending(current))
+			break;
+		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	if (n || rx_stops(sk))
+		return 0;
+	return signal_pending(current) ? sock_intr_errno(timeo) : -EAGAIN;
+}
+
+static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
 	int ret;
 
+	if (unlikely(READ_ONCE(sock->sk->sk_rcvlowat) > 1) && !(flags & MSG_DONTWAIT)) {
+		ret = wait_lowat(sock->sk, len, flags);
+		if (ret)
+			return ret;
+		if (!(flags & MSG_WAITALL))
+			flags |= MSG_DONTWAIT;
+	}
 	for (;;) {
 		if (unlikely(rx_ended(conn)))
 			return conn->rx_err;
@@ -130,6 +217,32 @@ static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 	}
 }
 
+/* MSG_TRUNC: TCP counts the bytes and drops them; here they end in a page that nobody reads. */
+static int recv_dropped(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	struct msghdr nowhere = { .msg_flags = msg->msg_flags };
+	struct page *page = alloc_page(GFP_KERNEL);
+	struct kvec vecs[16];
+	int i, ret;
+
+	if (!page)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(vecs); i++)
+		vecs[i] = (struct kvec){ .iov_base = page_address(page), .iov_len = PAGE_SIZE };
+	len = min_t(size_t, len, ARRAY_SIZE(vecs) * PAGE_SIZE);
+	iov_iter_kvec(&nowhere.msg_iter, ITER_DEST, vecs, ARRAY_SIZE(vecs), len);
+	ret = recv_loop(sock, &nowhere, len, flags & ~MSG_TRUNC);
+	memzero_explicit(page_address(page), PAGE_SIZE);
+	__free_page(page);
+	return ret;
+}
+
+static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	return unlikely(flags & MSG_TRUNC) ? recv_dropped(sock, msg, len, flags) :
+					     recv_loop(sock, msg, len, flags);
+}
+
 static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe,
 				   size_t len, unsigned int flags)
 {
@@ -138,6 +251,8 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 	ssize_t n;
 	int ret;
 
+	if (sock->file && sock->file->f_flags & O_NONBLOCK) /* net/tls looks at flags alone */
+		flags |= SPLICE_F_NONBLOCK;
 	for (;;) {
 		if (unlikely(rx_ended(conn)))
 			return conn->rx_err;
@@ -153,6 +268,14 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 	}
 }
 
+/* TCP's test of SO_RCVLOWAT counts ciphertext, and net/tls wants one record. */
+static bool is_readable(struct sock *sk)
+{
+	int lowat = READ_ONCE(sk->sk_rcvlowat);
+
+	return sk->sk_prot->sock_is_readable(sk) && (lowat <= 1 || readable_bytes(sk) >= lowat);
+}
+
 /* tcp_poll() calls half a record readable, on which a level-triggered epoll spins. */
 static __poll_t session_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
@@ -160,36 +283,23 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 	__poll_t mask = tlsport_session_base(sock)->poll(file, sock, wait);
 	struct sock *sk = sock->sk;
 
-	if (unlikely(rx_ended(conn) || tlsport_control_record_broken(sk)))
+	if (unlikely(rx_ended(conn) || tlsport_record_broken(sk)))
 		mask |= EPOLLIN | EPOLLRDNORM | (conn->rx_closed ? EPOLLRDHUP : 0);
 	else if ((mask & EPOLLIN) && !(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) &&
-		 !sk->sk_prot->sock_is_readable(sk))
+		 !is_readable(sk))
 		mask &= ~(EPOLLIN | EPOLLRDNORM);
 	return mask;
 }
 
 /*
  * FIONREAD: stock kTLS counts ciphertext and forgets what is decrypted but
- * unread; a program that is told 0 with data there waits for ever.  Here: what
- * is decrypted and, while a whole record waits, what the queue holds.
+ * unread; a program that is told 0 with data there waits for ever.
  */
 static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 {
-	struct sock *sk = sock->sk;
-	struct tls_sw_context_rx *rx;
-	struct sk_buff *skb;
-	int n = 0;
-
 	if (cmd != SIOCINQ)
 		return tlsport_session_base(sock)->ioctl(sock, cmd, arg);
-	lock_sock(sk);
-	rx = tls_sw_ctx_rx(tls_get_ctx(sk));
-	skb_queue_walk(&rx->rx_list, skb)
-		n += strp_msg(skb)->full_len;
-	if (READ_ONCE(rx->strp.msg_ready))
-		n += tcp_inq(sk);
-	release_sock(sk);
-	return put_user(n, (int __user *)arg);
+	return put_user(readable_bytes(sock->sk), (int __user *)arg);
 }
 
 /* Flags of send(2) that TCP ignores and net/tls refuses */
@@ -307,6 +417,7 @@ static void fill(struct session_table *t, const struct proto_ops *base)
 	t->ops.setsockopt = session_setsockopt;
 	t->ops.getsockopt = session_getsockopt;
 	t->ops.shutdown = session_shutdown;
+	t->ops.set_rcvlowat = session_set_rcvlowat;
 	t->ops.mmap = NULL; /* zero-copy receive would map ciphertext */
 #ifdef TLSPORT_HAVE_GETSOCKOPT_ITER
 	t->ops.getsockopt_iter = NULL; /* would give the keys away */

@@ -326,6 +326,7 @@ const char *tlsport_attach_driver(const struct sock *sk);
 /* session.c */
 const struct proto_ops *tlsport_session_ops(const struct sock *sk, const struct proto_ops *base);
 const struct proto_ops *tlsport_session_base(const struct socket *sock);
+void tlsport_session_lowat(struct sock *sk);
 void tlsport_session_exit(void);
 
 /* transmit.c: what the module sends on an open connection */
@@ -335,6 +336,11 @@ bool tlsport_transmit_is_due(const struct tlsport_conn *conn);
 int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags);
 ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, ssize_t ret,
 			     unsigned int flags);
+
+/* record.c: what the peer sent and nobody has read */
+bool tlsport_record_broken(const struct sock *sk);
+int tlsport_record_inq(struct sock *sk, const struct tlsport_conn *conn);
+u8 tlsport_record_alert(struct sock *sk, const struct tlsport_conn *conn);
 
 /* control.c: records that the application never sees */
 int tlsport_control_handle(struct socket *sock, const struct proto_ops *base);
@@ -346,7 +352,6 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
 void tlsport_control_record_error_locked(struct socket *sock, const struct proto_ops *base,
 					 int err);
 int tlsport_control_record_error(struct socket *sock, const struct proto_ops *base, int err);
-bool tlsport_control_record_broken(const struct sock *sk);
 
 /* close.c */
 int tlsport_close(struct socket *sock, const struct proto_ops *base);

@@ -369,7 +369,7 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		tlsport_transmit_due(sock, base);
 	if (likely(ret >= 0))
 		return ret;
-	if (tlsport_control_record_broken(sock->sk)) /* what the peer sent is the error */
+	if (tlsport_record_broken(sock->sk)) /* what the peer sent is the error */
 		return tlsport_control_record_error(sock, base, -EBADMSG);
 	if ((ret == -EINTR || ret == -ERESTARTSYS) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return broken_pipe(flags); /* interrupt_writer() */

@@ -275,7 +275,6 @@ def old_connection():
 def enable_races(wait):
     """Returns in how many of 12 cycles the server was taken over as it ran."""
     port = lib.new_port()
-    lib.keep_guards(lib.new_port())
     server = lib.Server(port, "--wait", wait, "--threads", 8, *BANNER)
     stop, lock, last = threading.Event(), threading.Lock(), [0]
 

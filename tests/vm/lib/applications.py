@@ -68,11 +68,12 @@ def in_call(pid, *numbers):
     wait_for(look, what="a thread sleeps in the system call")
 
 
-ACCEPT, SENDS, POLLS = {
+ACCEPT, SENDS, RECEIVES, POLLS = {
     "x86_64": ((43, 288),  # accept, accept4
                (44, 46),  # sendto, sendmsg
+               (45, 47),  # recvfrom, recvmsg
                (7, 23, 232, 270, 271, 281)),  # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait
-    "aarch64": ((202, 242), (206, 211), (72, 73, 22)),
+    "aarch64": ((202, 242), (206, 211), (207, 212), (72, 73, 22)),
 }[platform.machine()]
 
 

@@ -28,6 +28,7 @@ class Objects:
             run("mount", "-t", "tracefs", "tracefs", TRACING)
         write_file(TRACING + "buffer_size_kb", "16384")
         write_file(TRACING + "trace", "")
+        write_file(TRACING + "options/record-cmd", "0")  # see keep_code()
         switch_events("1")
         write_file(TRACING + "tracing_on", "1")
         self.pipe = os.open(TRACING + "trace_pipe", os.O_RDONLY | os.O_NONBLOCK)

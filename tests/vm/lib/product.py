@@ -34,12 +34,6 @@ def enable(port, cert="ec", check=True, **settings):
     return done
 
 
-def keep_guards(port):
-    """Another port that stays enabled while a test enables and disables all the time.  The first port and the last
-    make the kernel patch code of its packet path, and an emulated processor may hang in what is patched as it runs."""
-    enable(port)
-
-
 def disable(port):
     return ctl("disable", port)
 

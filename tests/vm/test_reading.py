@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every way to read from a socket gives over TLS what it gives over TCP."""
+import array
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import select
+import socket
+import struct
+import termios
+import threading
+import time
+
+import lib
+from lib import as_on_tcp, equal, test
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
+TEXT = b"".join(b"%07d " % i for i in range(1 << 15))  # 256 KiB
+
+
+def waiting(conn):
+    """FIONREAD"""
+    return struct.unpack("i", fcntl.ioctl(conn, termios.FIONREAD, b"\0\0\0\0"))[0]
+
+
+def arrived(conn, size):
+    lib.wait_for(lambda: waiting(conn) == size, what=lambda: f"{size} bytes wait, now {waiting(conn)}")
+
+
+def outcome(function, *args):
+    """What it returns, or the name of its error."""
+    try:
+        return function(*args)
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+
+
+def in_thread(function, *args):
+    """Starts it; returns what waits for its result."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(outcome(function, *args)), daemon=True)
+    thread.start()
+
+    def result():
+        thread.join(20 * lib.SLOW)
+        assert results, "it did not return"
+        return results[0]
+    return result
+
+
+def digest(data):
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+class Iovec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
+
+
+class Msghdr(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint32), ("iov", ctypes.POINTER(Iovec)),
+                ("iovlen", ctypes.c_size_t), ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t),
+                ("flags", ctypes.c_int)]
+
+
+class Mmsghdr(ctypes.Structure):
+    _fields_ = [("hdr", Msghdr), ("len", ctypes.c_uint)]
+
+
+def recvmmsg(conn, sizes, flags=0):
+    """What each message got."""
+    buffers = [ctypes.create_string_buffer(size) for size in sizes]
+    vectors = [Iovec(ctypes.addressof(b), len(b)) for b in buffers]
+    messages = (Mmsghdr * len(sizes))(*[Mmsghdr(Msghdr(iov=ctypes.pointer(v), iovlen=1)) for v in vectors])
+    count = LIBC.recvmmsg(conn.fileno(), messages, len(sizes), flags, None)
+    if count < 0:
+        raise OSError(ctypes.get_errno(), "recvmmsg")
+    return [buffers[i].raw[:messages[i].len] for i in range(count)]
+
+
+@as_on_tcp("recv, recvfrom, recvmsg, recvmmsg, read and readv each take their bytes", core=True)
+def calls(pair):
+    conn, fd = pair.conn, pair.conn.fileno()
+    pair.client.write(TEXT[:100])
+    arrived(conn, 100)
+    vector = [bytearray(3), bytearray(7)]
+    got = [conn.recv(10), conn.recvfrom(10)[0], conn.recvmsg(10)[::2], os.read(fd, 10), os.readv(fd, vector), *vector,
+           recvmmsg(conn, (10, 20, 5)), waiting(conn)]
+    return got, conn.recv(1000)
+
+
+@as_on_tcp("MSG_PEEK shows and leaves what is there, over several writes of the peer")
+def peek(pair):
+    conn = pair.conn
+    got = []
+    for part in (b"first", b"second", b"third"):
+        pair.client.write(part)
+    arrived(conn, 16)
+    for size in (3, 5, 16, 3):
+        got.append(conn.recv(size, socket.MSG_PEEK))
+    got += [conn.recv(4), conn.recv(20, socket.MSG_PEEK), waiting(conn), conn.recv(20), waiting(conn)]
+    got.append(outcome(conn.recv, 5, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    return got
+
+
+@as_on_tcp("MSG_WAITALL waits for all of it, over several writes, and ends with the stream")
+def waitall(pair):
+    conn = pair.conn
+    first = in_thread(conn.recv, 40000, socket.MSG_WAITALL)
+    for at in range(0, 40000, 8000):
+        lib.wait_for(lambda: not waiting(conn), what="the reader has taken it")
+        pair.client.write(TEXT[at:at + 8000])
+    second = in_thread(conn.recv, 1000, socket.MSG_WAITALL)
+    pair.client.write(b"the end")
+    pair.write_end()
+    return digest(first()), second(), conn.recv(1)
+
+
+@as_on_tcp("MSG_DONTWAIT and O_NONBLOCK: EAGAIN when nothing is there; SO_RCVTIMEO: EAGAIN when its time is over")
+def nothing(pair):
+    conn = pair.conn
+    conn.settimeout(None)
+    got = [outcome(conn.recv, 10, socket.MSG_DONTWAIT)]
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 300000))
+    with lib.takes(0.3, 1, "recv() with SO_RCVTIMEO"):
+        got.append(outcome(conn.recv, 10))
+    conn.setblocking(False)
+    got.append(outcome(conn.recv, 10))
+    pair.client.write(b"now")
+    assert lib.is_ready(conn, select.POLLIN, 20), "poll() does not wake"
+    return got + [conn.recv(10), outcome(conn.recv, 10)]
+
+
+@as_on_tcp("MSG_TRUNC throws away what it counts")
+def trunc(pair):
+    conn, fd = pair.conn, pair.conn.fileno()
+    pair.client.write(TEXT[:20000])
+    arrived(conn, 20000)
+    got = [LIBC.recv(fd, None, 5, socket.MSG_TRUNC), conn.recv(3), LIBC.recv(fd, None, 8000, socket.MSG_TRUNC), conn.recv(8)]
+    rest = 0
+    while rest < 20000 - 8016:
+        rest += LIBC.recv(fd, None, 20000, socket.MSG_TRUNC)
+    return got, rest, LIBC.recv(fd, None, 5, socket.MSG_TRUNC | socket.MSG_DONTWAIT), ctypes.get_errno() == errno.EAGAIN
+
+
+@as_on_tcp("SO_RCVLOWAT: poll() and recv() wait for so many bytes")
+def lowat(pair):
+    conn = pair.conn
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 100)
+    reader = in_thread(conn.recv, 1000)
+    lib.in_call(os.getpid(), *lib.RECEIVES)
+    pair.client.write(TEXT[:90])  # its record is longer than 100
+    arrived(conn, 90)
+    got = [lib.is_ready(conn, select.POLLIN)]
+    pair.client.write(TEXT[90:110])
+    got.append(reader())
+    pair.client.write(TEXT[:99])
+    arrived(conn, 99)
+    got.append(lib.is_ready(conn, select.POLLIN))
+    epoll = select.epoll()
+    epoll.register(conn, select.EPOLLIN)
+    waiter = in_thread(epoll.poll, 20)
+    lib.in_call(os.getpid(), *lib.POLLS)
+    pair.client.write(b"x")
+    got.append([event for _, event in waiter()])
+    epoll.close()
+    return got, conn.recv(1000)
+
+
+@as_on_tcp("SO_RCVLOWAT of the listening socket is its connections'",
+           lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 50))
+def lowat_inherited(pair):
+    reader = in_thread(pair.conn.recv, 1000)
+    lib.in_call(os.getpid(), *lib.RECEIVES)
+    for at in range(0, 60, 20):
+        pair.client.write(TEXT[at:at + 20])
+        if at < 40:
+            arrived(pair.conn, at + 20)
+    return pair.conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT), reader()
+
+
+@as_on_tcp("a byte at a time out of large records", timeout=240)
+def bytewise(pair):
+    conn = pair.conn
+    pair.client.write(TEXT[:40000])
+    got = b"".join(conn.recv(1) for _ in range(40000))
+    return digest(got), outcome(conn.recv, 1, socket.MSG_DONTWAIT)
+
+
+@as_on_tcp("FIONREAD counts what can be read, to the byte", core=True)
+def fionread(pair):
+    conn = pair.conn
+    got = [waiting(conn)]
+    total = 0
+    for size in (1, 100, 16384, 16385, 5):
+        pair.client.write(TEXT[:size])
+        total += size
+        arrived(conn, total)
+    for size in (1, 50, 40, 20000):
+        data = b""
+        while len(data) < size:
+            data += conn.recv(size - len(data))
+            got.append((len(data) == size, waiting(conn) == total - len(data)))
+        total -= size
+    conn.recv(10, socket.MSG_PEEK)
+    return got, waiting(conn) == total
+
+
+@as_on_tcp("splice() to a pipe and from it to another socket, read() of the pipe", core=True)
+def splice(pair):
+    conn = pair.conn
+    receive, send = os.pipe()
+    other, peer = socket.socketpair()
+    pair.client.write(TEXT[:30000])
+    arrived(conn, 30000)
+    data = b""
+    while len(data) < 20000:
+        count = os.splice(conn.fileno(), send, 20000 - len(data), flags=SPLICE_F_MOVE)
+        data += os.read(receive, count)
+    got = [digest(data)]
+    data = b""
+    while len(data) < 10000:
+        count = os.splice(conn.fileno(), send, 1 << 16)
+        while count:
+            done = os.splice(receive, other.fileno(), count)
+            count -= done
+            data += peer.recv(done, socket.MSG_WAITALL)
+    got.append(digest(data))
+    conn.setblocking(False)
+    got.append(outcome(os.splice, conn.fileno(), send, 100))
+    got.append(outcome(lambda: os.splice(conn.fileno(), send, 100, flags=SPLICE_F_NONBLOCK)))
+    pair.write_end()
+    assert lib.is_ready(conn, select.POLLIN, 20), "poll() does not wake"
+    got.append(os.splice(conn.fileno(), send, 100))
+    for fd in (receive, send):
+        os.close(fd)
+    other.close()
+    peer.close()
+    return got
+
+
+@as_on_tcp("splice() from the socket back to it, through a pipe: an echo without a copy")
+def splice_echo(pair):
+    conn = pair.conn
+    receive, send = os.pipe()
+    pair.client.write(TEXT[:50000])
+    left = 50000
+    while left:
+        count = os.splice(conn.fileno(), send, 1 << 16)
+        left -= count
+        while count:
+            count -= os.splice(receive, conn.fileno(), count)
+    os.close(receive)
+    os.close(send)
+    return digest(pair.client.read_exactly(50000))
+
+
+EVENTS = select.EPOLLIN | select.EPOLLRDHUP
+
+
+def events(epoll, timeout=0.0):
+    return [event for _, event in epoll.poll(timeout)]
+
+
+@as_on_tcp("epoll: level-triggered, edge-triggered, one shot, exclusive; the end of the stream is EPOLLRDHUP", core=True)
+def epolls(pair):
+    conn, got = pair.conn, []
+    kinds = (0, select.EPOLLET, select.EPOLLONESHOT, select.EPOLLEXCLUSIVE)
+    polls = []
+    for kind in kinds:
+        polls.append(select.epoll())
+        polls[-1].register(conn, EVENTS & ~select.EPOLLRDHUP | kind if kind == select.EPOLLEXCLUSIVE else EVENTS | kind)
+    got.append([events(epoll) for epoll in polls])
+    pair.client.write(b"12345")
+    arrived(conn, 5)
+    got.append([events(epoll) for epoll in polls])
+    got.append([events(epoll) for epoll in polls])
+    conn.recv(2)
+    got.append([events(epoll) for epoll in polls])
+    pair.client.write(b"6789")
+    arrived(conn, 7)
+    polls[2].modify(conn, EVENTS | select.EPOLLONESHOT)
+    got.append([events(epoll) for epoll in polls])
+    conn.recv(100)
+    got.append([events(epoll) for epoll in polls])
+    polls[2].modify(conn, EVENTS | select.EPOLLONESHOT)
+    pair.write_end()
+    lib.wait_for(lambda: events(polls[0]), what="the end of the stream wakes epoll")
+    if pair.version:  # close_notify may wake before FIN: once both are there
+        conn.recv(10)
+    lib.wait_for(lambda: events(polls[0]) == [EVENTS], what=lambda: f"EPOLLRDHUP, now {events(polls[0])}")
+    got.append([bool(events(epoll, 5)) for epoll in polls])
+    for epoll in polls:
+        epoll.close()
+    return got, conn.recv(10), outcome(conn.send, b"x")
+
+
+@test("half a record wakes nobody: poll, select and epoll wait for the rest, and do not spin", core=True)
+def half_record():
+    for version, name in lib.BOTH:
+        pair = lib.Pair(version)
+        conn = pair.conn
+        epoll = select.epoll()
+        epoll.register(conn, select.EPOLLIN)
+        pair.client.tls.write(TEXT[:1000])
+        record = pair.client.outgoing.read()
+        for half in (record[:3], record[3:5], record[5:600]):
+            pair.client.sock.sendall(half)
+            began = time.thread_time()
+            equal((events(epoll, 0.3 * lib.SLOW), lib.is_ready(conn, select.POLLIN), select.select([conn], [], [], 0)[0]),
+                  ([], 0, []), f"events of half a record, {name}")
+            assert time.thread_time() - began < 0.1 * lib.SLOW, "epoll_wait() spins"
+            equal((waiting(conn), outcome(conn.recv, 10, socket.MSG_DONTWAIT)), (0, "EAGAIN"), name)
+        pair.client.sock.sendall(record[600:])
+        equal(events(epoll, 20), [select.EPOLLIN], f"the whole record, {name}")
+        equal((waiting(conn), digest(conn.recv(2000))), (1000, digest(TEXT[:1000])), name)
+        epoll.close()
+        pair.close()
+
+
+@as_on_tcp("recvmsg() leaves the caller's control buffer alone")
+def control(pair):
+    buffer, data = ctypes.create_string_buffer(b"\x55" * 64, 64), ctypes.create_string_buffer(100)
+    vector = Iovec(ctypes.addressof(data), 100)
+    message = Msghdr(iov=ctypes.pointer(vector), iovlen=1, control=ctypes.addressof(buffer), controllen=64)
+    pair.client.write(b"no more than this")
+    size = LIBC.recvmsg(pair.conn.fileno(), ctypes.byref(message), 0)
+    return size, data.raw[:size], message.controllen, buffer.raw, message.flags
+
+
+@as_on_tcp("two threads read one socket: each byte goes to one of them")
+def two_readers(pair):
+    conn = pair.conn
+
+    def read():
+        count, total = 0, 0
+        while data := conn.recv(700):
+            count += len(data)
+            total += sum(data)
+        return count, total
+    readers = [in_thread(read) for _ in range(2)]
+    pair.client.write(TEXT)
+    pair.write_end()
+    done = [reader() for reader in readers]
+    return sum(count for count, _ in done), sum(total for _, total in done)
+
+
+@as_on_tcp("a connection that fork() shares: parent and child read and write it, and it ends with the last of them")
+def fork(pair):
+    conn = pair.conn
+    pair.client.write(b"for the child")
+    arrived(conn, 13)
+    child = os.fork()
+    if not child:
+        conn.sendall(b"child got " + conn.recv(100))
+        os._exit(0)
+    os.waitpid(child, 0)
+    got = [pair.client.read_exactly(23)]
+    pair.client.write(b"for the parent")
+    got.append(conn.recv(100))
+    conn.sendall(b"still here")
+    got.append(pair.client.read_exactly(10))
+    conn.close()
+    return got, pair.client.read_all()
+
+
+@as_on_tcp("a connection that goes to another process by SCM_RIGHTS is served there")
+def passed(pair):
+    here, there = socket.socketpair()
+    child = os.fork()
+    if not child:
+        descriptors = array.array("i")
+        _, ancillary, _, _ = there.recvmsg(1, socket.CMSG_SPACE(4))
+        descriptors.frombytes(ancillary[0][2][:4])
+        conn = socket.socket(fileno=descriptors[0])
+        conn.settimeout(20 * lib.SLOW)
+        conn.sendall(b"elsewhere: " + conn.recv(100))
+        os._exit(0)
+    socket.send_fds(here, [b"x"], [pair.conn.fileno()])
+    pair.conn.close()
+    pair.client.write(b"hello")
+    got = pair.client.read_all()
+    os.waitpid(child, 0)
+    here.close()
+    there.close()
+    return got
+
+
+@as_on_tcp("shutdown(SHUT_RD): what is there is read, then the end; sending goes on")
+def shut_read(pair):
+    conn = pair.conn
+    pair.client.write(b"already there")
+    arrived(conn, 13)
+    conn.shutdown(socket.SHUT_RD)
+    got = [conn.recv(100), conn.recv(100), lib.is_ready(conn, select.POLLIN | select.POLLRDHUP)]
+    conn.sendall(b"goes on")
+    return got, pair.client.read_exactly(7)
