@@ -360,6 +360,10 @@ static void open_step(struct tlsport_conn *conn)
 {
 	struct socket *sock = conn->sk->sk_socket;
 
+	if (READ_ONCE(conn->timed_out)) {
+		WRITE_ONCE(conn->timed_out, false);
+		tlsport_transmit_overdue(conn);
+	}
 	if (!tlsport_transmit_is_due(conn))
 		return;
 	tlsport_transmit_due(sock, tlsport_session_base(sock));

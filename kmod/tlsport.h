@@ -38,6 +38,7 @@
 #define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* after close() the peer takes nothing */
 #define TLSPORT_TX_RETRY	     (HZ / 10) /* what the send buffer had no room for ... */
 #define TLSPORT_TX_RETRIES_MAX	     4	       /* ... each time twice as late, 1.6 s at most */
+#define TLSPORT_CORK_TIMEOUT	     (HZ / 5) /* an open record goes out all the same: as TCP */
 #define TLSPORT_TAKEOVER_ROUNDS	     8
 
 /* tls_context.tx_conf, rx_conf: net/tls/tls.h */
@@ -74,6 +75,7 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 enum {
 	TLSPORT_TX_CLOSED, /* no more data: close_notify or a fatal alert is due or out */
 	TLSPORT_TX_CORKED, /* TCP_CORK */
+	TLSPORT_TX_OVERDUE, /* the open record has been held for long enough */
 	TLSPORT_TX_PUSH,   /* due: the record that MSG_MORE left open, or TCP had no memory for */
 	TLSPORT_TX_UPDATE, /* due: our KeyUpdate */
 	TLSPORT_TX_REKEY,  /* due: the next key; the KeyUpdate is out */
@@ -333,6 +335,7 @@ void tlsport_session_exit(void);
 void tlsport_transmit_alert(struct tlsport_conn *conn, u8 level, u8 description);
 void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base);
 bool tlsport_transmit_is_due(const struct tlsport_conn *conn);
+void tlsport_transmit_overdue(struct tlsport_conn *conn);
 int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags);
 ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, ssize_t ret,
 			     unsigned int flags);

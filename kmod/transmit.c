@@ -152,14 +152,39 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
  */
 static int push(struct socket *sock, const struct proto_ops *base)
 {
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct tls_context *ctx = tls_get_ctx(sock->sk);
-	int err;
+	bool corked = test_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
+	int err = 0;
 
-	if (test_bit(TLSPORT_TX_CORKED, &tlsport_conn_of(sock->sk)->tx_flags) ||
-	    !ctx->pending_open_record_frags)
+	if (corked && !test_bit(TLSPORT_TX_OVERDUE, &conn->tx_flags))
 		return 0;
-	err = send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
-	return ctx->pending_open_record_frags ? err : 0;
+	if (ctx->pending_open_record_frags)
+		err = send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
+	if (ctx->pending_open_record_frags)
+		return err;
+	if (corked) { /* TCP's own cork would hold it as long again */
+		tcp_sock_set_cork(sock->sk, false);
+		tcp_sock_set_cork(sock->sk, true);
+	}
+	clear_bit(TLSPORT_TX_OVERDUE, &conn->tx_flags);
+	return 0;
+}
+
+/* tx_lock held.  A cork, or MSG_MORE, holds a record for a while only. */
+static void hold(struct tlsport_conn *conn)
+{
+	if (tls_get_ctx(conn->sk)->pending_open_record_frags && !timer_pending(&conn->timer))
+		mod_timer(&conn->timer, jiffies + TLSPORT_CORK_TIMEOUT);
+}
+
+/* The connection's work item, conn->lock held: the timer has run out, for this or another reason. */
+void tlsport_transmit_overdue(struct tlsport_conn *conn)
+{
+	if (!tls_get_ctx(conn->sk)->pending_open_record_frags)
+		return;
+	set_bit(TLSPORT_TX_OVERDUE, &conn->tx_flags);
+	set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
 }
 
 /* tx_lock held.  -EAGAIN: something is still due. */
@@ -358,6 +383,8 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		set_bit(TLSPORT_TX_UPDATE, &conn->tx_flags);
 		worn = false;
 	}
+	if (flags & MSG_MORE)
+		hold(conn);
 	WRITE_ONCE(conn->writer, NULL);
 	if (stuck(sock->sk))
 		set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every way to write to a socket does over TLS what it does over TCP."""
+import ctypes
+import errno
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import termios
+import time
+
+import lib
+from lib import as_on_tcp, equal, test
+from test_reading import LIBC, TEXT, Iovec, Mmsghdr, Msghdr, digest, in_thread, outcome
+
+MSG_ZEROCOPY, SO_ZEROCOPY = 0x4000000, 60
+
+
+def unsent(conn):
+    """SIOCOUTQ"""
+    return struct.unpack("i", fcntl.ioctl(conn, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+
+
+def sendmmsg(conn, parts):
+    buffers = [ctypes.create_string_buffer(part, len(part)) for part in parts]
+    vectors = [Iovec(ctypes.addressof(b), len(b)) for b in buffers]
+    messages = (Mmsghdr * len(parts))(*[Mmsghdr(Msghdr(iov=ctypes.pointer(v), iovlen=1)) for v in vectors])
+    return LIBC.sendmmsg(conn.fileno(), messages, len(parts), 0), [m.len for m in messages]
+
+
+def file_with(size):
+    file = os.memfd_create("tlsport")
+    os.write(file, TEXT[:size])
+    lib.defer(os.close, file)
+    return file
+
+
+@as_on_tcp("send, sendto, sendmsg, sendmmsg, write, writev of 500 pieces, each with its bytes", core=True)
+def calls(pair):
+    conn, fd = pair.conn, pair.conn.fileno()
+    pieces = [TEXT[at:at + 7] for at in range(0, 3500, 7)]
+    got = [conn.send(b"send "), conn.sendto(b"sendto ", ("127.0.0.1", 9)), conn.sendmsg([b"send", b"msg "]), os.write(fd, b"write "),
+           os.writev(fd, pieces), sendmmsg(conn, [b"one ", b"two ", b"three"]), conn.send(b""), outcome(os.write, fd, b"")]
+    return got, pair.client.read_exactly(5 + 7 + 8 + 6 + 3500 + 13)
+
+
+@as_on_tcp("SIOCOUTQ: nothing once the peer has acknowledged")
+def outq(pair):
+    pair.conn.sendall(TEXT[:1000])
+    lib.wait_for(lambda: not unsent(pair.conn), what="everything is acknowledged")
+    return True
+
+
+@as_on_tcp("a nonblocking write takes what fits, then EAGAIN; SO_SNDTIMEO: EAGAIN when its time is over", rcvbuf=8192)
+def partial(pair):
+    conn = pair.conn
+    data = lib.fill(conn)
+    got = [outcome(conn.send, b"more"), lib.is_ready(conn, select.POLLOUT)]
+    conn.setblocking(True)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 0, 300000))
+    with lib.takes(0.3, 1, "send() with SO_SNDTIMEO"):
+        got.append(outcome(conn.send, b"more"))
+    assert pair.client.read_exactly(len(data)) == data, "the data differs"
+    return got, lib.is_ready(conn, select.POLLOUT, 20)
+
+
+@as_on_tcp("sendfile() from a file: with an offset, beyond its end, and one that shrinks meanwhile", core=True)
+def sendfile(pair):
+    conn, file = pair.conn, file_with(100000)
+    got = [os.sendfile(conn.fileno(), file, 99000, 5000), pair.client.read_exactly(1000), os.sendfile(conn.fileno(), file, 100000, 10)]
+    done, data = 0, b""
+    while done < 100000:
+        if done > 40000:
+            os.ftruncate(file, 50000)  # all that was sent has been read: TCP holds pages, not copies
+        count = os.sendfile(conn.fileno(), file, done, 20000)
+        if not count:
+            break
+        done += count
+        data += pair.client.read_exactly(count)
+    return got, done, digest(data)
+
+
+@as_on_tcp("splice() from a pipe, vmsplice() before it: the bytes arrive")
+def spliced(pair):
+    receive, send = os.pipe()
+    got = b""
+    for at in range(0, 60000, 5000):
+        os.write(send, TEXT[at:at + 5000])
+        left = 5000
+        while left:
+            left -= os.splice(receive, pair.conn.fileno(), left)
+        got += pair.client.read_exactly(5000)
+    os.close(receive)
+    os.close(send)
+    return digest(got)
+
+
+@as_on_tcp("writing to a connection that is gone: SIGPIPE and EPIPE, with MSG_NOSIGNAL EPIPE alone")
+def broken_pipe(pair):
+    conn, signals = pair.conn, []
+    before = signal.signal(signal.SIGPIPE, lambda *_: signals.append("SIGPIPE"))
+    lib.defer(signal.signal, signal.SIGPIPE, before)
+    conn.shutdown(socket.SHUT_WR)
+    got = []
+    for flags in (0, socket.MSG_NOSIGNAL):
+        signals.clear()
+        result = LIBC.send(conn.fileno(), b"x", 1, flags)
+        got.append((result, errno.errorcode[ctypes.get_errno()], list(signals)))
+    receive, send = os.pipe()
+    os.write(send, b"x")
+    signals.clear()
+    got.append((outcome(os.splice, receive, conn.fileno(), 1), signals))
+    got.append(outcome(os.sendfile, conn.fileno(), file_with(10), 0, 10))
+    os.close(receive)
+    os.close(send)
+    signal.signal(signal.SIGPIPE, before)
+    return got
+
+
+@as_on_tcp("MSG_ZEROCOPY is taken as on a socket without SO_ZEROCOPY; flags that mean nothing to TCP mean nothing")
+def flags_of_send(pair):
+    conn = pair.conn
+    got = [outcome(conn.send, b"zerocopy ", MSG_ZEROCOPY)]
+    for flag in (socket.MSG_EOR, socket.MSG_DONTROUTE, 0x800):  # MSG_CONFIRM
+        got.append(outcome(conn.send, b"flag ", flag))
+    got.append(outcome(conn.send, b"oob", socket.MSG_OOB) if not pair.version else 3)
+    return got[:4], pair.client.read_exactly(9 + 15)
+
+
+@test("MSG_MORE and TCP_CORK: one record where TCP would make one segment", core=True)
+def one_record():
+    for version, name in lib.BOTH:
+        sniffers = []
+        pair = lib.Pair(version, lambda listener, to=sniffers: to.append(lib.Sniffer(listener.getsockname()[1])))
+        conn = pair.conn
+        conn.send(b"first")
+        for _ in range(9):
+            conn.send(b"0123456789", socket.MSG_MORE)
+        conn.send(b"0123456789")
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        for _ in range(20):
+            conn.send(b"0123456789")
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        conn.send(b"h" * 200)
+        os.sendfile(conn.fileno(), file_with(1000), 0, 800)
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        pair.client.read_exactly(5 + 100 + 200 + 1000)
+        records, rest = lib.parse_records(sniffers[0].server_streams()[0].data)
+        more = 17 if version == lib.TLS13 else 24  # content type, or explicit nonce, and tag
+        equal([len(body) - more for kind, _, body in records if kind == 23][-4:], [5, 100, 200, 1000], f"records, {name}")
+        equal(rest, b"", "half a record")
+        pair.close()
+
+
+def pushed(pair, what):
+    """Seconds until the client sees it."""
+    began = time.monotonic()
+    pair.client.read_exactly(what)
+    return time.monotonic() - began
+
+
+@as_on_tcp("what MSG_MORE or TCP_CORK holds goes out by itself after 200 ms", core=True)
+def held(pair):
+    conn = pair.conn
+    got = []
+    for cork in (0, 1):
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, cork)
+        for _ in range(2):
+            conn.send(b"held", 0 if cork else socket.MSG_MORE)
+            got.append(0.05 < pushed(pair, 4) < 2 * lib.SLOW)
+    return got
+
+
+@as_on_tcp("what MSG_MORE or TCP_CORK holds goes out at shutdown() and at close(), before the end")
+def held_at_the_end(pair):
+    conn = pair.conn
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    conn.send(b"corked ")
+    conn.send(b"and more", socket.MSG_MORE)
+    conn.shutdown(socket.SHUT_WR)
+    return pair.client.read_all()
+
+
+@as_on_tcp("the send buffer is full and a thread waits in send(): it goes on when the peer reads", rcvbuf=8192)
+def waits(pair):
+    conn = pair.conn
+    data = lib.fill(conn)
+    conn.setblocking(True)
+    writer = in_thread(conn.sendall, TEXT[:50000])
+    lib.in_call(os.getpid(), *lib.SENDS)
+    got = digest(pair.client.read_exactly(len(data) + 50000)[len(data):])
+    return got, writer()
