@@ -324,10 +324,21 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
 	return 0;
 }
 
-/* tx_lock held.  Has the key encrypted all the records that it may? */
-static bool key_is_worn(const struct sock *sk, const struct tlsport_conn *conn)
+/*
+ * tx_lock held.  When the key has encrypted all the records that it may, KeyUpdate
+ * is due; true: there is none, end_of_key() comes next.
+ */
+static bool wears_out(const struct sock *sk, struct tlsport_conn *conn)
 {
-	return get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq) >= conn->key_limit;
+	if (likely(get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq) < conn->key_limit) ||
+	    test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+		return false;
+	if (conn->version != TLS_1_3_VERSION)
+		return true;
+	if (!test_bit(TLSPORT_TX_REKEY, &conn->tx_flags) &&
+	    !test_and_set_bit(TLSPORT_TX_UPDATE, &conn->tx_flags))
+		TLSPORT_STAT(conn->port, KEY_UPDATES);
+	return false;
 }
 
 /* TLS 1.2 has no other key, and what comes next must not look like the end of the data. */
@@ -376,13 +387,8 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 			     unsigned int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	bool worn = key_is_worn(sock->sk, conn);
+	bool worn = wears_out(sock->sk, conn);
 
-	if (unlikely(worn) && conn->version == TLS_1_3_VERSION) {
-		TLSPORT_STAT(conn->port, KEY_UPDATES);
-		set_bit(TLSPORT_TX_UPDATE, &conn->tx_flags);
-		worn = false;
-	}
 	if (flags & MSG_MORE)
 		hold(conn);
 	WRITE_ONCE(conn->writer, NULL);
