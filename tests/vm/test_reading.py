@@ -124,7 +124,7 @@ def nothing(pair):
     conn.settimeout(None)
     got = [outcome(conn.recv, 10, socket.MSG_DONTWAIT)]
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 300000))
-    with lib.takes(0.3, 1, "recv() with SO_RCVTIMEO"):
+    with lib.takes(0.28, 1, "recv() with SO_RCVTIMEO"):
         got.append(outcome(conn.recv, 10))
     conn.setblocking(False)
     got.append(outcome(conn.recv, 10))

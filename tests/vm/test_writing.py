@@ -60,7 +60,7 @@ def partial(pair):
     got = [outcome(conn.send, b"more"), lib.is_ready(conn, select.POLLOUT)]
     conn.setblocking(True)
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 0, 300000))
-    with lib.takes(0.3, 1, "send() with SO_SNDTIMEO"):
+    with lib.takes(0.28, 1, "send() with SO_SNDTIMEO"):
         got.append(outcome(conn.send, b"more"))
     assert pair.client.read_exactly(len(data)) == data, "the data differs"
     return got, lib.is_ready(conn, select.POLLOUT, 20)

@@ -42,7 +42,7 @@ class World:
 
 
 def traffic_keys(version, key=b"k"):
-    return struct.pack("HH", version, AES_GCM_128) + key * 36
+    return struct.pack("HH", version, AES_GCM_128) + key * 28 + bytes(8)  # IV, key, salt; sequence number
 
 
 class Life:
