@@ -16,8 +16,7 @@
 /* What TCP has been charged for this socket: a number of whole pages */
 static int charged(const struct sock *sk)
 {
-	return round_up(sk->sk_forward_alloc + atomic_read(&sk->sk_rmem_alloc) +
-				sk->sk_wmem_queued,
+	return round_up(sk->sk_forward_alloc + atomic_read(&sk->sk_rmem_alloc) + sk->sk_wmem_queued,
 			PAGE_SIZE);
 }
 

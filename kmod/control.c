@@ -60,8 +60,7 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
  *
  * Context: process, conn->lock held.
  */
-void tlsport_control_record_error_locked(struct socket *sock, const struct proto_ops *base,
-					 int err)
+void tlsport_control_record_error_locked(struct socket *sock, const struct proto_ops *base, int err)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	u8 alert;

@@ -51,7 +51,7 @@ static bool peek(struct sock *sk, u8 *buf, int len)
 	return false;
 }
 
-/* lock_sock held.  Content of the whole records of data in TCP's queue, which begins with a header. */
+/* lock_sock held.  Content of the whole records of data in TCP's queue, which begins with one. */
 static int queued(struct sock *sk, const struct tlsport_conn *conn)
 {
 	u32 seq = tcp_sk(sk)->copied_seq, off, n;
@@ -62,7 +62,8 @@ static int queued(struct sock *sk, const struct tlsport_conn *conn)
 	int total = 0;
 
 	skb_queue_walk(&sk->sk_receive_queue, skb) {
-		for (off = seq - TCP_SKB_CB(skb)->seq; off < skb->len; off += n, seq += n, left -= n) {
+		off = seq - TCP_SKB_CB(skb)->seq;
+		for (; off < skb->len; off += n, seq += n, left -= n) {
 			if (!left && body && header[0] == TLSPORT_TYPE_DATA)
 				total += max(body_len(header) - overhead(conn), 0);
 			if (!left) {

@@ -122,8 +122,9 @@ static int readable_bytes(struct sock *sk)
 /* Nothing will come that is worth waiting for. */
 static bool rx_stops(struct sock *sk)
 {
-	return rx_ended(tlsport_conn_of(sk)) || tlsport_record_broken(sk) || READ_ONCE(sk->sk_err) ||
-	       (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE);
+	return rx_ended(tlsport_conn_of(sk)) || tlsport_record_broken(sk) ||
+	       READ_ONCE(sk->sk_err) || (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
+	       sock_flag(sk, SOCK_DONE);
 }
 
 /* net/tls's, the same for every socket; written once, before any socket has ours */

@@ -32,13 +32,13 @@
 #define TLSPORT_MAX_HANDSHAKES	     4096
 #define TLSPORT_MAX_PER_SOURCE	     1024
 #define TLSPORT_SOURCE_BUCKETS	     1024      /* sources share a count 1 : 1024 */
-#define TLSPORT_KEY_LIMIT	     (1 << 24) /* records under one key; AES-GCM: 2^24.5 */
+#define TLSPORT_KEY_LIMIT	     16777216  /* records under one key; AES-GCM: 2^24.5 */
 #define TLSPORT_ACCEPT_RETRY	     (HZ / 10) /* no memory for a raw connection */
 #define TLSPORT_UPCALL_RETRY	     (HZ / 5)
 #define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* after close() the peer takes nothing */
 #define TLSPORT_TX_RETRY	     (HZ / 10) /* what the send buffer had no room for ... */
 #define TLSPORT_TX_RETRIES_MAX	     4	       /* ... each time twice as late, 1.6 s at most */
-#define TLSPORT_CORK_TIMEOUT	     (HZ / 5) /* an open record goes out all the same: as TCP */
+#define TLSPORT_CORK_TIMEOUT	     (HZ / 5)  /* an open record goes out all the same: as TCP */
 #define TLSPORT_TAKEOVER_ROUNDS	     8
 
 /* tls_context.tx_conf, rx_conf: net/tls/tls.h */
@@ -73,14 +73,14 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 
 /* Bits of tlsport_conn.tx_flags: 0 means that data goes straight to net/tls. */
 enum {
-	TLSPORT_TX_CLOSED, /* no more data: close_notify or a fatal alert is due or out */
-	TLSPORT_TX_CORKED, /* TCP_CORK */
+	TLSPORT_TX_CLOSED,  /* no more data: close_notify or a fatal alert is due or out */
+	TLSPORT_TX_CORKED,  /* TCP_CORK */
 	TLSPORT_TX_OVERDUE, /* the open record has been held for long enough */
-	TLSPORT_TX_PUSH,   /* due: the record that MSG_MORE left open, or TCP had no memory for */
-	TLSPORT_TX_UPDATE, /* due: our KeyUpdate */
-	TLSPORT_TX_REKEY,  /* due: the next key; the KeyUpdate is out */
-	TLSPORT_TX_ALERT,  /* due: tlsport_conn.alert */
-	TLSPORT_TX_FIN,	   /* due: FIN */
+	TLSPORT_TX_PUSH,    /* due: the record that MSG_MORE left open, or TCP had no memory for */
+	TLSPORT_TX_UPDATE,  /* due: our KeyUpdate */
+	TLSPORT_TX_REKEY,   /* due: the next key; the KeyUpdate is out */
+	TLSPORT_TX_ALERT,   /* due: tlsport_conn.alert */
+	TLSPORT_TX_FIN,	    /* due: FIN */
 };
 
 struct tlsport_conn;

@@ -178,7 +178,7 @@ static void hold(struct tlsport_conn *conn)
 		mod_timer(&conn->timer, jiffies + TLSPORT_CORK_TIMEOUT);
 }
 
-/* The connection's work item, conn->lock held: the timer has run out, for this or another reason. */
+/* The connection's work item, conn->lock held: the timer has run out. */
 void tlsport_transmit_overdue(struct tlsport_conn *conn)
 {
 	if (!tls_get_ctx(conn->sk)->pending_open_record_frags)

@@ -71,10 +71,10 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 		"handshake_timeout_ms", (json_int_t)policy->handshake_timeout, "max_handshakes",
 		(json_int_t)policy->max_handshakes, "max_handshakes_per_source",
 		(json_int_t)policy->max_handshakes_per_source, "key_limit",
-		(json_int_t)policy->key_limit, "listeners",
-		(json_int_t)port->listeners, "listeners_shut", (json_int_t)port->listeners_shut,
-		"handshakes", (json_int_t)port->handshakes, "open", (json_int_t)port->open, "stats",
-		stats, "ended", ended_json(port), "certificate", daemon_port(daemon, port->number));
+		(json_int_t)policy->key_limit, "listeners", (json_int_t)port->listeners,
+		"listeners_shut", (json_int_t)port->listeners_shut, "handshakes",
+		(json_int_t)port->handshakes, "open", (json_int_t)port->open, "stats", stats,
+		"ended", ended_json(port), "certificate", daemon_port(daemon, port->number));
 }
 
 static long long number(const json_t *object, const char *key)
