@@ -324,8 +324,9 @@ def deadline(c):
 
 # The walk
 
-def check(c, cell, row, said):
-    """What came of the event is what the cell says.  said: what it returned."""
+def check(c, state, row, said):
+    """What came of the event is what the cell of the state says.  said: what it returned."""
+    cell = row[state]
     what, _, more = cell.partition(", ")
     names = lib.reasons()
     if what == "ends":
@@ -342,19 +343,20 @@ def check(c, cell, row, said):
         c.settle()
         equal((said, c.state()), (None, "READY"), "the answer, the state")
         c.accept()
-        check(c, row["OPEN"], row, said)
+        check(c, "OPEN", row, said)
     else:
-        goes_on(c, what, more, said)
+        goes_on(c, state, what, more, said)
         c.end(more if more in names else BY_ITSELF[c.state()])
 
 
-def goes_on(c, what, more, said):
+def goes_on(c, state, what, more, said):
     answered = what.startswith("-E") or what in ("EAGAIN", "held")
-    after = what[3:] if what.startswith("-> ") else "OPEN" if c.base == "READY" and c.conn else c.base
+    after = what[3:] if what.startswith("-> ") else state
     assert answered or what.startswith("-> ") or what in ("stays", "followed", "upcall", "data", "EOF", "ECONNRESET"), \
         f"no outcome is called {what!r}"
     equal(said, what if answered else None, "the answer")
     c.settle()
+    equal(c.state(), after, "the state")
     if what in ("data", "EOF", "ECONNRESET"):
         equal(lib.wait_for(c.read, what="recv() returns"), what, "recv()")
     elif after == "OPEN":
@@ -367,7 +369,7 @@ def goes_on(c, what, more, said):
         equal(c.stat(lib.STATS_KEY_UPDATES), int(what == "followed"), "KeyUpdates")
         upcalls = c.upcalls + (what == "upcall")
         lib.wait_for(lambda: c.stat(lib.STATS_UPCALLS) == upcalls, what=lambda: f"upcalls: {upcalls}")
-    equal(c.state(), after, "the state")
+    equal(c.state(), after, "the state, in the end")
 
 
 def lives(function):
@@ -387,7 +389,7 @@ def cell(world, name, life, worker):
         yield
         said = function(c)
         yield
-        check(c, row[c.base], row, said)
+        check(c, c.base, row, said)
     finally:
         c.close()
 
