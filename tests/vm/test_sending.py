@@ -352,7 +352,7 @@ def key_update_after_close():
 def shutdown_beside_writer():
     for version, name in lib.BOTH:
         c = Connection(version)
-        data, result = os.urandom(2 << 20), []
+        data, result = os.urandom(8 << 20), []  # more than any send buffer
 
         def write(conn=c.conn, sending=data, into=result):
             into.append(conn.send(sending))
