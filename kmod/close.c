@@ -16,7 +16,7 @@
 
 static bool broken(const struct sock *sk)
 {
-	return READ_ONCE(sk->sk_err) || sk->sk_state == TCP_CLOSE;
+	return READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_state) == TCP_CLOSE;
 }
 
 /* Both FINs are acknowledged: the application had shut down its side before. */
@@ -81,7 +81,7 @@ static bool discard_rest(struct tlsport_conn *conn)
 		tlsport_control_record_error_locked(conn->sock, base, n);
 	if (n != -EAGAIN || conn->rx_err)
 		discard_raw(conn);
-	return conn->sk->sk_shutdown & RCV_SHUTDOWN || conn->drained > TLSPORT_DRAIN_MAX;
+	return READ_ONCE(conn->sk->sk_shutdown) & RCV_SHUTDOWN || conn->drained > TLSPORT_DRAIN_MAX;
 }
 
 /*
@@ -91,7 +91,7 @@ static bool discard_rest(struct tlsport_conn *conn)
 static bool acknowledged(struct tlsport_conn *conn)
 {
 	if (!conn->flushed ||
-	    (1 << conn->sk->sk_state) & (TCPF_FIN_WAIT1 | TCPF_CLOSING | TCPF_LAST_ACK))
+	    (1 << READ_ONCE(conn->sk->sk_state)) & (TCPF_FIN_WAIT1 | TCPF_CLOSING | TCPF_LAST_ACK))
 		return false;
 	if (!conn->fin_acked) {
 		conn->fin_acked = true;

@@ -345,7 +345,7 @@ static void handshake_step(struct tlsport_conn *conn)
 	}
 	if (inq < conn->need && !eof)
 		return;
-	err = inq ? tlsport_upcall(conn, eof) : 0;
+	err = inq ? tlsport_upcall(conn, inq, eof) : 0;
 	if (err == -ESRCH)
 		end_reset(conn, TLSPORT_REASON_WORKER_DIED);
 	else if (err == -ENODATA && eof)

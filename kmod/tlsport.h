@@ -310,7 +310,7 @@ struct tlsport_worker {
 	void __user *scratch; /* in the memory of whoever sends from it */
 };
 
-int tlsport_upcall(struct tlsport_conn *conn, bool eof);
+int tlsport_upcall(struct tlsport_conn *conn, u32 inq, bool eof);
 void tlsport_upcall_cancel(struct tlsport_conn *conn);
 void tlsport_upcall_forget(struct tlsport_conn *conn);
 void tlsport_upcall_kick(struct tlsport_net *tn, bool all);

@@ -170,13 +170,14 @@ err:
 /**
  * tlsport_upcall - send up what waits at the head of the receive queue
  * @conn: in HELLO or HANDSHAKE, no answer due
+ * @inq: bytes there
  * @eof: the peer will send no more
  *
  * Context: process, conn->lock held.
  * Return: 0: sent, or it waits for a worker; -ENODATA: no whole record yet;
  * -ESRCH: the worker that has its secrets is gone.
  */
-int tlsport_upcall(struct tlsport_conn *conn, bool eof)
+int tlsport_upcall(struct tlsport_conn *conn, u32 inq, bool eof)
 {
 	struct net *net = sock_net(conn->sk);
 	struct tlsport_net *tn = tlsport_pernet(net);
@@ -190,7 +191,7 @@ int tlsport_upcall(struct tlsport_conn *conn, bool eof)
 			return -ESRCH;
 		if (!portid)
 			break;
-		skb = build(conn, portid, eof, tcp_inq(conn->sk), &err);
+		skb = build(conn, portid, eof, inq, &err);
 		if (!skb && err == -ENODATA)
 			return err;
 		if (!skb)
