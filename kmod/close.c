@@ -77,7 +77,7 @@ static bool discard_rest(struct tlsport_conn *conn)
 		tlsport_conn_queue(conn);
 		return conn->drained > TLSPORT_DRAIN_MAX;
 	}
-	if (n == -EBADMSG)
+	if (n == -EBADMSG || tlsport_record_broken(conn->sk))
 		tlsport_control_record_error_locked(conn->sock, base, n);
 	if (n != -EAGAIN || conn->rx_err)
 		discard_raw(conn);
