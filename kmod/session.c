@@ -62,11 +62,16 @@ static int truncated(struct tlsport_conn *conn)
 	return conn->rx_err;
 }
 
+/* TCP gets no more bytes. */
+static bool rx_shut(const struct sock *sk)
+{
+	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE);
+}
+
 /* No more bytes come, and none are there. */
 static bool rx_is_done(struct sock *sk)
 {
-	return ((READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE)) &&
-	       !sk->sk_prot->sock_is_readable(sk);
+	return rx_shut(sk) && !sk->sk_prot->sock_is_readable(sk);
 }
 
 /*
@@ -123,8 +128,7 @@ static int readable_bytes(struct sock *sk)
 static bool rx_stops(struct sock *sk)
 {
 	return rx_ended(tlsport_conn_of(sk)) || tlsport_record_broken(sk) ||
-	       READ_ONCE(sk->sk_err) || (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
-	       sock_flag(sk, SOCK_DONE);
+	       READ_ONCE(sk->sk_err) || rx_shut(sk);
 }
 
 /* net/tls's, the same for every socket; written once, before any socket has ours */
@@ -167,14 +171,20 @@ static int session_set_rcvlowat(struct sock *sk, int val)
 	return err;
 }
 
+static bool wants_lowat(const struct sock *sk, int flags)
+{
+	return unlikely(READ_ONCE(sk->sk_rcvlowat) > 1) && !(flags & MSG_DONTWAIT);
+}
+
 /*
  * SO_RCVLOWAT: net/tls would take a record out of TCP's queue and wait for the
  * rest, for which TCP, which counts what is in the queue, would wake nobody.
- * Waits until enough is there.  0, or an error when nothing is.
+ * Waits until enough is there.  The flags to receive with, or an error when
+ * nothing is there.
  */
-static int wait_lowat(struct sock *sk, size_t len, int flags)
+static int wait_lowat(struct sock *sk, size_t len)
 {
-	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	long timeo = sock_rcvtimeo(sk, false);
 	int target = min_t(size_t, READ_ONCE(sk->sk_rcvlowat), len), n;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 
@@ -186,8 +196,10 @@ static int wait_lowat(struct sock *sk, size_t len, int flags)
 		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
-	if (n || rx_stops(sk))
+	if (n >= target)
 		return 0;
+	if (n || rx_stops(sk))
+		return MSG_DONTWAIT;
 	return signal_pending(current) ? sock_intr_errno(timeo) : -EAGAIN;
 }
 
@@ -195,19 +207,16 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
-	int ret;
+	int ret, more;
 
-	if (unlikely(READ_ONCE(sock->sk->sk_rcvlowat) > 1) && !(flags & MSG_DONTWAIT)) {
-		ret = wait_lowat(sock->sk, len, flags);
-		if (ret)
-			return ret;
-		if (!(flags & MSG_WAITALL))
-			flags |= MSG_DONTWAIT;
-	}
 	for (;;) {
 		if (unlikely(rx_ended(conn)))
 			return conn->rx_err;
-		ret = recv_plain(base, sock, msg, len, flags | rx_flags(sock->sk));
+		/* each time anew: what was there may have been a control record */
+		more = wants_lowat(sock->sk, flags) ? wait_lowat(sock->sk, len) : 0;
+		if (unlikely(more < 0))
+			return more;
+		ret = recv_plain(base, sock, msg, len, flags | more | rx_flags(sock->sk));
 		if (likely(ret > 0)) {
 			if (unlikely(conn->control_run))
 				conn->control_run = 0;

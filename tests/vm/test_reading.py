@@ -169,6 +169,19 @@ def lowat(pair):
     return got, conn.recv(1000)
 
 
+@test("SO_RCVLOWAT: a KeyUpdate, which is as long, ends no recv() that waits")
+def lowat_key_update():
+    pair = lib.Pair(lib.TLS13)
+    pair.conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 4)
+    reader = in_thread(pair.conn.recv, 100)
+    lib.in_call(os.getpid(), *lib.RECEIVES)
+    pair.client.key_update(requested=False)
+    lib.wait_for(lambda: lib.status(pair.port)["stats"]["key_updates"] == 1, what="the reader has taken the KeyUpdate")
+    pair.client.write(b"data")
+    equal(reader(), b"data", "recv()")
+    pair.close()
+
+
 @as_on_tcp("SO_RCVLOWAT of the listening socket is its connections'",
            lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 50))
 def lowat_inherited(pair):
