@@ -5,9 +5,8 @@
  * in no cgroup: accept() makes up for it.
  *
  * Only where memory cgroups are of the unified hierarchy: the old one charges
- * sockets by a limit of its own, which modules cannot see.  What the connection
- * takes before accept() is charged to nobody, as with TCP, but for the socket's
- * own structure, which kernels since 6.14 charge in accept().
+ * sockets by a limit of its own, which modules cannot see.  Nor can they charge the
+ * structure of the socket itself, as newer kernels do in accept().
  */
 #include <linux/memcontrol.h>
 #include "tlsport.h"
@@ -32,7 +31,7 @@ static int charged(const struct sock *sk)
 void tlsport_charge(struct sock *sk)
 {
 	struct mem_cgroup *memcg;
-	int size = charged(sk);
+	int size;
 
 	if (!mem_cgroup_sockets_enabled || !cgroup_subsys_on_dfl(memory_cgrp_subsys) ||
 	    sk->sk_memcg || !current->mm)
@@ -41,6 +40,7 @@ void tlsport_charge(struct sock *sk)
 	if (!memcg->css.parent) /* the root's is not counted */
 		goto put;
 	sk->sk_memcg = memcg;
+	size = charged(sk);
 	if (!size)
 		return;
 	if (__sk_mem_schedule(sk, size, SK_MEM_RECV)) {

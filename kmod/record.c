@@ -55,7 +55,7 @@ static bool peek(struct sock *sk, u8 *buf, int len)
 static int queued(struct sock *sk, const struct tlsport_conn *conn)
 {
 	u32 seq = tcp_sk(sk)->copied_seq, off, n;
-	u32 have = 0, left = TLSPORT_HEADER_LEN; /* of the header, or of the body */
+	u32 left = TLSPORT_HEADER_LEN; /* of the header, or of the body */
 	u8 header[TLSPORT_HEADER_LEN];
 	struct sk_buff *skb;
 	bool body = false;
@@ -63,22 +63,19 @@ static int queued(struct sock *sk, const struct tlsport_conn *conn)
 
 	skb_queue_walk(&sk->sk_receive_queue, skb) {
 		off = seq - TCP_SKB_CB(skb)->seq;
-		for (; off < skb->len; off += n, seq += n, left -= n) {
-			if (!left && body && header[0] == TLSPORT_TYPE_DATA)
-				total += max(body_len(header) - overhead(conn), 0);
-			if (!left) {
-				body = !body;
-				left = body ? body_len(header) : TLSPORT_HEADER_LEN;
-				have = 0;
-			}
+		for (; off < skb->len; off += n, seq += n) {
 			n = min(left, skb->len - off);
-			if (!body && skb_copy_bits(skb, off, header + have, n))
+			if (!body && skb_copy_bits(skb, off, header + TLSPORT_HEADER_LEN - left, n))
 				return total;
-			have += n;
+			left -= n;
+			if (left)
+				continue;
+			if (body && header[0] == TLSPORT_TYPE_DATA)
+				total += max(body_len(header) - overhead(conn), 0);
+			body = !body;
+			left = body ? body_len(header) : TLSPORT_HEADER_LEN;
 		}
 	}
-	if (!left && body && header[0] == TLSPORT_TYPE_DATA)
-		total += max(body_len(header) - overhead(conn), 0);
 	return total;
 }
 
