@@ -55,11 +55,8 @@ def memory_cgroup():
     pair.close()
 
 
-SO_MARK = 36
-
-
 def marked(listener):
-    listener.setsockopt(socket.SOL_SOCKET, SO_MARK, 7)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 7)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 5)
     listener.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -74,7 +71,8 @@ def marked(listener):
            core=True)
 def inherited(pair):
     return [pair.conn.getsockopt(*option) for option in (
-        (socket.SOL_SOCKET, SO_MARK), (socket.SOL_SOCKET, socket.SO_PRIORITY), (socket.IPPROTO_IP, socket.IP_TOS),
+        (socket.SOL_SOCKET, socket.SO_MARK), (socket.SOL_SOCKET, socket.SO_PRIORITY),
+        (socket.IPPROTO_IP, socket.IP_TOS),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_NODELAY),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
         (socket.SOL_SOCKET, socket.SO_SNDBUF), (socket.SOL_SOCKET, socket.SO_RCVBUF))]

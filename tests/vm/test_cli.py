@@ -41,7 +41,8 @@ def bad_input():
         refused("enable", *words, saying=saying)
     for setting in (("--min-version", "1.1"), ("--min-version", "1.3", "--max-version", "1.2"),
                     ("--handshake-timeout", "1ms"), ("--handshake-timeout", "700s"), ("--truncation", "maybe"),
-                    ("--max-handshakes", "0"), ("--max-handshakes-per-source", "1000001"), ("--key-limit", "0"), ("--ciphers", "RC4-SHA"),
+                    ("--max-handshakes", "0"), ("--max-handshakes-per-source", "1000001"), ("--key-limit", "0"),
+                    ("--ciphers", "RC4-SHA"),
                     ("--groups", "P-999"), ("--resumption", "perhaps")):
         refused("enable", port, *good, *setting)
     refused("enable", port, *good, "--colour", "blue", saying="--colour")

@@ -241,22 +241,10 @@ def enables():
     scan(scenario)
 
 
-def in_a_namespace(function):
-    """Runs it in a thread with a network namespace of its own, which goes when the last that it opened there closes."""
-    def inside(_):
-        libc = ctypes.CDLL(None, use_errno=True)
-        equal(libc.unshare(0x40000000), 0, "unshare(CLONE_NEWNET)")
-        return function()
-    result, = lib.parallel(1, inside)
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
 @test("enable of the first port of a network namespace, again, disable of the last, and enable", timeout=TIMEOUT)
 def namespaces():
     def scenario(failing):
-        genl = in_a_namespace(lib.Genl)
+        genl = lib.in_a_namespace(lib.Genl)
         with genl.sock, failing:
             answers = [genl.ask(command, lib.u16(lib.PORT_NUMBER, 443)) for command in
                        (lib.PORT_SET, lib.PORT_SET, lib.PORT_DEL, lib.PORT_SET)]
@@ -272,7 +260,6 @@ def namespace_goes():
     port = lib.new_port()
 
     def connect():
-        lib.run("ip", "link", "set", "lo", "up")
         genl = lib.Genl()
         equal(genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, port))[0], 0, "PORT_SET")
         listener, worker = socket.create_server(("127.0.0.1", port)), lib.Worker()
@@ -283,7 +270,7 @@ def namespace_goes():
 
     def scenario(failing):
         before = lib.read_text("/sys/module/tlsport/refcnt")
-        kept = in_a_namespace(connect)
+        kept = lib.in_a_namespace(connect)
         with failing:
             for sock in kept:
                 sock.close()

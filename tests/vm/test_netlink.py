@@ -10,7 +10,7 @@ import struct
 import lib
 from lib import test, equal, u8, u16, u32, u64, attribute
 
-TLS12, TLS13, AES_GCM_128 = 0x0303, 0x0304, 51
+TLS12, TLS13, AES_GCM_128 = lib.VERSION12, lib.VERSION13, lib.AES_GCM_128
 
 
 def state():

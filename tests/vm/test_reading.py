@@ -4,21 +4,17 @@ import array
 import ctypes
 import errno
 import fcntl
-import hashlib
 import os
 import select
 import socket
 import struct
 import termios
-import threading
 import time
 
 import lib
-from lib import as_on_tcp, equal, test
+from lib import LIBC, TEXT, Iovec, Msghdr, as_on_tcp, digest, equal, in_thread, outcome, test
 
-LIBC = ctypes.CDLL(None, use_errno=True)
 SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
-TEXT = b"".join(b"%07d " % i for i in range(1 << 15))  # 256 KiB
 
 
 def waiting(conn):
@@ -30,56 +26,6 @@ def arrived(conn, size):
     lib.wait_for(lambda: waiting(conn) == size, what=lambda: f"{size} bytes wait, now {waiting(conn)}")
 
 
-def outcome(function, *args):
-    """What it returns, or the name of its error."""
-    try:
-        return function(*args)
-    except OSError as error:
-        return errno.errorcode.get(error.errno, str(error))
-
-
-def in_thread(function, *args):
-    """Starts it; returns what waits for its result."""
-    results = []
-    thread = threading.Thread(target=lambda: results.append(outcome(function, *args)), daemon=True)
-    thread.start()
-
-    def result():
-        thread.join(20 * lib.SLOW)
-        assert results, "it did not return"
-        return results[0]
-    return result
-
-
-def digest(data):
-    return len(data), hashlib.sha256(data).hexdigest()
-
-
-class Iovec(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
-
-
-class Msghdr(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint32), ("iov", ctypes.POINTER(Iovec)),
-                ("iovlen", ctypes.c_size_t), ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t),
-                ("flags", ctypes.c_int)]
-
-
-class Mmsghdr(ctypes.Structure):
-    _fields_ = [("hdr", Msghdr), ("len", ctypes.c_uint)]
-
-
-def recvmmsg(conn, sizes, flags=0):
-    """What each message got."""
-    buffers = [ctypes.create_string_buffer(size) for size in sizes]
-    vectors = [Iovec(ctypes.addressof(b), len(b)) for b in buffers]
-    messages = (Mmsghdr * len(sizes))(*[Mmsghdr(Msghdr(iov=ctypes.pointer(v), iovlen=1)) for v in vectors])
-    count = LIBC.recvmmsg(conn.fileno(), messages, len(sizes), flags, None)
-    if count < 0:
-        raise OSError(ctypes.get_errno(), "recvmmsg")
-    return [buffers[i].raw[:messages[i].len] for i in range(count)]
-
-
 @as_on_tcp("recv, recvfrom, recvmsg, recvmmsg, read and readv each take their bytes", core=True)
 def calls(pair):
     conn, fd = pair.conn, pair.conn.fileno()
@@ -87,7 +33,7 @@ def calls(pair):
     arrived(conn, 100)
     vector = [bytearray(3), bytearray(7)]
     got = [conn.recv(10), conn.recvfrom(10)[0], conn.recvmsg(10)[::2], os.read(fd, 10), os.readv(fd, vector), *vector,
-           recvmmsg(conn, (10, 20, 5)), waiting(conn)]
+           lib.recvmmsg(conn, (10, 20, 5)), waiting(conn)]
     return got, conn.recv(1000)
 
 
@@ -138,7 +84,8 @@ def trunc(pair):
     conn, fd = pair.conn, pair.conn.fileno()
     pair.client.write(TEXT[:20000])
     arrived(conn, 20000)
-    got = [LIBC.recv(fd, None, 5, socket.MSG_TRUNC), conn.recv(3), LIBC.recv(fd, None, 8000, socket.MSG_TRUNC), conn.recv(8)]
+    got = [LIBC.recv(fd, None, 5, socket.MSG_TRUNC), conn.recv(3),
+           LIBC.recv(fd, None, 8000, socket.MSG_TRUNC), conn.recv(8)]
     rest = 0
     while rest < 20000 - 8016:
         rest += LIBC.recv(fd, None, 20000, socket.MSG_TRUNC)
@@ -277,7 +224,8 @@ def events(epoll, timeout=0.0):
     return [event for _, event in epoll.poll(timeout)]
 
 
-@as_on_tcp("epoll: level-triggered, edge-triggered, one shot, exclusive; the end of the stream is EPOLLRDHUP", core=True)
+@as_on_tcp("epoll: level-triggered, edge-triggered, one shot, exclusive; the end of the stream is EPOLLRDHUP",
+           core=True)
 def epolls(pair):
     conn, got = pair.conn, []
     kinds = (0, select.EPOLLET, select.EPOLLONESHOT, select.EPOLLEXCLUSIVE)
@@ -322,7 +270,8 @@ def half_record():
         for half in (record[:3], record[3:5], record[5:600]):
             pair.client.sock.sendall(half)
             began = time.thread_time()
-            equal((events(epoll, 0.3 * lib.SLOW), lib.is_ready(conn, select.POLLIN), select.select([conn], [], [], 0)[0]),
+            equal((events(epoll, 0.3 * lib.SLOW), lib.is_ready(conn, select.POLLIN),
+                   select.select([conn], [], [], 0)[0]),
                   ([], 0, []), f"events of half a record, {name}")
             assert time.thread_time() - began < 0.1 * lib.SLOW, "epoll_wait() spins"
             equal((waiting(conn), outcome(conn.recv, 10, socket.MSG_DONTWAIT)), (0, "EAGAIN"), name)

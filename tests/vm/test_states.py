@@ -125,7 +125,7 @@ def fin_tolerate(c):
 
 @event("RST", half=True, **BOTH)
 def reset(c):
-    c.reset(c.client)
+    lib.reset(c.client)
 
 
 @event("takes all, no FIN", "CLOSING")
@@ -221,11 +221,7 @@ def dies(c):
 
 @event("accept()")
 def accept(c):
-    try:
-        c.accept()
-        return None
-    except OSError as error:
-        return errno.errorcode[error.errno]
+    return lib.outcome(c.accept)
 
 
 @event("shutdown(SHUT_WR)", "OPEN", **BOTH)
@@ -302,7 +298,7 @@ def too_many(c):
         return [found for found in c.dump() if lib.number(found[lib.CONN_ID]) != c.id]
     client = c.connect()
     lib.wait_for(others, what="the new one is there")
-    c.reset(client)
+    lib.reset(client)
     lib.wait_for(lambda: not others(), what="the new one is gone")
     c.extra["peer_reset"] += 1
 

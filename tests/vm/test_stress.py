@@ -2,7 +2,6 @@
 """Everything at once, in processes that know nothing of each other.  What must hold
 is what holds after every test: all objects destroyed, no word in the kernel log,
 and the product serves.  TLSPORT_TEST_STRESS is for how many seconds (30)."""
-import ctypes
 import errno
 import multiprocessing
 import os
@@ -17,7 +16,6 @@ import lib
 from lib import test, equal
 
 SECONDS = int(os.environ.get("TLSPORT_TEST_STRESS", "30"))
-CLONE_NEWNET = 0x40000000
 
 
 def registry(ports):
@@ -103,11 +101,7 @@ def helpers(_ports):
 
 def namespaces(ports):
     """Network namespaces that go with a port, a listening socket and connections in them."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    up = struct.pack("16sH14x", b"lo", 1)
-    equal(libc.unshare(CLONE_NEWNET), 0, "unshare")
-    with socket.socket() as control:
-        libc.ioctl(control.fileno(), 0x8914, up)  # SIOCSIFFLAGS
+    lib.new_namespace()
     genl, held = lib.Genl(), []
     for port in ports:
         equal(genl.ask(lib.PORT_SET, lib.u16(lib.PORT_NUMBER, port))[0], 0, "enable")

@@ -160,11 +160,9 @@ static int nth_set(const char *value, const struct kernel_param *param)
 
 	if (err)
 		return err;
-	if (!wanted) { /* what was seen stays to be read */
-		WRITE_ONCE(nth, 0);
-		return 0;
-	}
 	WRITE_ONCE(nth, 0);
+	if (!wanted) /* what was seen stays to be read */
+		return 0;
 	victim_depth = 0;
 	atomic_set(&seen, 0);
 	smp_store_release(&nth, wanted); /* the count begins at 0 */

@@ -15,5 +15,6 @@ from .namespace import *
 from .objects import *
 from .pair import *
 from .product import *
+from .syscalls import *
 from .tool import *
 from .wire import *

@@ -45,24 +45,23 @@ TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 BOTH = ((TLS13, "TLS 1.3"), (TLS12, "TLS 1.2"))
 
 
-class TlsClient:
-    """TLS over memory: the test decides which bytes leave when."""
+def reset(sock):
+    """Ends the connection by RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
-    def __init__(self, port, version=None, host="127.0.0.1", context=None, session=None, timeout=30,
-                 handshake=True, rcvbuf=0):
+
+class TcpClient:
+    """What TlsClient is, without TLS."""
+
+    def __init__(self, port, host="127.0.0.1", timeout=30, rcvbuf=0):
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        if rcvbuf:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.sock.settimeout(timeout * SLOW)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.send = self.sock.sendall
         try:
+            if rcvbuf:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            self.sock.settimeout(timeout * SLOW)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock.connect((host, port))
-            self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            self.tls = (context or tls_context(version)).wrap_bio(self.incoming, self.outgoing,
-                                                                  server_hostname="localhost", session=session)
-            if handshake:
-                self.handshake()
         except BaseException:
             self.sock.close()
             raise
@@ -72,6 +71,52 @@ class TlsClient:
 
     def __exit__(self, *_):
         self.sock.close()
+
+    def write(self, data):
+        self.sock.sendall(data)
+
+    def read(self, size=65536):
+        """b"" at the end."""
+        return self.sock.recv(size)
+
+    def read_exactly(self, size):
+        data = bytearray()
+        while len(data) < size:
+            more = self.read(size - len(data))
+            assert more, f"the connection ended after {len(data)} of {size} bytes"
+            data += more
+        return bytes(data)
+
+    def read_all(self):
+        data = bytearray()
+        while more := self.read():
+            data += more
+        return bytes(data)
+
+    def close_notify(self):
+        """Says that no more comes, and can go on reading."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        reset(self.sock)
+
+
+class TlsClient(TcpClient):
+    """TLS over memory: the test decides which bytes leave when."""
+
+    def __init__(self, port, version=None, host="127.0.0.1", context=None, session=None, timeout=30,
+                 handshake=True, rcvbuf=0):
+        super().__init__(port, host, timeout, rcvbuf)
+        self.send = self.sock.sendall
+        try:
+            self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self.tls = (context or tls_context(version)).wrap_bio(self.incoming, self.outgoing,
+                                                                  server_hostname="localhost", session=session)
+            if handshake:
+                self.handshake()
+        except BaseException:
+            self.sock.close()
+            raise
 
     def flush(self):
         data = self.outgoing.read()
@@ -120,20 +165,6 @@ class TlsClient:
         except ssl.SSLZeroReturnError:
             return b""
 
-    def read_exactly(self, size):
-        data = bytearray()
-        while len(data) < size:
-            more = self.read(size - len(data))
-            assert more, f"the connection ended after {len(data)} of {size} bytes"
-            data += more
-        return bytes(data)
-
-    def read_all(self):
-        data = bytearray()
-        while more := self.read():
-            data += more
-        return bytes(data)
-
     def close_notify(self):
         """Sends it and can go on reading."""
         try:
@@ -178,10 +209,6 @@ class TlsClient:
         self.close_notify()
         equal(self.read_all(), b"", "data before the peer's close_notify")
         equal(self.sock.recv(1), b"", "after close_notify")
-        self.sock.close()
-
-    def reset(self):
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
 

@@ -4,6 +4,8 @@
 Waiting is for events (wait_for); nothing here or in a test sleeps for a guess.
 What a test starts it registers with defer(); run undoes it after the test."""
 import contextlib
+import errno
+import hashlib
 import os
 import subprocess
 import threading
@@ -138,6 +140,35 @@ def parallel(count, function, *args):
     for thread in threads:
         thread.join()
     return results
+
+
+def outcome(function, *args):
+    """What it returns, or the name of its error."""
+    try:
+        return function(*args)
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+
+
+def in_thread(function, *args):
+    """Starts it; returns what waits for its result."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(outcome(function, *args)), daemon=True)
+    thread.start()
+
+    def result():
+        thread.join(20 * SLOW)
+        assert results, "it did not return"
+        return results[0]
+    return result
+
+
+TEXT = b"".join(b"%07d " % i for i in range(1 << 15))  # 256 KiB
+
+
+def digest(data):
+    """For a comparison that can be printed."""
+    return len(data), hashlib.sha256(data).hexdigest()
 
 
 _ports = iter(range(20000, 30000))

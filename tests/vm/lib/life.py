@@ -9,6 +9,7 @@ import struct
 import termios
 
 from . import genl
+from .clients import reset
 from .document import reasons
 from .genl import attribute, attributes, number, u16, u32, u64
 from .harness import SLOW, defer, equal, new_port, read_text, wait_for
@@ -155,11 +156,6 @@ class Life:
         with contextlib.suppress(OSError):
             self.client.shutdown(socket.SHUT_WR)
 
-    @staticmethod
-    def reset(client):
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
-
     # the worker
 
     def asked(self, worker):
@@ -224,7 +220,7 @@ class Life:
         """It goes, if it has not, by what ends it in any case: this is counted once, with this reason and no other."""
         state = self.state()
         if state in ("HELLO", "HANDSHAKE"):
-            self.reset(self.client)
+            reset(self.client)
         if state == "READY":
             self.accept()
         if state in ("READY", "OPEN"):

@@ -3,39 +3,9 @@
 import socket
 
 from .applications import listen
-from .clients import TLS12, TLS13, TlsClient
-from .harness import SLOW, defer, equal, new_port, test
+from .clients import TLS12, TLS13, TcpClient, TlsClient
+from .harness import defer, equal, new_port, test
 from .product import enable, no_conns
-
-
-class TcpClient:
-    """What TlsClient is, without TLS."""
-
-    def __init__(self, port, host="127.0.0.1", rcvbuf=0):
-        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        if rcvbuf:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.sock.settimeout(30 * SLOW)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.connect((host, port))
-        self.write, self.read = self.sock.sendall, self.sock.recv
-
-    def read_exactly(self, size):
-        data = b""
-        while len(data) < size:
-            more = self.read(size - len(data))
-            assert more, f"the connection ended after {len(data)} of {size} bytes"
-            data += more
-        return data
-
-    def read_all(self):
-        data = b""
-        while more := self.read(65536):
-            data += more
-        return data
-
-    def close_notify(self):
-        self.sock.shutdown(socket.SHUT_WR)
 
 
 class Pair:
