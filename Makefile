@@ -11,6 +11,8 @@
 #	make test-kcsan	the whole VM suite on a kernel that looks for data races
 #	make coverage	likewise, and which lines of the module the suite reached
 #	make stress	everything at once, for STRESS=600 seconds
+#	make cost	what a request, a handshake and an idle connection cost, in instructions
+#	make cost-profile FIGURE="get 100 B"	where they go
 #	make check	static checks and sanitizers
 #	make kmod-all	the module for every kernel that scripts/kbuild knows
 #	make start, make stop	module and helper from the build tree
@@ -37,15 +39,31 @@ BASE_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -Iinclude/uapi -Iuserspace -MMD -MP
 
 include userspace/tlsportd/Makefile.inc
 include userspace/tlsportctl/Makefile.inc
+include tests/vm/uring/Makefile.inc
+include tests/cost/Makefile.inc
 
 PROGRAMS := tlsportd tlsportctl
+TEST_PROGRAMS := uring
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress check start stop install uninstall clean
+.PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile check start stop install uninstall clean
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
+# For this machine's own release alone: the tree of another has no JDK and the like.
+COMPILED_SERVERS := HttpJava.class http_go http_rust
+GO = $(firstword $(shell command -v go) /usr/lib/go-1.19/bin/go)
+test-programs: $(TEST_PROGRAMS:%=$(B)/%) $(if $(filter build,$(BUILD)),$(COMPILED_SERVERS:%=$(B)/%))
+$(B)/%.class: tests/vm/programs/%.java
+	@mkdir -p $(@D)
+	javac -Xlint:all -Werror -d $(@D) $<
+$(B)/%: tests/vm/programs/%.go
+	@mkdir -p $(@D)
+	GOCACHE=$(CURDIR)/$(BUILD)/go GOFLAGS=-mod=mod CGO_ENABLED=0 $(GO) build -o $@ $<
+$(B)/%: tests/vm/programs/%.rs
+	@mkdir -p $(@D)
+	env -u MAKEFLAGS -u MFLAGS rustc -O -D warnings -o $@ $<
 
 # program NAME, DIRECTORY of its objects, extra flags: the objects of a program
 # are its own, for its flags are
@@ -59,7 +77,8 @@ $(2)/$(1).d/%.o: %.c
 -include $$($(1)_OBJS:.o=.d)
 endef
 
-$(foreach p,$(PROGRAMS),$(eval $(call program,$(p),$(B))))
+$(foreach p,$(PROGRAMS) $(TEST_PROGRAMS),$(eval $(call program,$(p),$(B))))
+$(eval $(call program,cost,$(BUILD)/cost))
 $(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/unit)))
 $(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/asan,$(ASAN))))
 
@@ -106,6 +125,19 @@ run:
 STRESS ?= 600
 stress:
 	@TLSPORT_TEST_STRESS=$(STRESS) KERNELS=$(KERNEL) TESTS=stress tests/run
+
+# FIGURE chooses, as an extended regular expression; VERSION is 1.2 or 1.3.
+FIGURE ?=
+VERSION ?= 1.3
+cost: userspace $(BUILD)/cost/cost
+	@TLSPORT_COST="$(FIGURE)" TLSPORT_COST_VERSION=$(VERSION) scripts/vm -k $(KERNEL) --icount -t 3600 -s -- tests/cost/run
+
+# Within the limits that tests/cost/run has.
+cost-check: userspace $(BUILD)/cost/cost
+	@scripts/vm -k 6.1 --icount -t 1800 -s -- tests/cost/run --check
+
+cost-profile: userspace $(BUILD)/cost/cost $(BUILD)/cost/blocks.so
+	@tests/cost/profile $(KERNEL) $(VERSION) "$(FIGURE)" $(ENGINES)
 
 check:
 	@scripts/check

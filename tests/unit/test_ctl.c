@@ -621,7 +621,7 @@ static void foreign_and_unknown_listeners_are_told(void **state)
 	add_listener(TLSPORT_LISTENER_SHUT, 99);
 	mock_daemon_start("ok", STATUS_REPLY);
 	expect("enable 443 --cert /c.pem", 0, NULL,
-	       "tlsportctl: warning: port 443: the kernel itself listens on a socket that cannot be served (MPTCP, or the kernel's own): no connection reaches it; have it listen with plain TCP\n"
+	       "tlsportctl: warning: port 443: the kernel itself listens on a socket that cannot be served (the kernel's own, or of a sockmap): no connection reaches it; have a program listen with plain TCP\n"
 	       "tlsportctl: warning: port 443: a program of user 33 (socket 99) has listened since before the port was enabled and may sleep in accept(): restart it; until then no connection reaches it\n");
 }
 

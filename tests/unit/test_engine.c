@@ -557,8 +557,8 @@ static void test_memory_does_not_grow(void **state)
 		if (i == rounds / 2)
 			before = mallinfo2().uordblks;
 	}
-	/* caches of either library may have moved a little */
-	assert_true(mallinfo2().uordblks <= before + 16384);
+	/* malloc counts what lies in its caches per thread: tests/unit/run turns them off */
+	assert_true(mallinfo2().uordblks <= before + (getenv("GLIBC_TUNABLES") ? 1024 : 262144));
 	engine_context_free(context);
 	ticket_keys_free((struct ticket_keys *)policy.tickets);
 }
