@@ -9,6 +9,7 @@
 #include <linux/version.h>
 #include <linux/net.h>
 #include <linux/timer.h>
+#include <net/inet_common.h>
 
 #if !IS_ENABLED(CONFIG_64BIT)
 #error "tlsport needs a 64-bit kernel"
@@ -18,6 +19,17 @@
 #endif
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
 #warning "tlsport was tested on Linux 6.1 to 7.3; this kernel is newer"
+#endif
+
+#if IS_ENABLED(CONFIG_PREEMPT_RT)
+#error "tlsport needs a kernel without PREEMPT_RT: its locks sleep where sockets are hooked"
+#endif
+
+/* addresses of proto_ops: of a size that is not known since 6.19 */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
+#define TLSPORT_SOCKADDR	struct sockaddr
+#else
+#define TLSPORT_SOCKADDR	struct sockaddr_unsized
 #endif
 
 /* proto_ops->accept, proto->accept: flags and kern until 6.9, then a struct */
@@ -85,6 +97,9 @@ static inline struct sock *tlsport_base_prot_accept(struct proto *prot, struct s
 /* proto_ops->sendpage: gone since 6.5 (MSG_SPLICE_PAGES) */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 #define TLSPORT_HAVE_SENDPAGE
+#define TLSPORT_SPLICE_FLAGS	0
+#else
+#define TLSPORT_SPLICE_FLAGS	MSG_SPLICE_PAGES
 #endif
 
 /* net/tls waits for a new TLS_RX after a KeyUpdate since 6.14 */
@@ -100,6 +115,27 @@ static inline struct sock *tlsport_base_prot_accept(struct proto *prot, struct s
 #else
 #define TLSPORT_HASHINFO(net)
 #endif
+
+/* notification of a send without copies: for device memory, too, since 6.16 */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#define TLSPORT_ZEROCOPY_ALLOC(sk, len)	msg_zerocopy_realloc(sk, len, NULL)
+#else
+#define TLSPORT_ZEROCOPY_ALLOC(sk, len)	msg_zerocopy_realloc(sk, len, NULL, false)
+#endif
+
+/* inet_recv_error() has lost the address's length; Kbuild looks into the header. */
+static inline int tlsport_recv_error(struct sock *sk, struct msghdr *msg, size_t len)
+{
+#ifdef TLSPORT_HAVE_RECV_ERROR_ADDR_LEN
+	int addr_len = 0, ret = inet_recv_error(sk, msg, len, &addr_len);
+
+	if (ret >= 0)
+		msg->msg_namelen = addr_len;
+	return ret;
+#else
+	return inet_recv_error(sk, msg, len);
+#endif
+}
 
 /* get_unaligned_be64() moved */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)

@@ -26,6 +26,7 @@ static const struct rhashtable_params conns_params = {
 };
 
 static atomic64_t last_id;
+static struct kmem_cache *conn_cache; /* kmalloc() would round up to 1024 */
 
 static void conn_free(struct rcu_head *rcu)
 {
@@ -34,7 +35,8 @@ static void conn_free(struct rcu_head *rcu)
 	trace_tlsport_object_free("conn", conn);
 	tlsport_port_put(conn->port);
 	kfree(conn->server_name);
-	kfree_sensitive(conn);
+	memzero_explicit(conn, sizeof(*conn));
+	kmem_cache_free(conn_cache, conn);
 }
 
 void tlsport_conn_put(struct tlsport_conn *conn)
@@ -113,10 +115,10 @@ void tlsport_conn_set_callbacks(struct tlsport_conn *conn)
 	conn->state_change = sk->sk_state_change;
 	conn->write_space = sk->sk_write_space;
 	conn->error_report = sk->sk_error_report;
-	sk->sk_data_ready = conn_data_ready;
-	sk->sk_state_change = conn_state_change;
-	sk->sk_write_space = conn_write_space;
-	sk->sk_error_report = conn_error_report;
+	WRITE_ONCE(sk->sk_data_ready, conn_data_ready);
+	WRITE_ONCE(sk->sk_state_change, conn_state_change);
+	WRITE_ONCE(sk->sk_write_space, conn_write_space);
+	WRITE_ONCE(sk->sk_error_report, conn_error_report);
 	write_unlock_bh(&sk->sk_callback_lock);
 }
 
@@ -126,13 +128,13 @@ void tlsport_conn_restore_callbacks(struct tlsport_conn *conn)
 
 	write_lock_bh(&sk->sk_callback_lock);
 	if (sk->sk_data_ready == conn_data_ready)
-		sk->sk_data_ready = conn->data_ready;
+		WRITE_ONCE(sk->sk_data_ready, conn->data_ready);
 	if (sk->sk_state_change == conn_state_change)
-		sk->sk_state_change = conn->state_change;
+		WRITE_ONCE(sk->sk_state_change, conn->state_change);
 	if (sk->sk_write_space == conn_write_space)
-		sk->sk_write_space = conn->write_space;
+		WRITE_ONCE(sk->sk_write_space, conn->write_space);
 	if (sk->sk_error_report == conn_error_report)
-		sk->sk_error_report = conn->error_report;
+		WRITE_ONCE(sk->sk_error_report, conn->error_report);
 	write_unlock_bh(&sk->sk_callback_lock);
 }
 
@@ -468,7 +470,7 @@ out:
  */
 void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 {
-	struct tlsport_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL);
+	struct tlsport_conn *conn = kmem_cache_zalloc(conn_cache, GFP_KERNEL);
 	struct tlsport_port *port = l->port;
 	int err = -ENOMEM;
 
@@ -526,7 +528,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 			  jiffies + msecs_to_jiffies(READ_ONCE(port->handshake_timeout)));
 		if (READ_ONCE(port->disabled))
 			tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
-		if (l->sk->sk_state != TCP_LISTEN) /* shut down before the list had it */
+		if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_SHUT) /* before the list had it */
 			tlsport_conn_request_end(conn, TLSPORT_REASON_LISTENER_CLOSED);
 		tlsport_conn_queue(conn); /* data may be there already */
 	}
@@ -567,6 +569,14 @@ int tlsport_sk_send(struct sock *sk, const void *data, size_t len)
 	return ret == len ? 0 : ret >= 0 || ret == -EAGAIN ? -ENOMEM : ret;
 }
 
+/* Nagle forgets that what is in flight was a small segment. */
+void tlsport_sk_forget_small(struct sock *sk)
+{
+	lock_sock(sk);
+	tcp_sk(sk)->snd_sml = tcp_sk(sk)->snd_una;
+	release_sock(sk);
+}
+
 /*
  * conn->lock held.  What an answer of the helper does in either case: bytes are
  * used up, bytes are sent.
@@ -598,25 +608,17 @@ static bool awaits(const struct tlsport_conn *conn, const struct genl_info *info
 	       conn->worker == info->snd_portid && conn->upcalled;
 }
 
-/*
- * conn->lock held, TLS attached.  The session ticket that was just sent is a
- * small segment in flight: Nagle would hold the application's first write for
- * the peer's delayed ACK.  On TCP nothing would be in flight: forget that it
- * was small.
- */
-static void forget_small_segment(struct sock *sk)
-{
-	lock_sock(sk);
-	tcp_sk(sk)->snd_sml = tcp_sk(sk)->snd_una;
-	release_sock(sk);
-}
-
 static void attached(struct tlsport_conn *conn, struct genl_info *info)
 {
 	struct nlattr *name = info->attrs[TLSPORT_A_HS_SERVER_NAME];
 	struct tlsport_port *port = conn->port;
 
-	forget_small_segment(conn->sk);
+	/*
+	 * The session ticket that was just sent is a small segment in flight:
+	 * Nagle would hold the application's first write for the peer's delayed
+	 * ACK.  On TCP nothing would be in flight.
+	 */
+	tlsport_sk_forget_small(conn->sk);
 	timer_delete_sync(&conn->timer);
 	if (info->attrs[TLSPORT_A_HS_SUITE])
 		conn->suite = nla_get_u16(info->attrs[TLSPORT_A_HS_SUITE]);
@@ -722,7 +724,7 @@ out:
 	return err;
 }
 
-/* One walk over the table; true when something was done. */
+/* One walk over the table; true when it was interrupted, and may have missed some. */
 static bool worker_died_walk(const struct net *net, u32 portid)
 {
 	struct rhashtable_iter iter;
@@ -737,9 +739,9 @@ static bool worker_died_walk(const struct net *net, u32 portid)
 		    !refcount_inc_not_zero(&conn->ref))
 			continue;
 		rhashtable_walk_stop(&iter);
+		done = true;
 		mutex_lock(&conn->lock);
 		if (conn->worker == portid && conn->state <= TLSPORT_CONN_HANDSHAKE) {
-			done = true;
 			conn->upcalled = false;
 			conn->worker = 0;
 			if (conn->state == TLSPORT_CONN_HELLO)
@@ -775,13 +777,23 @@ void tlsport_conn_worker_died(struct net *net, u32 portid)
 
 int tlsport_conn_init(void)
 {
+	int err;
+
 	/* an idle connection is to cost no more; debug builds have larger locks */
 	BUILD_BUG_ON(!IS_ENABLED(CONFIG_DEBUG_SPINLOCK) && sizeof(struct tlsport_conn) > 640);
-	return rhashtable_init(&tlsport_conns, &conns_params);
+	conn_cache = kmem_cache_create("tlsport_conn", sizeof(struct tlsport_conn), 0, 0, NULL);
+	if (!conn_cache)
+		return -ENOMEM;
+	err = rhashtable_init(&tlsport_conns, &conns_params);
+	if (err)
+		kmem_cache_destroy(conn_cache);
+	return err;
 }
 
+/* No conn_free() is on its way. */
 void tlsport_conn_exit(void)
 {
 	WARN_ON(atomic_read(&tlsport_conns.nelems));
 	rhashtable_destroy(&tlsport_conns);
+	kmem_cache_destroy(conn_cache);
 }

@@ -5,7 +5,7 @@
  *
  * In: no packet creates a connection at a listening socket of a registered port
  * that is not served: neither a SYN, nor the ACK that ends a handshake begun
- * earlier or answered by a SYN cookie.
+ * earlier or answered by a SYN cookie.  What makes one asks for TCP alone.
  *
  * Out: no payload leaves a registered port from a socket that is neither in
  * handshake with us nor has TLS attached.
@@ -29,25 +29,25 @@ static void count(const struct net *net, u16 number, int what)
 		this_cpu_inc(port->stats->count[what]);
 }
 
-/* Offset of the TCP header, or -1: no TCP, or not its first fragment */
+/*
+ * Offset of the TCP header; 0: no TCP, or not its first fragment; -1: IPv6 puts
+ * fragments together only after this hook, and a first one that has not all
+ * headers, which RFC 7112 forbids, would bring one past it.
+ */
 static int tcp_offset(const struct sk_buff *skb, u8 pf)
 {
-	if (pf == NFPROTO_IPV4) {
-		if (ip_hdr(skb)->protocol != IPPROTO_TCP ||
-		    ip_hdr(skb)->frag_off & htons(IP_OFFSET))
-			return -1;
-		return ip_hdrlen(skb);
-	}
+	if (pf == NFPROTO_IPV4)
+		return ip_hdr(skb)->protocol == IPPROTO_TCP ? ip_hdrlen(skb) : 0;
 #if IS_ENABLED(CONFIG_IPV6)
 	{
 		u8 nexthdr = ipv6_hdr(skb)->nexthdr;
 		__be16 frag = 0;
 		int off = ipv6_skip_exthdr(skb, sizeof(struct ipv6hdr), &nexthdr, &frag);
 
-		return off < 0 || nexthdr != IPPROTO_TCP || frag & htons(IP6_OFFSET) ? -1 : off;
+		return off < 0 ? -1 : nexthdr == IPPROTO_TCP ? off : 0;
 	}
 #else
-	return -1;
+	return 0;
 #endif
 }
 
@@ -58,11 +58,11 @@ static struct sock *lookup_listener(struct net *net, struct sk_buff *skb, int of
 		return __inet_lookup_listener(net, TLSPORT_HASHINFO(net) skb,
 					      off + __tcp_hdrlen(th), ip_hdr(skb)->saddr,
 					      th->source, ip_hdr(skb)->daddr, ntohs(th->dest),
-					      skb->skb_iif, inet_sdif(skb));
+					      inet_iif(skb), inet_sdif(skb));
 #if IS_ENABLED(CONFIG_IPV6)
 	return inet6_lookup_listener(net, TLSPORT_HASHINFO(net) skb, off + __tcp_hdrlen(th),
 				     &ipv6_hdr(skb)->saddr, th->source, &ipv6_hdr(skb)->daddr,
-				     ntohs(th->dest), skb->skb_iif, inet6_sdif(skb));
+				     ntohs(th->dest), inet6_iif(skb), inet6_sdif(skb));
 #else
 	return NULL;
 #endif
@@ -74,39 +74,62 @@ static struct sock *lookup_established(struct net *net, struct sk_buff *skb,
 	if (pf == NFPROTO_IPV4)
 		return __inet_lookup_established(net, TLSPORT_HASHINFO(net) ip_hdr(skb)->saddr,
 						 th->source, ip_hdr(skb)->daddr, ntohs(th->dest),
-						 skb->skb_iif, inet_sdif(skb));
+						 inet_iif(skb), inet_sdif(skb));
 #if IS_ENABLED(CONFIG_IPV6)
 	return __inet6_lookup_established(net, TLSPORT_HASHINFO(net) & ipv6_hdr(skb)->saddr,
 					  th->source, &ipv6_hdr(skb)->daddr, ntohs(th->dest),
-					  skb->skb_iif, inet6_sdif(skb));
+					  inet6_iif(skb), inet6_sdif(skb));
 #else
 	return NULL;
 #endif
 }
 
-/* May this packet reach TCP?  Only what would make a connection is looked at. */
+/* May it make a connection at this listening socket?  If so, one of TCP. */
+static bool may_connect(const struct sock *listener, struct sk_buff *skb, int off)
+{
+	return tlsport_listener_serving(listener) &&
+	       (!tlsport_mptcp_listener(listener) || !tlsport_mptcp_strip(skb, off));
+}
+
+/*
+ * May this packet reach TCP?  Only what would make a connection is looked at: a
+ * SYN|ACK does where a request waits, if it has the right numbers and data.
+ */
 static bool may_enter(struct net *net, struct sk_buff *skb, int off, const struct tcphdr *th, u8 pf)
 {
 	struct sock *sk = skb->sk;
 	bool ok = true;
 
 	if (sk && sk->sk_state == TCP_NEW_SYN_RECV)
-		return tlsport_listener_serving(inet_reqsk(sk)->rsk_listener);
+		return may_connect(inet_reqsk(sk)->rsk_listener, skb, off);
 	if (sk && sk->sk_state == TCP_LISTEN) /* TPROXY, bpf_sk_assign() chose it */
-		return tlsport_listener_serving(sk);
+		return may_connect(sk, skb, off);
 	if (sk && !th->syn)
 		return true;
-	if (!th->syn) {
+	if (!th->syn || th->ack) {
 		sk = lookup_established(net, skb, th, pf);
 		if (sk) {
 			if (sk->sk_state == TCP_NEW_SYN_RECV)
-				ok = tlsport_listener_serving(inet_reqsk(sk)->rsk_listener);
+				ok = may_connect(inet_reqsk(sk)->rsk_listener, skb, off);
 			sock_gen_put(sk);
 			return ok;
 		}
 	}
+	if (th->syn && th->ack)
+		return true;
 	sk = lookup_listener(net, skb, off, th, pf);
-	return !sk || tlsport_listener_serving(sk); /* none: TCP refuses it */
+	return !sk || may_connect(sk, skb, off); /* none: TCP refuses it */
+}
+
+/*
+ * What MPTCP of a client on this machine has noted on its packets is nobody's here,
+ * and net/tls, which copies a packet's header to look at a record, would lose it.
+ */
+static void forget_mptcp(struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_MPTCP)
+	skb_ext_del(skb, SKB_EXT_MPTCP);
+#endif
 }
 
 static unsigned int guard_in(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
@@ -117,14 +140,17 @@ static unsigned int guard_in(void *priv, struct sk_buff *skb, const struct nf_ho
 	struct tcphdr buf;
 	u16 number;
 
+	if (!off)
+		return NF_ACCEPT;
 	if (off < 0)
-		return NF_ACCEPT;
+		return NF_DROP;
 	th = skb_header_pointer(skb, off, sizeof(buf), &buf);
-	if (!th)
-		return NF_ACCEPT;
+	if (!th) /* TCP would drop it, or find the rest in the next fragment */
+		return NF_DROP;
 	number = ntohs(th->dest);
-	if (!tlsport_port_on(net, number) || th->rst || (th->syn && th->ack))
+	if (!tlsport_port_on(net, number) || th->rst)
 		return NF_ACCEPT;
+	forget_mptcp(skb);
 	if (tlsport_no_syn_guard || may_enter(net, skb, off, th, state->pf))
 		return NF_ACCEPT;
 	count(net, number, TLSPORT_A_STATS_GUARD_SYN);

@@ -5,13 +5,13 @@
  * reach them until they are closed.
  *
  * The replaced proto_ops are one static table a family and the listener is
- * found by a hash on the sk.  A table inside struct tlsport_listener would be
+ * found by a hash on the socket.  A table inside struct tlsport_listener would be
  * shorter, but do_accept() copies sock->ops into the new socket before it asks
  * the LSM and before ->accept: a socket that was refused there is released
  * later, from task work, through that table, when the listener may be freed.
  *
- * Members of struct proto_ops on a listening socket: accept, poll, release and
- * shutdown are ours; listen changes the backlog of a socket that listens and
+ * Members of struct proto_ops on a listening socket: accept, poll, release,
+ * shutdown and connect are ours; listen changes the backlog of a socket that listens and
  * passes the tracepoint on one that does not; all others do on a listening socket
  * what they do without us.
  *
@@ -26,8 +26,8 @@
 
 static DEFINE_HASHTABLE(listeners, 8);
 static DEFINE_SPINLOCK(listeners_lock);
-static struct proto_ops listen_ops[2]; /* IPv4, IPv6; under listeners_lock */
-static bool listen_ops_ready[2];
+static struct proto_ops listen_ops[4]; /* of IPv4, IPv6, MPTCP on each; under listeners_lock */
+static bool listen_ops_ready[4];
 static struct tracepoint *tp_set_state;
 
 static int refused_release(struct socket *sock)
@@ -42,22 +42,31 @@ static const struct proto_ops refused_ops = {
 	.release = refused_release,
 };
 
-struct tlsport_listener *tlsport_listener_find(const struct sock *sk)
+static struct tlsport_listener *find(const struct socket *sock)
 {
 	struct tlsport_listener *l;
 
-	hash_for_each_possible_rcu(listeners, l, node, (unsigned long)sk)
-		if (l->sk == sk)
+	hash_for_each_possible_rcu(listeners, l, node, (unsigned long)sock)
+		if (l->sock == sock)
 			return l;
 	return NULL;
 }
 
-struct tlsport_listener *tlsport_listener_get(const struct sock *sk)
+/* Context: RCU.  The listener whose socket of TCP @sk is. */
+struct tlsport_listener *tlsport_listener_find(const struct sock *sk)
+{
+	struct tlsport_listener *l = find(READ_ONCE(sk->sk_socket));
+
+	return l && l->sk == sk ? l : NULL;
+}
+
+/* The same, held, by its struct socket. */
+struct tlsport_listener *tlsport_listener_get(const struct socket *sock)
 {
 	struct tlsport_listener *l;
 
 	rcu_read_lock();
-	l = tlsport_listener_find(sk);
+	l = find(sock);
 	if (l && !refcount_inc_not_zero(&l->ref))
 		l = NULL;
 	rcu_read_unlock();
@@ -86,6 +95,34 @@ static void kick_accept(struct tlsport_listener *l)
 		queue_delayed_work(tlsport_wq, &l->accept_work, 0);
 }
 
+/* Who waits at the program's socket: those of TCP's and of MPTCP's sk are the same. */
+static void wake(struct tlsport_listener *l)
+{
+	if (l->mptcp) /* its callback on TCP's sk wakes for what is in the queue alone */
+		l->sock->sk->sk_data_ready(l->sock->sk);
+	else
+		l->data_ready(l->sk);
+}
+
+/*
+ * With l->lock, not closing.  A connection of MPTCP, which a plain listening
+ * socket may get, goes on with the callback that it inherits.
+ */
+static void set_data_ready(struct tlsport_listener *l, void (*data_ready)(struct sock *sk))
+{
+	write_lock_bh(&l->sk->sk_callback_lock);
+	WRITE_ONCE(l->sk->sk_data_ready, data_ready);
+	write_unlock_bh(&l->sk->sk_callback_lock);
+}
+
+static void let_mptcp(struct tlsport_listener *l)
+{
+	spin_lock_bh(&l->lock);
+	if (l->mptcp && !l->closing)
+		set_data_ready(l, l->data_ready);
+	spin_unlock_bh(&l->lock);
+}
+
 /*
  * RCU or lock_sock held: it listens anew, or was hooked while its port went.
  * Shut, or plain where there is no port, until the work item has looked again.
@@ -95,12 +132,14 @@ static void recheck(struct tlsport_listener *l)
 	WRITE_ONCE(l->mode, tlsport_port_on(sock_net(l->sk), inet_sk(l->sk)->inet_num) ?
 				    TLSPORT_MODE_LISTEN_SHUT :
 				    TLSPORT_MODE_LISTEN_PLAIN);
+	if (READ_ONCE(l->port->disabled))
+		let_mptcp(l);
 	smp_wmb(); /* who takes the mark sees the mode */
 	WRITE_ONCE(l->stale, true);
 	mod_delayed_work(tlsport_wq, &l->accept_work, 0);
 }
 
-/* Softirq, on the listener; and on its children, which inherit it, until the raw accept. */
+/* Softirq. */
 static void listen_data_ready(struct sock *sk)
 {
 	struct tlsport_listener *l;
@@ -115,12 +154,6 @@ static void listen_data_ready(struct sock *sk)
 	rcu_read_unlock();
 }
 
-/* A raw connection that no accept() has taken yet, of a listener that is hooked. */
-bool tlsport_listener_child(const struct sock *sk)
-{
-	return READ_ONCE(sk->sk_data_ready) == listen_data_ready && !sk->sk_socket;
-}
-
 /* Context: RCU.  Connections may reach this listening socket. */
 bool tlsport_listener_serving(const struct sock *sk)
 {
@@ -129,13 +162,16 @@ bool tlsport_listener_serving(const struct sock *sk)
 	return l && READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_TLS;
 }
 
-/* What the application has not taken counts against its backlog, as in TCP's own queue. */
+/*
+ * What the application could take, and has not, counts against its backlog, as in
+ * TCP's own queue.  A handshake does not: a few idle clients would shut a port
+ * whose program has a small one.  Of these the port has a limit.
+ */
 static bool may_take(struct tlsport_listener *l)
 {
 	return !READ_ONCE(l->closing) && READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN &&
 	       l->sk->sk_state == TCP_LISTEN &&
-	       READ_ONCE(l->nhandshakes) + READ_ONCE(l->nready) <=
-		       READ_ONCE(l->sk->sk_max_ack_backlog);
+	       READ_ONCE(l->nready) <= READ_ONCE(l->sk->sk_max_ack_backlog);
 }
 
 /*
@@ -151,9 +187,21 @@ static void accept_work(struct work_struct *work)
 
 	if (READ_ONCE(l->stale))
 		tlsport_takeover_again(l);
+	/* one that was on its way, past what looks for it, when the socket was hooked */
+	if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_TLS && tlsport_takeover_sleeper(l->sk))
+		WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT);
+	if (!l->tcp) {
+		const struct proto_ops *ops = tlsport_mptcp_tcp_ops(l->sk);
+
+		if (IS_ERR(ops)) {
+			queue_delayed_work(tlsport_wq, &l->accept_work, TLSPORT_ACCEPT_RETRY);
+			return;
+		}
+		l->tcp = ops;
+	}
 	down_read(&l->mode_sem);
 	while (may_take(l)) {
-		sock = tlsport_raw_accept(l->sk->sk_socket, l->base);
+		sock = tlsport_raw_accept(l->sk, l->tcp);
 		if (sock == ERR_PTR(-ECONNABORTED))
 			continue;
 		if (IS_ERR(sock)) {
@@ -162,9 +210,6 @@ static void accept_work(struct work_struct *work)
 						   TLSPORT_ACCEPT_RETRY);
 			break;
 		}
-		write_lock_bh(&sock->sk->sk_callback_lock);
-		sock->sk->sk_data_ready = l->data_ready;
-		write_unlock_bh(&sock->sk->sk_callback_lock);
 		tlsport_conn_start(l, sock);
 	}
 	up_read(&l->mode_sem);
@@ -180,7 +225,7 @@ void tlsport_listener_ready(struct tlsport_conn *conn)
 	WRITE_ONCE(l->nhandshakes, l->nhandshakes - 1);
 	WRITE_ONCE(l->nready, l->nready + 1);
 	if (!l->closing)
-		l->data_ready(l->sk);
+		wake(l);
 	spin_unlock_bh(&l->lock);
 }
 
@@ -240,10 +285,10 @@ static int accept_plain(struct tlsport_listener *l, struct socket *sock, struct 
 	if (l->mode == TLSPORT_MODE_LISTEN_PLAIN) {
 		err = tlsport_raw_accept_to(sock, newsock, l->base, kern);
 		if (!err) {
-			write_lock_bh(&newsock->sk->sk_callback_lock);
-			newsock->sk->sk_data_ready = l->data_ready;
-			write_unlock_bh(&newsock->sk->sk_callback_lock);
-			set_accepted_ops(newsock, l->base);
+			if (newsock->ops == &refused_ops)
+				set_accepted_ops(newsock, l->base);
+			else /* MPTCP has given one that is of TCP alone those of TCP */
+				module_put(THIS_MODULE);
 		}
 	}
 	up_read(&l->mode_sem);
@@ -309,6 +354,7 @@ static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
 	sock_graft(sk, newsock);
 	set_accepted_ops(newsock, tlsport_session_ops(sk, priv->ops));
 	newsock->state = SS_CONNECTED;
+	set_bit(SOCK_SUPPORT_ZC, &newsock->flags); /* as TCP: session_sendmsg() */
 	tlsport_charge(sk);
 	tlsport_session_lowat(sk);
 	release_sock(sk);
@@ -324,7 +370,7 @@ static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
 
 static int listen_accept(TLSPORT_ACCEPT_PARAMS)
 {
-	struct tlsport_listener *l = tlsport_listener_get(sock->sk);
+	struct tlsport_listener *l = tlsport_listener_get(sock);
 	struct tlsport_conn *conn;
 	long timeo;
 	int err;
@@ -357,7 +403,7 @@ static int listen_accept(TLSPORT_ACCEPT_PARAMS)
 
 static __poll_t listen_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
-	struct tlsport_listener *l = tlsport_listener_get(sock->sk);
+	struct tlsport_listener *l = tlsport_listener_get(sock);
 	__poll_t mask = 0;
 
 	if (!l)
@@ -386,42 +432,76 @@ static void end_waiting(struct tlsport_listener *l)
 	spin_unlock_bh(&l->lock);
 }
 
-/* What is in TCP's queue is reset before TCP moves it to another listening socket, ours or not. */
+/*
+ * Its listening ends: what is in TCP's queue is reset before TCP moves it to
+ * another listening socket, ours or not.
+ */
+static void shut(struct tlsport_listener *l)
+{
+	if (l->sk->sk_state != TCP_LISTEN || READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
+		return;
+	WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT); /* until it listens again */
+	synchronize_rcu();
+	tlsport_raw_reset_queue(l->sk);
+}
+
 static int listen_shutdown(struct socket *sock, int how)
 {
-	struct tlsport_listener *l = tlsport_listener_get(sock->sk);
+	struct tlsport_listener *l = tlsport_listener_get(sock);
 	int ret;
 
 	if (!l)
 		return -ENOTCONN;
-	if (how != SHUT_WR && sock->sk->sk_state == TCP_LISTEN &&
-	    READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN) {
-		WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT); /* until it listens again */
-		synchronize_rcu();
-		tlsport_raw_reset_queue(sock->sk);
-	}
+	if (how != SHUT_WR)
+		shut(l);
 	ret = l->base->shutdown(sock, how);
 	tlsport_listener_put(l);
 	return ret;
 }
 
+/* AF_UNSPEC ends its listening as shutdown() does. */
+static int listen_connect(struct socket *sock, TLSPORT_SOCKADDR *addr, int addr_len, int flags)
+{
+	struct tlsport_listener *l = tlsport_listener_get(sock);
+	int ret;
+
+	if (!l)
+		return -ENOTCONN;
+	if (addr_len >= (int)sizeof(addr->sa_family) && addr->sa_family == AF_UNSPEC)
+		shut(l);
+	ret = l->base->connect(sock, addr, addr_len, flags);
+	tlsport_listener_put(l);
+	return ret;
+}
+
+/* ss -K: the same.  Context: process, may sleep; @sk is held. */
+void tlsport_listener_shut(struct sock *sk)
+{
+	struct tlsport_listener *l = tlsport_listener_get(READ_ONCE(sk->sk_socket));
+
+	if (!l)
+		return;
+	if (l->sk == sk)
+		shut(l);
+	tlsport_listener_put(l);
+}
+
 static int listen_release(struct socket *sock)
 {
-	struct tlsport_listener *l = sock->sk ? tlsport_listener_get(sock->sk) : NULL;
+	struct tlsport_listener *l = sock->sk ? tlsport_listener_get(sock) : NULL;
 	const struct proto_ops *base;
-	struct sock *sk = sock->sk;
+	struct sock *sk;
 
-	if (!sk) /* a socket that do_accept() gave up before it asked us */
+	if (!sock->sk) /* a socket that do_accept() gave up before it asked us */
 		return 0;
 	if (WARN_ON_ONCE(!l))
 		return 0;
 	base = l->base;
+	sk = l->sk;
 	spin_lock_bh(&l->lock);
 	WRITE_ONCE(l->closing, true);
+	set_data_ready(l, l->data_ready);
 	spin_unlock_bh(&l->lock);
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_data_ready = l->data_ready;
-	write_unlock_bh(&sk->sk_callback_lock);
 	spin_lock(&listeners_lock);
 	hash_del_rcu(&l->node);
 	spin_unlock(&listeners_lock);
@@ -429,7 +509,8 @@ static int listen_release(struct socket *sock)
 	cancel_delayed_work_sync(&l->accept_work);
 	end_waiting(l);
 	/* TCP would reset them, or move them to another listening socket, ours or not */
-	tlsport_raw_reset_queue(sk);
+	if (!l->mptcp || READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN)
+		tlsport_raw_reset_queue(sk);
 	lock_sock(sk);
 	tlsport_raw_unhook(sk);
 	release_sock(sk);
@@ -449,7 +530,8 @@ static int listen_release(struct socket *sock)
 int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 {
 	struct socket *sock = sk->sk_socket;
-	int v6 = sk->sk_family == AF_INET6;
+	bool mptcp = tlsport_mptcp_listener(sk);
+	int table = 2 * mptcp + (sk->sk_family == AF_INET6);
 	struct tlsport_listener *l;
 	int err;
 
@@ -475,29 +557,34 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 	INIT_LIST_HEAD(&l->handshakes);
 	INIT_DELAYED_WORK(&l->accept_work, accept_work);
 	l->mode = mode;
+	l->sock = sock;
 	l->sk = sk;
+	l->mptcp = mptcp;
 	l->base = sock->ops;
+	l->tcp = mptcp ? NULL : sock->ops;
+	l->data_ready = sk->sk_data_ready;
 	trace_tlsport_object_new("listener", l);
 
 	spin_lock(&listeners_lock);
-	if (!listen_ops_ready[v6]) {
-		listen_ops[v6] = *sock->ops;
-		listen_ops[v6].owner = THIS_MODULE;
-		listen_ops[v6].accept = listen_accept;
-		listen_ops[v6].poll = listen_poll;
-		listen_ops[v6].release = listen_release;
-		listen_ops[v6].shutdown = listen_shutdown;
-		listen_ops_ready[v6] = true;
+	if (!listen_ops_ready[table]) {
+		listen_ops[table] = *sock->ops;
+		listen_ops[table].owner = THIS_MODULE;
+		listen_ops[table].accept = listen_accept;
+		listen_ops[table].poll = listen_poll;
+		listen_ops[table].release = listen_release;
+		listen_ops[table].shutdown = listen_shutdown;
+		listen_ops[table].connect = listen_connect;
+		listen_ops_ready[table] = true;
 	}
-	hash_add_rcu(listeners, &l->node, (unsigned long)sk);
+	/* from here on others find it, and call its functions */
+	hash_add_rcu(listeners, &l->node, (unsigned long)sock);
 	spin_unlock(&listeners_lock);
 
 	module_put(sock->ops->owner);
 	write_lock_bh(&sk->sk_callback_lock);
-	l->data_ready = sk->sk_data_ready;
-	sk->sk_data_ready = listen_data_ready;
+	WRITE_ONCE(sk->sk_data_ready, listen_data_ready);
 	write_unlock_bh(&sk->sk_callback_lock);
-	WRITE_ONCE(sock->ops, &listen_ops[v6]);
+	WRITE_ONCE(sock->ops, &listen_ops[table]);
 	smp_mb(); /* in the hash before the test, as port_remove() sets before it walks */
 	if (READ_ONCE(l->port->disabled))
 		recheck(l);
@@ -512,22 +599,28 @@ err_module:
 	return err;
 }
 
-/* A TCP socket of a program, with the stock accept, on a registered port. */
+/* A socket of a program, of TCP with the stock accept, or of MPTCP, on a registered port. */
 bool tlsport_listener_hookable(const struct sock *sk)
 {
 	const struct socket *sock = sk->sk_socket;
 
-	return sk->sk_protocol == IPPROTO_TCP && sock && sock->file &&
-	       sock->ops->accept == inet_accept && sk->sk_prot == sk->sk_prot_creator &&
-	       tlsport_port_on(sock_net(sk), inet_sk(sk)->inet_num);
+	if (sk->sk_protocol != IPPROTO_TCP || !sock || !sock->file ||
+	    !tlsport_port_on(sock_net(sk), inet_sk(sk)->inet_num))
+		return false;
+	if (tlsport_mptcp_listener(sk))
+		return sock->ops->accept != listen_accept;
+	return sock->ops->accept == inet_accept && sk->sk_prot == sk->sk_prot_creator;
 }
 
 /* lock_sock held: shutdown(2), or listen(2) that failed after the hook, or listens again. */
 static void listen_again(struct tlsport_listener *l, int newstate)
 {
 	if (newstate == TCP_CLOSE) {
+		/* tlsport_conn_start() looks at it */
+		if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_TLS)
+			WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT);
 		end_waiting(l);
-		l->data_ready(l->sk); /* accept() gives EINVAL by the state */
+		wake(l); /* accept() gives EINVAL by the state */
 	} else {
 		recheck(l);
 	}
@@ -578,6 +671,12 @@ void tlsport_listener_set_mode(struct tlsport_listener *l, enum tlsport_listener
 {
 	struct tlsport_port *old = NULL;
 
+	if (l->mptcp && mode != TLSPORT_MODE_LISTEN_PLAIN) { /* before a connection comes */
+		spin_lock_bh(&l->lock);
+		if (!l->closing)
+			set_data_ready(l, listen_data_ready);
+		spin_unlock_bh(&l->lock);
+	}
 	down_write(&l->mode_sem);
 	if (port && port != l->port) {
 		refcount_inc(&port->ref);
@@ -585,13 +684,15 @@ void tlsport_listener_set_mode(struct tlsport_listener *l, enum tlsport_listener
 		l->port = port;
 	}
 	WRITE_ONCE(l->mode, mode);
+	if (mode == TLSPORT_MODE_LISTEN_PLAIN)
+		let_mptcp(l);
 	up_write(&l->mode_sem);
 	if (old)
 		tlsport_port_put(old);
 	spin_lock_bh(&l->lock);
 	kick_accept(l);
 	if (!l->closing)
-		l->data_ready(l->sk);
+		wake(l);
 	spin_unlock_bh(&l->lock);
 }
 
@@ -611,7 +712,7 @@ out:
 	return l;
 }
 
-/* tlsport_net.lock held.  The port was taken out: its listeners serve plain TCP. */
+/* tlsport_net.lock held.  The port goes: its listeners serve plain TCP. */
 void tlsport_listeners_disable(struct tlsport_port *port)
 {
 	struct tlsport_listener *l;

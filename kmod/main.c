@@ -99,12 +99,12 @@ static void __exit tlsport_exit(void)
 	tlsport_listener_exit();
 	flush_workqueue(tlsport_wq); /* the last puts of what has ended */
 	unregister_pernet_subsys(&tlsport_net_ops);
+	rcu_barrier(); /* call_rcu() of conn.c and listener.c ... */
+	rcu_barrier(); /* ... which put ports by call_rcu() */
 	tlsport_rekey_exit();
 	tlsport_conn_exit();
 	tlsport_session_exit();
 	destroy_workqueue(tlsport_wq);
-	rcu_barrier(); /* call_rcu() of conn.c and listener.c ... */
-	rcu_barrier(); /* ... which put ports by call_rcu() */
 }
 
 module_init(tlsport_init);

@@ -113,12 +113,12 @@ static void port_remove(struct tlsport_net *tn, struct tlsport_port *port)
 {
 	struct tlsport_conn *conn;
 
+	WRITE_ONCE(port->disabled, true);
+	smp_mb(); /* before the walk; a listener being hooked looks when it is in the hash */
+	tlsport_listeners_disable(port); /* before the guard lets MPTCP through */
 	clear_bit(port->number, tn->port_map);
 	xa_erase(&tn->ports, port->number);
 	tn->nports--;
-	WRITE_ONCE(port->disabled, true);
-	smp_mb(); /* before the walk; a listener being hooked looks when it is in the hash */
-	tlsport_listeners_disable(port);
 	spin_lock_bh(&port->lock);
 	list_for_each_entry(conn, &port->in_flight, port_node)
 		tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
@@ -144,7 +144,7 @@ static void port_unregister(struct tlsport_net *tn, struct tlsport_port *port)
  * When it returns 0 nothing in plaintext leaves the port or reaches its
  * application any more.  The order is: registry and guards (new listeners are
  * hooked, no packet creates a connection at an old one), then the take-over of
- * old listeners, then the reset of old connections.
+ * old listeners, with the reset of old connections before new ones may come.
  *
  * Context: process, may sleep.
  * Return: 0 or a negative errno, then all is as before, but that old connections
@@ -174,7 +174,7 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 	}
 	err = tlsport_guard_init(net);
 	if (err) {
-		NL_SET_ERR_MSG(extack, "the netfilter guard cannot be registered");
+		NL_SET_ERR_MSG(extack, "no memory for the netfilter guard, or too many hooks");
 		goto err_port;
 	}
 	port_policy(fresh, attrs);
@@ -186,7 +186,7 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 	tn->nports++;
 	set_bit(number, tn->port_map);
 	synchronize_net(); /* every packet from here on meets the guards */
-	err = tlsport_takeover(net, number) ?: tlsport_takeover_sweep(net, number);
+	err = tlsport_takeover(net, number);
 	if (err) {
 		NL_SET_ERR_MSG(extack, "no memory to take over what listens or is connected");
 		port_unregister(tn, fresh);

@@ -9,9 +9,10 @@
  * So struct proto of a hooked socket is a copy whose accept knows the module's
  * calls by a flag and sends all others back to begin anew.
  *
- * Connections are born with the operations of their listener: these two come
- * off again in syn_recv_sock(), before anyone can see the connection.
+ * Connections are born with the operations of their listener, and its callback:
+ * these come off again in syn_recv_sock(), before anyone can see the connection.
  */
+#include <linux/bpf.h>
 #include <linux/sched/signal.h>
 #include "tlsport.h"
 
@@ -22,6 +23,7 @@ struct raw_table {
 	struct inet_connection_sock_af_ops af_ops;
 	struct proto *base_prot;
 	const struct inet_connection_sock_af_ops *base_af_ops;
+	void (*data_ready)(struct sock *sk);
 };
 
 /* IPv4; IPv6; IPv6 after a connect() to an IPv4-mapped address */
@@ -64,6 +66,17 @@ static int raw_prot_setsockopt(struct sock *sk, int level, int optname, sockptr_
 	return base_prot(READ_ONCE(sk->sk_prot))->setsockopt(sk, level, optname, optval, optlen);
 }
 
+/* ss -K ends a listening socket as shutdown() does; a BPF iterator may not sleep. */
+static int raw_prot_diag_destroy(struct sock *sk, int err)
+{
+	if (READ_ONCE(sk->sk_state) == TCP_LISTEN) {
+		if (has_current_bpf_ctx())
+			return -EOPNOTSUPP;
+		tlsport_listener_shut(sk);
+	}
+	return base_prot(READ_ONCE(sk->sk_prot))->diag_destroy(sk, err);
+}
+
 static struct sock *raw_prot_accept(TLSPORT_PROT_ACCEPT_PARAMS)
 {
 	if (TLSPORT_ACCEPT_FLAGS & RAW_ACCEPT)
@@ -79,14 +92,17 @@ static struct sock *raw_prot_accept(TLSPORT_PROT_ACCEPT_PARAMS)
 
 static struct sock *raw_syn_recv_sock(TLSPORT_SYN_RECV_SOCK_PARAMS)
 {
-	const struct inet_connection_sock_af_ops *af_ops =
-		base_af_ops(READ_ONCE(inet_csk(sk)->icsk_af_ops));
-	struct sock *child = af_ops->syn_recv_sock(TLSPORT_SYN_RECV_SOCK_ARGS);
+	const struct inet_connection_sock_af_ops *af_ops = READ_ONCE(inet_csk(sk)->icsk_af_ops);
+	const struct raw_table *t = table_of(af_ops);
+	struct sock *child;
 
+	child = (t ? t->base_af_ops : af_ops)->syn_recv_sock(TLSPORT_SYN_RECV_SOCK_ARGS);
 	if (child) {
 		child->sk_prot = base_prot(child->sk_prot);
 		child->sk_prot_creator = base_prot(child->sk_prot_creator);
 		inet_csk(child)->icsk_af_ops = base_af_ops(inet_csk(child)->icsk_af_ops);
+		if (t)
+			WRITE_ONCE(child->sk_data_ready, t->data_ready);
 	}
 	return child;
 }
@@ -99,7 +115,8 @@ static struct raw_table *find_table(const struct sock *sk)
 	spin_lock_bh(&tables_lock);
 	for (i = 0; i < ntables; i++)
 		if (tables[i].base_prot == sk->sk_prot &&
-		    tables[i].base_af_ops == inet_csk(sk)->icsk_af_ops)
+		    tables[i].base_af_ops == inet_csk(sk)->icsk_af_ops &&
+		    tables[i].data_ready == sk->sk_data_ready)
 			break;
 	t = i < ARRAY_SIZE(tables) ? &tables[i] : NULL;
 	if (t && i == ntables) {
@@ -107,10 +124,13 @@ static struct raw_table *find_table(const struct sock *sk)
 		t->prot = *sk->sk_prot;
 		t->prot.accept = raw_prot_accept;
 		t->prot.setsockopt = raw_prot_setsockopt;
+		if (sk->sk_prot->diag_destroy)
+			t->prot.diag_destroy = raw_prot_diag_destroy;
 		t->prot.psock_update_sk_prot = NULL; /* no sockmap copies this table */
 		t->base_af_ops = inet_csk(sk)->icsk_af_ops;
 		t->af_ops = *t->base_af_ops;
 		t->af_ops.syn_recv_sock = raw_syn_recv_sock;
+		t->data_ready = sk->sk_data_ready;
 		ntables++;
 	}
 	spin_unlock_bh(&tables_lock);
@@ -127,8 +147,11 @@ static struct raw_table *find_table(const struct sock *sk)
  */
 int tlsport_raw_hook(struct sock *sk)
 {
-	struct raw_table *t = find_table(sk);
+	struct raw_table *t;
 
+	if (tlsport_mptcp_listener(sk)) /* MPTCP tells its subflows by their operations */
+		return 0;
+	t = find_table(sk);
 	if (!t)
 		return -EOPNOTSUPP;
 	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, &t->af_ops);
@@ -147,9 +170,9 @@ void tlsport_raw_unhook(struct sock *sk)
 
 /**
  * tlsport_raw_accept_to - one raw connection into a socket of the caller
- * @listen: a listening socket
+ * @listen: a listening socket, as its program has it
  * @sock: without sk
- * @ops: stock operations
+ * @ops: stock operations of @listen
  * @kern: as in struct proto_ops
  *
  * Context: process; does not wait.
@@ -163,24 +186,25 @@ int tlsport_raw_accept_to(struct socket *listen, struct socket *sock, const stru
 
 /**
  * tlsport_raw_accept - one raw connection into a private socket
- * @listen: a listening socket
- * @ops: stock operations, for the private socket as well: net/tls takes those of
- *	the first socket that it ever sees as the base of all
+ * @sk: a listening socket, of TCP
+ * @ops: stock operations of TCP, for the private socket as well: net/tls takes
+ *	those of the first socket that it ever sees as the base of all
  *
  * Context: process; does not wait.
  * Return: a socket that the caller owns, or ERR_PTR of tlsport_raw_accept_to().
  */
-struct socket *tlsport_raw_accept(struct socket *listen, const struct proto_ops *ops)
+struct socket *tlsport_raw_accept(struct sock *sk, const struct proto_ops *ops)
 {
+	struct socket listen = { .sk = sk }; /* accept() looks at no more of it */
 	struct socket *sock;
 	int err;
 
-	err = sock_create_lite(listen->sk->sk_family, SOCK_STREAM, IPPROTO_TCP, &sock);
+	err = sock_create_lite(sk->sk_family, SOCK_STREAM, IPPROTO_TCP, &sock);
 	if (err)
 		return ERR_PTR(err);
 	__module_get(ops->owner);
 	sock->ops = ops;
-	err = tlsport_raw_accept_to(listen, sock, ops, true);
+	err = tlsport_raw_accept_to(&listen, sock, ops, true);
 	if (err < 0) {
 		module_put(ops->owner);
 		sock->ops = NULL;

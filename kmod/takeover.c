@@ -22,8 +22,13 @@
 
 #define LISTENERS_MAX 1024 /* of a port: more than any program opens */
 
-/* TCP's own sleepers in accept(): exclusive, and not epoll's or ours. */
-static bool has_sleeper(struct sock *sk)
+/**
+ * tlsport_takeover_sleeper - does a thread sleep in the stock accept()?
+ * @sk: TCP's, of a socket that cannot close
+ *
+ * Context: process.  Its sleepers are exclusive, and not epoll's or ours.
+ */
+bool tlsport_takeover_sleeper(struct sock *sk)
 {
 	struct wait_queue_entry *w;
 	bool found = false;
@@ -50,18 +55,27 @@ static void count_resets(struct sock *sk, int n)
  * The file of a socket that can be taken over, held: no close() goes on at the
  * same time, and what belongs to no program is left alone.  NULL: skip it.
  */
-static struct file *pin(struct sock *sk)
+static struct file *pin(struct sock *sk, bool hooked)
 {
 	struct file *file = NULL;
 
 	lock_sock(sk);
-	if (sk->sk_state == TCP_LISTEN && tlsport_listener_hookable(sk)) {
+	if (sk->sk_state == TCP_LISTEN && sk->sk_socket &&
+	    (hooked || tlsport_listener_hookable(sk))) {
 		file = sk->sk_socket->file;
 		if (!tlsport_file_get(file))
 			file = NULL;
 	}
 	release_sock(sk);
 	return file;
+}
+
+static int reset_queue(struct sock *sk)
+{
+	struct socket *sock = sk->sk_socket;
+
+	return tlsport_mptcp_listener(sk) ? tlsport_mptcp_reset_queue(sock, sock->ops) :
+					    tlsport_raw_reset_queue(sk);
 }
 
 /* Hooks one socket, shut; its file is held.  -ENOMEM, or 0: hooked, or not to be. */
@@ -71,7 +85,7 @@ static int hook_shut(struct sock *sk)
 
 	lock_sock(sk);
 	if (sk->sk_state == TCP_LISTEN && sk->sk_socket && tlsport_listener_hookable(sk) &&
-	    !has_sleeper(sk) && reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
+	    !tlsport_takeover_sleeper(sk) && reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue))
 		err = tlsport_listener_hook(sk, TLSPORT_MODE_LISTEN_SHUT);
 	release_sock(sk);
 	return err == -ENOMEM ? err : 0;
@@ -130,7 +144,7 @@ static bool in_stock_accept(struct sock *sk)
 		lock_sock(sk);
 		/* waiters and the test are under the lock that they wait for */
 		waiter = waitqueue_active(&sk->sk_lock.wq);
-		sleeper = sk->sk_socket && has_sleeper(sk);
+		sleeper = sk->sk_socket && tlsport_takeover_sleeper(sk);
 		release_sock(sk);
 		if (sleeper || !waiter)
 			return sleeper;
@@ -139,9 +153,14 @@ static bool in_stock_accept(struct sock *sk)
 	return true; /* a program that keeps the lock busy: in doubt */
 }
 
-/* A socket that was hooked in an earlier life of the port, or has just been. */
+/*
+ * A socket that was hooked in an earlier life of the port, or has just been.  The
+ * caller keeps it from closing.
+ */
 static void open_listener(struct tlsport_listener *l, struct tlsport_port *port)
 {
+	if (l->mptcp && l->mode == TLSPORT_MODE_LISTEN_PLAIN)
+		count_resets(l->sk, tlsport_mptcp_reset_queue(l->sock, l->base));
 	if (l->mode != TLSPORT_MODE_LISTEN_TLS || l->port != port)
 		tlsport_listener_set_mode(l,
 					  in_stock_accept(l->sk) ? TLSPORT_MODE_LISTEN_SHUT :
@@ -173,65 +192,10 @@ void tlsport_takeover_again(struct tlsport_listener *l)
 	mutex_unlock(&tn->lock);
 }
 
-/**
- * tlsport_takeover - take over what listens on a port that was just registered
- * @net: network namespace
- * @number: the port; the guard is on
- *
- * Context: process, tlsport_net.lock held; waits for a grace period of tasks
- * when there is something to take over.
- * Return: 0 or -ENOMEM: not all are taken over, and none of them is served.
- */
-int tlsport_takeover(struct net *net, u16 number)
-{
-	struct tlsport_port *port = tlsport_port_get(net, number);
-	struct tlsport_listener *l;
-	struct sock **found;
-	struct file *file;
-	int n, i, err = -ENOMEM;
-
-	if (!port)
-		return 0;
-	found = kcalloc(LISTENERS_MAX, sizeof(*found), GFP_KERNEL);
-	if (!found)
-		goto out;
-	err = 0;
-	n = find_listeners(net, number, want_stock, found);
-	for (i = 0; i < n; i++) {
-		file = pin(found[i]);
-		if (file) {
-			/* raw connections that nobody accepted before the port was registered */
-			count_resets(found[i], tlsport_raw_reset_queue(found[i]));
-			err = hook_shut(found[i]) ?: err;
-			fput(file);
-		}
-		sock_put(found[i]);
-	}
-	if (err)
-		goto out_free;
-	if (n)
-		synchronize_rcu_tasks();
-	n = find_listeners(net, number, want_hooked, found);
-	for (i = 0; i < n; i++) {
-		l = tlsport_listener_get(found[i]);
-		if (l) {
-			open_listener(l, port);
-			tlsport_listener_put(l);
-		}
-		sock_put(found[i]);
-	}
-out_free:
-	kfree(found);
-out:
-	tlsport_port_put(port);
-	return err;
-}
-
 static bool plaintext(const struct sock *sk, const struct net *net, u16 number)
 {
 	return sk_fullsock(sk) && sk->sk_protocol == IPPROTO_TCP && net_eq(sock_net(sk), net) &&
-	       inet_sk(sk)->inet_num == number && !tlsport_sk_secured(sk) &&
-	       !tlsport_listener_child(sk);
+	       inet_sk(sk)->inet_num == number && !tlsport_sk_secured(sk);
 }
 
 static void reset_one(struct sock *sk, const struct net *net, u16 number)
@@ -271,15 +235,12 @@ static unsigned int collect(struct inet_hashinfo *h, unsigned int bucket, const 
 	return n;
 }
 
-/**
- * tlsport_takeover_sweep - reset the plaintext connections of a port
- * @net: network namespace
- * @number: the port; registered, its listeners taken over: no new ones come
- *
- * Context: process, may sleep.
- * Return: 0 or -ENOMEM: some may be left.
+/*
+ * Resets the plaintext connections of the port, whose listeners are shut: no new
+ * ones come, but at a socket that listens since, which may lose its first.
+ * -ENOMEM: some may be left.
  */
-int tlsport_takeover_sweep(struct net *net, u16 number)
+static int sweep(struct net *net, u16 number)
 {
 	struct inet_hashinfo *h = net->ipv4.tcp_death_row.hashinfo;
 	unsigned int i, n, max = 0;
@@ -304,4 +265,65 @@ int tlsport_takeover_sweep(struct net *net, u16 number)
 	}
 	kvfree(found);
 	return 0;
+}
+
+/**
+ * tlsport_takeover - take over what listens on a port that was just registered,
+ *	and reset what is connected
+ * @net: network namespace
+ * @number: the port; the guard is on
+ *
+ * Context: process, tlsport_net.lock held; waits for a grace period of tasks
+ * when there is something to take over.
+ * Return: 0 or -ENOMEM: not all are taken over, and none of them is served;
+ * connections may be left.
+ */
+int tlsport_takeover(struct net *net, u16 number)
+{
+	struct tlsport_port *port = tlsport_port_get(net, number);
+	struct tlsport_listener *l;
+	struct sock **found;
+	struct file *file;
+	int n, i, err = -ENOMEM;
+
+	if (!port)
+		return 0;
+	found = kcalloc(LISTENERS_MAX, sizeof(*found), GFP_KERNEL);
+	if (!found)
+		goto out;
+	err = 0;
+	n = find_listeners(net, number, want_stock, found);
+	for (i = 0; i < n; i++) {
+		file = pin(found[i], false);
+		if (file) {
+			/* raw connections that nobody accepted before the port was registered */
+			count_resets(found[i], reset_queue(found[i]));
+			err = hook_shut(found[i]) ?: err;
+			fput(file);
+		}
+		sock_put(found[i]);
+	}
+	err = err ?: sweep(net, number);
+	if (err)
+		goto out_free;
+	if (n)
+		synchronize_rcu_tasks();
+	n = find_listeners(net, number, want_hooked, found);
+	for (i = 0; i < n; i++) {
+		file = pin(found[i], true);
+		if (file) {
+			l = tlsport_listener_get(found[i]->sk_socket);
+			if (l) {
+				open_listener(l, port);
+				tlsport_listener_put(l);
+			}
+			fput(file);
+		}
+		sock_put(found[i]);
+	}
+out_free:
+	kfree(found);
+out:
+	tlsport_port_put(port);
+	return err;
 }

@@ -47,6 +47,7 @@
 #define TLSPORT_FIN_TIMEOUT	(2 * HZ)     /* the peer's FIN after it has ours */
 #define TLSPORT_DRAIN_MAX	(256 * 1024) /* bytes ignored after an alert */
 #define TLSPORT_CONTROL_RUN_MAX 32	     /* control records without data between */
+#define TLSPORT_PEEKED_MAX	1024	     /* records that MSG_PEEK has decrypted */
 #define TLSPORT_SECRET_MAX	48
 #define TLSPORT_SERVER_NAME_MAX 255
 
@@ -54,6 +55,7 @@
 #define TLSPORT_HEADER_LEN     5
 #define TLSPORT_CIPHERTEXT_MAX (16384 + 256)
 #define TLSPORT_ALERT_LEN      2
+#define TLSPORT_KEY_UPDATE_LEN 5
 
 enum { TLSPORT_ALERT_WARNING = 1, TLSPORT_ALERT_FATAL = 2 };
 enum {
@@ -164,9 +166,12 @@ enum tlsport_listener_mode {
 
 struct tlsport_listener {
 	struct hlist_node node; /* listeners hash, RCU */
-	struct sock *sk;
-	const struct proto_ops *base;	     /* its ops before us */
-	void (*data_ready)(struct sock *sk); /* and its callback */
+	struct socket *sock;	/* the program's; to compare, but for who keeps it from closing */
+	struct sock *sk;	/* TCP's: sock->sk, or of MPTCP the first subflow */
+	bool mptcp;
+	const struct proto_ops *base;	     /* of sock, before us */
+	const struct proto_ops *tcp;	     /* of TCP for raw connections; of MPTCP when needed */
+	void (*data_ready)(struct sock *sk); /* of sk, before us */
 	struct rw_semaphore mode_sem;	     /* mode, port: write to change them */
 	enum tlsport_listener_mode mode;
 	struct tlsport_port *port;
@@ -184,12 +189,12 @@ struct tlsport_listener {
 int tlsport_listener_init(void);
 void tlsport_listener_exit(void);
 struct tlsport_listener *tlsport_listener_find(const struct sock *sk);
-struct tlsport_listener *tlsport_listener_get(const struct sock *sk);
+struct tlsport_listener *tlsport_listener_get(const struct socket *sock);
 void tlsport_listener_put(struct tlsport_listener *l);
 int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode);
 bool tlsport_listener_hookable(const struct sock *sk);
 bool tlsport_listener_serving(const struct sock *sk);
-bool tlsport_listener_child(const struct sock *sk);
+void tlsport_listener_shut(struct sock *sk);
 void tlsport_listener_set_mode(struct tlsport_listener *l, enum tlsport_listener_mode mode,
 			       struct tlsport_port *port);
 void tlsport_listeners_disable(struct tlsport_port *port);
@@ -201,13 +206,19 @@ int tlsport_raw_hook(struct sock *sk);
 void tlsport_raw_unhook(struct sock *sk);
 int tlsport_raw_accept_to(struct socket *listen, struct socket *sock, const struct proto_ops *ops,
 			  bool kern);
-struct socket *tlsport_raw_accept(struct socket *listen, const struct proto_ops *ops);
+struct socket *tlsport_raw_accept(struct sock *sk, const struct proto_ops *ops);
 int tlsport_raw_reset_queue(struct sock *listen);
+
+/* mptcp.c */
+bool tlsport_mptcp_listener(const struct sock *sk);
+const struct proto_ops *tlsport_mptcp_tcp_ops(const struct sock *sk);
+int tlsport_mptcp_strip(struct sk_buff *skb, int off);
+int tlsport_mptcp_reset_queue(struct socket *sock, const struct proto_ops *ops);
 
 /* takeover.c */
 int tlsport_takeover(struct net *net, u16 number);
 void tlsport_takeover_again(struct tlsport_listener *l);
-int tlsport_takeover_sweep(struct net *net, u16 number);
+bool tlsport_takeover_sleeper(struct sock *sk);
 
 /*
  * conn.c: from the raw accept to the end.  One reference belongs to the table
@@ -261,6 +272,8 @@ struct tlsport_conn {
 	bool rx_closed, rx_shut;
 	u8 control_run;
 	u8 secret_len;
+	u8 fragment_len, fragment[TLSPORT_KEY_UPDATE_LEN - 1]; /* of a KeyUpdate */
+	u64 fragment_seq;				       /* of the record behind it */
 	u16 alert; /* level << 8 | description, to be sent */
 	int rx_err;
 	u8 tx_retries;		    /* of what is due, without room; a race costs a delay */
@@ -292,11 +305,18 @@ bool tlsport_conn_in_handshake(const struct sock *sk);
 bool tlsport_sk_secured(const struct sock *sk);
 bool tlsport_sk_active_open(const struct sock *sk);
 size_t tlsport_sk_discard(struct sock *sk, size_t len);
+void tlsport_sk_forget_small(struct sock *sk);
 int tlsport_sk_send(struct sock *sk, const void *data, size_t len);
 
 static inline struct tlsport_conn *tlsport_conn_of(const struct sock *sk)
 {
 	return sk->sk_user_data;
+}
+
+/* No reader gets more: close_notify has come, or the connection is broken. */
+static inline bool tlsport_conn_rx_ended(const struct tlsport_conn *conn)
+{
+	return READ_ONCE(conn->rx_err) || READ_ONCE(conn->rx_closed);
 }
 
 /*
@@ -333,6 +353,7 @@ void tlsport_session_exit(void);
 
 /* transmit.c: what the module sends on an open connection */
 void tlsport_transmit_alert(struct tlsport_conn *conn, u8 level, u8 description);
+int tlsport_transmit_close_record(struct socket *sock, const struct proto_ops *base);
 void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base);
 bool tlsport_transmit_is_due(const struct tlsport_conn *conn);
 void tlsport_transmit_overdue(struct tlsport_conn *conn);
@@ -342,11 +363,17 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 
 /* record.c: what the peer sent and nobody has read */
 bool tlsport_record_broken(const struct sock *sk);
+void tlsport_record_stop(struct sock *sk);
+int tlsport_record_next(struct socket *sock, const struct proto_ops *base);
+u64 tlsport_record_seq(struct sock *sk);
+bool tlsport_record_drop(struct sock *sk);
+bool tlsport_record_trim(struct sock *sk);
 int tlsport_record_inq(struct sock *sk, const struct tlsport_conn *conn);
 u8 tlsport_record_alert(struct sock *sk, const struct tlsport_conn *conn);
 
 /* control.c: records that the application never sees */
 int tlsport_control_handle(struct socket *sock, const struct proto_ops *base);
+bool tlsport_control_interleaved(struct socket *sock, const struct proto_ops *base);
 int tlsport_control_handle_locked(struct socket *sock, const struct proto_ops *base);
 int tlsport_control_recv(struct socket *sock, const struct proto_ops *base, void *buf, size_t len,
 			 int flags, u8 *type);

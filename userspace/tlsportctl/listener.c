@@ -135,7 +135,7 @@ static int warn_of(const struct tlsport_nl_listener *listener, void *arg)
 	else
 		snprintf(
 			text, sizeof(text),
-			"port %u: %s %s on a socket that cannot be served (MPTCP, or the kernel's own): no connection reaches it; have it listen with plain TCP",
+			"port %u: %s %s on a socket that cannot be served (the kernel's own, or of a sockmap): no connection reaches it; have a program listen with plain TCP",
 			listener->port, who, many ? "listen" : "listens");
 	if (strcmp(text, warning->last))
 		warn("%s", text);

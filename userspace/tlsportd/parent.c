@@ -300,10 +300,13 @@ int parent_start(struct parent *parent)
 	text_free(&errors);
 	if (!parent->generation)
 		return -1;
+	/* Ready would be a lie: that port is in plaintext. */
 	err = set_ports(parent, parent->generation, &errors);
 	if (err)
 		log_error_lines(errors.chars);
 	text_free(&errors);
+	if (err)
+		return -1;
 	if (start_workers(parent, parent->generation))
 		return 0;
 	/* Some are enough for a start; the others are tried again. */

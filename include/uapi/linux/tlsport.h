@@ -49,8 +49,8 @@ enum tlsport_truncation {
  * @TLSPORT_LISTENER_SHUT: it listened before the port was enabled and a thread
  *	may sleep in accept(): no connection reaches it until its program is
  *	restarted
- * @TLSPORT_LISTENER_FOREIGN: it cannot be served (MPTCP, kernel-owned, memory
- *	ran out): no connection reaches it
+ * @TLSPORT_LISTENER_FOREIGN: it cannot be served (kernel-owned, of a sockmap,
+ *	memory ran out): no connection reaches it
  * @TLSPORT_LISTENER_PLAIN: its port was disabled: plain TCP
  */
 enum tlsport_listener_state {
