@@ -29,6 +29,12 @@ static int info_len(u16 cipher)
 	}
 }
 
+/* RFC 8446 B.4: SHA-384 goes with AES-256-GCM, SHA-256 with the others. */
+static int secret_len(u16 cipher)
+{
+	return cipher == TLS_CIPHER_AES_GCM_256 ? 48 : 32;
+}
+
 /**
  * tlsport_attach_check - may these keys be attached?
  * @port: whose policy they must meet
@@ -57,8 +63,11 @@ int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info
 			       "TX or RX is no AES-GCM or CHACHA20-POLY1305 structure");
 		return -EINVAL;
 	}
-	if (t->version == TLS_1_3_VERSION && (!ts || !rs || nla_len(ts) != nla_len(rs))) {
-		NL_SET_ERR_MSG(info->extack, "TLS 1.3 needs both traffic secrets, of one length");
+	if (t->version == TLS_1_3_VERSION &&
+	    (!ts || !rs || nla_len(ts) != secret_len(t->cipher_type) ||
+	     nla_len(rs) != nla_len(ts))) {
+		NL_SET_ERR_MSG(info->extack,
+			       "TLS 1.3 needs both traffic secrets, as long as the suite's hash");
 		return -EINVAL;
 	}
 	return 0;
@@ -84,7 +93,7 @@ out:
 static void restore_write_space(struct tlsport_conn *conn)
 {
 	write_lock_bh(&conn->sk->sk_callback_lock);
-	conn->sk->sk_write_space = conn->write_space;
+	WRITE_ONCE(conn->sk->sk_write_space, conn->write_space);
 	write_unlock_bh(&conn->sk->sk_callback_lock);
 }
 

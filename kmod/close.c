@@ -11,12 +11,16 @@
 #include <linux/fs.h>
 #include "tlsport.h"
 
-#define DISCARD_LEN    512
 #define DISCARD_ROUNDS 128
 
+/*
+ * Nothing can be sent any more: there is no connection, or net/tls could not
+ * encrypt.  Any other sk_err is of one call only, or of a record of the peer.
+ */
 static bool broken(const struct sock *sk)
 {
-	return READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_state) == TCP_CLOSE;
+	return READ_ONCE(sk->sk_state) == TCP_CLOSE ||
+	       (READ_ONCE(sk->sk_err) == EBADMSG && !tlsport_record_broken(sk));
 }
 
 /* Both FINs are acknowledged: the application had shut down its side before. */
@@ -52,36 +56,57 @@ static void discard_raw(struct tlsport_conn *conn)
 	WRITE_ONCE(conn->rx_err, conn->rx_err ?: -ECONNRESET);
 }
 
+/* One record.  1: it is gone; 0: the end; else what a reader would get. */
+static int discard_record(struct tlsport_conn *conn)
+{
+	u64 seq = tlsport_record_seq(conn->sk);
+	int n = tlsport_control_handle_locked(conn->sock, conn->sock->ops);
+
+	if (n)
+		return n;
+	/* one without content has gone by itself */
+	return tlsport_record_drop(conn->sk) || tlsport_record_seq(conn->sk) != seq;
+}
+
 /*
  * Data that comes after our FIN is nobody's; a KeyUpdate still counts, for what
  * follows.  True: the peer has nothing more to say.
  */
 static bool discard_rest(struct tlsport_conn *conn)
 {
-	const struct proto_ops *base = conn->sock->ops;
-	u8 buf[DISCARD_LEN], type;
+	u32 copied = READ_ONCE(tcp_sk(conn->sk)->copied_seq);
 	int i, n = 0;
 
 	for (i = 0; i < DISCARD_ROUNDS && !conn->rx_err; i++) {
-		n = tlsport_control_handle_locked(conn->sock, base);
-		if (n > 0)
-			continue;
-		if (n == 0)
-			n = tlsport_control_recv(conn->sock, base, buf, sizeof(buf), 0, &type);
+		n = discard_record(conn);
 		if (n <= 0)
 			break;
-		conn->drained += n;
 	}
-	memzero_explicit(buf, sizeof(buf));
+	conn->drained += READ_ONCE(tcp_sk(conn->sk)->copied_seq) - copied;
 	if (n > 0 && !conn->rx_err) { /* more is there: after others have had their turn */
 		tlsport_conn_queue(conn);
 		return conn->drained > TLSPORT_DRAIN_MAX;
 	}
 	if (n == -EBADMSG || tlsport_record_broken(conn->sk))
-		tlsport_control_record_error_locked(conn->sock, base, n);
+		tlsport_control_record_error_locked(conn->sock, conn->sock->ops, n);
 	if (n != -EAGAIN || conn->rx_err)
 		discard_raw(conn);
 	return READ_ONCE(conn->sk->sk_shutdown) & RCV_SHUTDOWN || conn->drained > TLSPORT_DRAIN_MAX;
+}
+
+/*
+ * TCP had no memory for our FIN, and does not try again: it would wait for ever
+ * for the acknowledgment of nothing.
+ */
+static bool fin_is_lost(struct sock *sk)
+{
+	bool lost;
+
+	lock_sock(sk);
+	lost = (1 << sk->sk_state) & (TCPF_FIN_WAIT1 | TCPF_CLOSING | TCPF_LAST_ACK) &&
+	       tcp_rtx_and_write_queues_empty(sk);
+	release_sock(sk);
+	return lost;
 }
 
 /*
@@ -131,6 +156,12 @@ void tlsport_close_work(struct tlsport_conn *conn)
 		tlsport_transmit_due(sock, sock->ops);
 		conn->flushed = !tlsport_transmit_is_due(conn);
 	}
+	if (conn->flushed && fin_is_lost(conn->sk)) {
+		tlsport_conn_note(conn, TLSPORT_REASON_NO_MEMORY);
+		tcp_abort(conn->sk, ECONNABORTED);
+		finish(conn);
+		return;
+	}
 	over = conn->flushed && discard_rest(conn);
 	acked = acknowledged(conn); /* moves the deadline */
 	late = time_after_eq(jiffies, conn->deadline);
@@ -178,10 +209,15 @@ static struct socket *take_private(struct tlsport_conn *conn, struct socket *soc
 	return priv;
 }
 
-/* At once: SO_LINGER of 0, a broken connection, or no memory for better. */
+/*
+ * At once: SO_LINGER of 0, a broken connection, or no memory for better: then
+ * net/tls would free what is still due, and FIN would hide that it is missing.
+ */
 static int close_now(struct tlsport_conn *conn, struct socket *sock, const struct proto_ops *base)
 {
 	struct sock *sk = sock->sk;
+	bool lost = !broken(sk) && ((sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime) ||
+				    tlsport_transmit_is_due(conn) || fin_is_lost(sk));
 
 	note_reset(conn, sk);
 	tlsport_conn_count_end(conn, TLSPORT_REASON_CLOSED);
@@ -191,7 +227,7 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 	tlsport_conn_dead(conn);
 	mutex_unlock(&conn->lock);
 	tlsport_conn_put(conn);
-	if (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime && !broken(sk))
+	if (lost)
 		tcp_abort(sk, ECONNRESET); /* net/tls's work item waits no more */
 	return base->release(sock);
 }
@@ -223,9 +259,11 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 	if (sock_flag(sk, SOCK_LINGER) && !(current->flags & PF_EXITING))
 		timeout = sk->sk_lingertime;
 	refcount_inc(&conn->ref);
-	if (tlsport_record_broken(sk)) /* nobody has read that far */
-		tlsport_control_record_error(sock, base, -EBADMSG);
 	mutex_lock(&conn->lock);
+	if (tlsport_record_broken(sk)) { /* nobody has read that far, nor what is before it */
+		tlsport_control_handle_locked(sock, base);
+		tlsport_control_record_error_locked(sock, base, -EBADMSG);
+	}
 	clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	if (!broken(sk)) {
 		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_CLOSE_NOTIFY);
@@ -234,7 +272,7 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 	if (broken(sk) || (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime))
 		return close_now(conn, sock, base);
 	conn->sock = take_private(conn, sock, base);
-	if (!conn->sock) { /* what does not go out now is lost */
+	if (!conn->sock) {
 		tlsport_conn_note(conn, TLSPORT_REASON_NO_MEMORY);
 		tlsport_transmit_due(sock, base);
 		return close_now(conn, sock, base);

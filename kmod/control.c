@@ -48,8 +48,8 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
 		return;
 	tlsport_conn_note(conn, reason);
 	tlsport_transmit_alert(conn, TLSPORT_ALERT_FATAL, alert);
+	WRITE_ONCE(conn->rx_err, -ECONNRESET); /* before FIN wakes who waits */
 	tlsport_transmit_due(sock, base);
-	WRITE_ONCE(conn->rx_err, -ECONNRESET);
 }
 
 /**
@@ -63,13 +63,16 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
 void tlsport_control_record_error_locked(struct socket *sock, const struct proto_ops *base, int err)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	int left;
 	u8 alert;
 
-	if (conn->rx_err)
+	/* net/tls leaves it there, its work item once more: it would stop what is sent */
+	left = sock_error(sock->sk);
+	/* what comes after close_notify is ignored: RFC 8446 6.1 */
+	if (tlsport_conn_rx_ended(conn))
 		return;
 	alert = tlsport_record_alert(sock->sk, conn);
-	/* net/tls left it there: it would stop the alert */
-	if (sock_error(sock->sk) == -ENOMEM || err == -ENOMEM) {
+	if (left == -ENOMEM || err == -ENOMEM || alert == TLSPORT_ALERT_INTERNAL_ERROR) {
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_INTERNAL_ERROR,
 				      TLSPORT_REASON_NO_MEMORY);
 		return;
@@ -129,8 +132,65 @@ static void alert_received(struct tlsport_conn *conn, const u8 *alert)
 	WRITE_ONCE(conn->rx_err, -ECONNRESET);
 }
 
-static void control_record(struct socket *sock, const struct proto_ops *base, u8 type,
-			   const u8 *msg, size_t len)
+/**
+ * tlsport_control_interleaved - data came: does it part a handshake message?
+ * @sock: the application's, or who has the sk
+ * @base: net/tls's operations
+ *
+ * RFC 8446 5.1.  Another reader may have been given data from before the message.
+ *
+ * Context: process, may sleep.
+ * Return: true: the connection has ended.
+ */
+bool tlsport_control_interleaved(struct socket *sock, const struct proto_ops *base)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	bool ret;
+
+	mutex_lock(&conn->lock);
+	ret = conn->fragment_len && tlsport_record_seq(sock->sk) != conn->fragment_seq;
+	if (ret)
+		tlsport_control_fatal(sock, base, TLSPORT_ALERT_UNEXPECTED_MESSAGE,
+				      TLSPORT_REASON_PROTOCOL_ERROR);
+	mutex_unlock(&conn->lock);
+	return ret;
+}
+
+/*
+ * KeyUpdate may come in pieces (RFC 8446 5.1).  NULL: more is to come, or the
+ * connection has ended; else the message, @len of it, in @buf where it came so.
+ */
+static const u8 *whole_message(struct socket *sock, const struct proto_ops *base, const u8 *msg,
+			       size_t *len, u8 *buf)
+{
+	struct sock *sk = sock->sk;
+	struct tlsport_conn *conn = tlsport_conn_of(sk);
+	size_t have = conn->fragment_len, n = min_t(size_t, *len, TLSPORT_KEY_UPDATE_LEN - have);
+
+	if (!have && (*len >= TLSPORT_KEY_UPDATE_LEN || msg[0] != TLSPORT_MSG_KEY_UPDATE))
+		return msg;
+	if (have && tlsport_record_seq(sk) != conn->fragment_seq + 1) {
+		tlsport_control_fatal(sock, base, TLSPORT_ALERT_UNEXPECTED_MESSAGE,
+				      TLSPORT_REASON_PROTOCOL_ERROR);
+		return NULL;
+	}
+	memcpy(buf, conn->fragment, have);
+	memcpy(buf + have, msg, n);
+	*len += have;
+	conn->fragment_len = 0;
+	if (*len >= TLSPORT_KEY_UPDATE_LEN || (*len == 4 && (buf[1] || buf[2] || buf[3] != 1)))
+		return buf;
+	memcpy(conn->fragment, buf, *len);
+	conn->fragment_len = *len;
+	conn->fragment_seq = tlsport_record_seq(sk);
+	lock_sock(sk); /* net/tls looks at the first byte */
+	TLSPORT_KEY_UPDATE_DONE(tls_sw_ctx_rx(tls_get_ctx(sk)));
+	release_sock(sk);
+	return NULL;
+}
+
+static void control_message(struct socket *sock, const struct proto_ops *base, u8 type,
+			    const u8 *msg, size_t len)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	bool tls13 = conn->version == TLS_1_3_VERSION;
@@ -145,7 +205,7 @@ static void control_record(struct socket *sock, const struct proto_ops *base, u8
 		   (msg[1] || msg[2] || msg[3] != 1)) {
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_DECODE_ERROR,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
-	} else if (type == TLSPORT_TYPE_HANDSHAKE && tls13 && len == 5 &&
+	} else if (type == TLSPORT_TYPE_HANDSHAKE && tls13 && len == TLSPORT_KEY_UPDATE_LEN &&
 		   msg[0] == TLSPORT_MSG_KEY_UPDATE) {
 		key_update_received(sock, base, msg);
 	} else if (type == TLSPORT_TYPE_HANDSHAKE && !tls13 && len &&
@@ -156,6 +216,18 @@ static void control_record(struct socket *sock, const struct proto_ops *base, u8
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_UNEXPECTED_MESSAGE,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
 	}
+}
+
+static void control_record(struct socket *sock, const struct proto_ops *base, u8 type,
+			   const u8 *msg, size_t len)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	u8 buf[TLSPORT_KEY_UPDATE_LEN];
+
+	if (type == TLSPORT_TYPE_HANDSHAKE && conn->version == TLS_1_3_VERSION && len)
+		msg = whole_message(sock, base, msg, &len, buf);
+	if (msg)
+		control_message(sock, base, type, msg, len);
 	if (++conn->control_run > TLSPORT_CONTROL_RUN_MAX)
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_UNEXPECTED_MESSAGE,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
@@ -180,20 +252,37 @@ static size_t record_len(struct sock *sk)
  * @sock: who has the sk
  * @base: net/tls's operations
  *
+ * The record that ends reading stays at the head: other readers, who look there
+ * before they wait, find it.  When nobody reads any more it goes, and what comes
+ * after it is ignored.
+ *
  * Context: process, conn->lock held; does not wait for the peer.
- * Return: 1: one was handled; 0: data is there; negative: nothing, or an error.
+ * Return: 1: one was handled; 0: data is there, or nothing of what was; negative:
+ * nothing, or an error.
  */
 int tlsport_control_handle_locked(struct socket *sock, const struct proto_ops *base)
 {
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	bool closing = conn->state == TLSPORT_CONN_CLOSING;
 	u8 head[HEAD_LEN], type;
 	size_t len;
 	int n;
 
+	if (tlsport_conn_rx_ended(conn) && !closing)
+		return 1;
+	n = tlsport_record_next(sock, base);
+	if (n != -EINVAL)
+		return min(n, 0);
 	n = tlsport_control_recv(sock, base, head, sizeof(head), MSG_PEEK, &type);
 	if (n < 0 || !type || type == TLSPORT_TYPE_DATA)
 		return min(n, 0);
 	len = max_t(size_t, record_len(sock->sk), n);
-	control_record(sock, base, type, head, len);
+	if (!tlsport_conn_rx_ended(conn))
+		control_record(sock, base, type, head, len);
+	if (tlsport_conn_rx_ended(conn) && !closing) {
+		sock->sk->sk_state_change(sock->sk); /* who waits for SO_RCVLOWAT, or polls */
+		return 1;
+	}
 	do {
 		n = tlsport_control_recv(sock, base, head, min(len, sizeof(head)), 0, &type);
 		len -= max(n, 0);

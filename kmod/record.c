@@ -4,15 +4,114 @@
  * TCP's receive queue, the first perhaps in a copy of net/tls's, and what it has
  * decrypted but not given out on a list of its own.
  */
+#include <crypto/aead.h>
+#include <linux/scatterlist.h>
+#include <linux/splice.h>
 #include <net/strparser.h>
 #include "tlsport.h"
+
+#define NONCE_LEN 12 /* of TLS 1.3's AEADs, all that are attached */
+#define TAG_LEN	  16
+
+/* Of a record that is decrypted */
+static u8 content_type(const struct sk_buff *skb)
+{
+	return ((const struct sk_skb_cb *)skb->cb)->tls.control;
+}
 
 /* net/tls has stopped at a record; it gives the error to one reader only. */
 bool tlsport_record_broken(const struct sock *sk)
 {
 	const struct tls_context *ctx = tls_get_ctx(sk);
 
-	return ctx->rx_conf && tls_sw_ctx_rx(ctx)->strp.stopped;
+	/* once set it stays: who sees it later comes again */
+	return ctx->rx_conf && data_race(tls_sw_ctx_rx(ctx)->strp.stopped != 0);
+}
+
+/*
+ * A reader has met a record that net/tls cannot read.  It says so by sk_err, as
+ * where it cannot encrypt, and to one call only: from here on it has stopped.
+ * Context: process.
+ */
+void tlsport_record_stop(struct sock *sk)
+{
+	struct tls_strparser *strp = &tls_sw_ctx_rx(tls_get_ctx(sk))->strp;
+
+	lock_sock(sk);
+	if (strp->msg_ready)
+		strp->stopped = 1;
+	release_sock(sk);
+}
+
+/**
+ * tlsport_record_next - decrypt the record that comes next, unless one is waiting
+ * @sock: who has the sk
+ * @base: net/tls's operations
+ *
+ * A call to splice no bytes, for which net/tls leaves the record where it is, or
+ * takes it off when there is nothing in it.  MSG_PEEK would put all those without
+ * content on net/tls's list, a page each, for as long as they come.
+ *
+ * Context: process; does not wait.
+ * Return: 0: data wait, or a record without content went, or the end has come;
+ * -EINVAL: a control record waits; else what a reader would get.
+ */
+int tlsport_record_next(struct socket *sock, const struct proto_ops *base)
+{
+	return base->splice_read(sock, NULL, NULL, 0, SPLICE_F_NONBLOCK);
+}
+
+/* Which record comes next; conn->lock keeps a control record at the head.  Context: process. */
+u64 tlsport_record_seq(struct sock *sk)
+{
+	u64 seq;
+
+	lock_sock(sk);
+	seq = get_unaligned_be64(tls_get_ctx(sk)->rx.rec_seq);
+	release_sock(sk);
+	return seq;
+}
+
+/*
+ * Takes the decrypted record of data at the head off, when there is one.
+ * Context: process; nobody reads.
+ */
+bool tlsport_record_drop(struct sock *sk)
+{
+	struct sk_buff_head *list = &tls_sw_ctx_rx(tls_get_ctx(sk))->rx_list;
+	struct sk_buff *skb;
+
+	lock_sock(sk);
+	skb = skb_peek(list);
+	if (skb && content_type(skb) != TLSPORT_TYPE_DATA)
+		skb = NULL;
+	if (skb)
+		__skb_unlink(skb, list);
+	release_sock(sk);
+	kfree_skb(skb);
+	return skb;
+}
+
+/*
+ * Takes the decrypted records without content off, which MSG_PEEK has left.  True:
+ * others wait.  Context: process.
+ */
+bool tlsport_record_trim(struct sock *sk)
+{
+	struct sk_buff_head *list = &tls_sw_ctx_rx(tls_get_ctx(sk))->rx_list;
+	struct sk_buff *skb, *tmp;
+	bool left;
+
+	lock_sock(sk);
+	skb_queue_walk_safe(list, skb, tmp) {
+		if (content_type(skb) != TLSPORT_TYPE_DATA || strp_msg(skb)->full_len)
+			continue;
+		__skb_unlink(skb, list);
+		kfree_skb(skb);
+	}
+	left = !skb_queue_empty(list);
+	release_sock(sk);
+	return left;
 }
 
 /* What a record adds to its content: explicit nonce, tag, content type */
@@ -98,13 +197,70 @@ int tlsport_record_inq(struct sock *sk, const struct tlsport_conn *conn)
 	int n = 0;
 
 	skb_queue_walk(&rx->rx_list, skb)
-		n += strp_msg(skb)->full_len;
+		if (content_type(skb) == TLSPORT_TYPE_DATA)
+			n += strp_msg(skb)->full_len;
 	if (strp->copy_mode) { /* TCP's queue goes on behind the copy */
 		if (!READ_ONCE(strp->msg_ready))
 			return n;
 		n += max(strp->stm.full_len - TLSPORT_HEADER_LEN - overhead(conn), 0);
 	}
 	return n + queued(sk, conn);
+}
+
+/* lock_sock held.  The beginning of the record that net/tls stopped at; false: less is there. */
+static bool peek_stopped(struct sock *sk, void *buf, int len)
+{
+	const struct tls_strparser *strp = &tls_sw_ctx_rx(tls_get_ctx(sk))->strp;
+
+	if (!(strp->stopped || READ_ONCE(strp->msg_ready)))
+		return false;
+	return strp->copy_mode ? !skb_copy_bits(strp->anchor, strp->stm.offset, buf, len) :
+				 peek(sk, buf, len);
+}
+
+/* lock_sock held.  Of TLS 1.3: the tag of this record, header included, is right. */
+static bool is_authentic(struct tls_context *ctx, void *record, int len)
+{
+	struct crypto_aead *aead = tls_sw_ctx_rx(ctx)->aead_recv;
+	struct aead_request *req = aead_request_alloc(aead, GFP_KERNEL);
+	u8 nonce[NONCE_LEN];
+	DECLARE_CRYPTO_WAIT(wait);
+	struct scatterlist sg;
+	int i, err;
+
+	if (!req)
+		return false;
+	memcpy(nonce, ctx->rx.iv, NONCE_LEN);
+	for (i = 0; i < 8; i++)
+		nonce[NONCE_LEN - 8 + i] ^= ctx->rx.rec_seq[i];
+	sg_init_one(&sg, record, len);
+	aead_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done, &wait);
+	aead_request_set_ad(req, TLSPORT_HEADER_LEN);
+	aead_request_set_crypt(req, &sg, &sg, len - TLSPORT_HEADER_LEN, nonce);
+	err = crypto_wait_req(crypto_aead_decrypt(req), &wait);
+	aead_request_free(req);
+	return !err;
+}
+
+/*
+ * lock_sock held.  Net/tls says as little of content that is all padding (RFC 8446
+ * 5.4), and of memory that it did not get, as of a wrong tag: a tag that is right
+ * tells them apart, and what is behind it.
+ */
+static u8 alert_by_tag(struct sock *sk, const struct tlsport_conn *conn, const u8 *header)
+{
+	int len = TLSPORT_HEADER_LEN + body_len(header), body = len - TLSPORT_HEADER_LEN - TAG_LEN;
+	u8 *buf, alert = TLSPORT_ALERT_BAD_RECORD_MAC;
+
+	if (conn->version != TLS_1_3_VERSION)
+		return alert;
+	buf = kmalloc(len, GFP_KERNEL | __GFP_NOWARN);
+	if (buf && peek_stopped(sk, buf, len) && is_authentic(tls_get_ctx(sk), buf, len))
+		alert = memchr_inv(buf + TLSPORT_HEADER_LEN, 0, body) ?
+				TLSPORT_ALERT_INTERNAL_ERROR :
+				TLSPORT_ALERT_UNEXPECTED_MESSAGE;
+	kfree_sensitive(buf);
+	return alert;
 }
 
 /**
@@ -115,25 +271,27 @@ int tlsport_record_inq(struct sock *sk, const struct tlsport_conn *conn)
  * With TLS 1.3 every record is one of data outside.
  *
  * Context: process.
- * Return: the description: by the header, or bad_record_mac.
+ * Return: the description; bad_record_mac also where nothing can be told,
+ * internal_error where the record is good and memory ran out.
  */
 u8 tlsport_record_alert(struct sock *sk, const struct tlsport_conn *conn)
 {
-	const struct tls_strparser *strp = &tls_sw_ctx_rx(tls_get_ctx(sk))->strp;
 	u8 header[TLSPORT_HEADER_LEN], alert = TLSPORT_ALERT_BAD_RECORD_MAC;
 
 	lock_sock(sk);
-	if (!(strp->stopped || READ_ONCE(strp->msg_ready)))
+	if (skb_queue_len(&tls_sw_ctx_rx(tls_get_ctx(sk))->rx_list) > TLSPORT_PEEKED_MAX) {
+		alert = TLSPORT_ALERT_UNEXPECTED_MESSAGE;
 		goto out;
-	if (strp->copy_mode ?
-		    skb_copy_bits(strp->anchor, strp->stm.offset, header, sizeof(header)) :
-		    !peek(sk, header, sizeof(header)))
+	}
+	if (!peek_stopped(sk, header, sizeof(header)))
 		goto out;
 	if (header[0] < TLSPORT_TYPE_CCS || header[0] > TLSPORT_TYPE_DATA || header[1] != 3 ||
 	    header[2] != 3 || (conn->version == TLS_1_3_VERSION && header[0] != TLSPORT_TYPE_DATA))
 		alert = TLSPORT_ALERT_UNEXPECTED_MESSAGE;
 	else if (body_len(header) > TLS_MAX_PAYLOAD_SIZE + overhead(conn))
 		alert = TLSPORT_ALERT_RECORD_OVERFLOW;
+	else
+		alert = alert_by_tag(sk, conn, header);
 out:
 	release_sock(sk);
 	return alert;

@@ -4,13 +4,14 @@
  * behaves as a TCP socket.  The tables are static: one for each table of
  * net/tls that was seen, what it wraps found by container_of on sock->ops, the
  * connection by sk_user_data.  A call that sends costs a mutex, behind which that
- * of net/tls is uncontended; one that receives costs two tests.
+ * of net/tls is uncontended; one that receives costs four tests.
  *
  * Members of struct proto_ops that are not named in fill() are net/tls's or TCP's
  * and right as they are; read_sock must be: net/tls reads through it.
  */
 #include <asm/ioctls.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/sockios.h>
 #include <linux/splice.h>
 #include "tlsport.h"
@@ -31,6 +32,13 @@ const struct proto_ops *tlsport_session_base(const struct socket *sock)
 	return container_of(sock->ops, struct session_table, ops)->base;
 }
 
+/* Has a call that reads met a record that net/tls cannot read, perhaps behind good ones? */
+static void look_for_broken(struct sock *sk, int ret)
+{
+	if (unlikely(READ_ONCE(sk->sk_err) == EBADMSG || ret == -EBADMSG))
+		tlsport_record_stop(sk);
+}
+
 /* recvmsg without letting net/tls see, or fill, the caller's control buffer */
 static int recv_plain(const struct proto_ops *base, struct socket *sock, struct msghdr *msg,
 		      size_t len, int flags)
@@ -42,6 +50,7 @@ static int recv_plain(const struct proto_ops *base, struct socket *sock, struct 
 	msg->msg_control = NULL;
 	msg->msg_controllen = 0;
 	ret = base->recvmsg(sock, msg, len, flags);
+	look_for_broken(sock->sk, ret);
 	msg->msg_control = control;
 	msg->msg_controllen = controllen;
 	msg->msg_flags &= ~(MSG_CTRUNC | MSG_EOR);
@@ -78,34 +87,41 @@ static bool rx_is_done(struct sock *sk)
  * A reader got no data.  0: try again; else *ret is what the application gets.
  * A control record stops recvmsg with -EIO, splice_read with -EINVAL; another
  * reader may have handled it meanwhile.  0 is the end, or a record without
- * content, perhaps before a control record.
+ * content, perhaps before a control record.  @end: it looked like the end before;
+ * data may have come with the FIN, while the call went on.
  */
 static int recv_other(struct socket *sock, const struct proto_ops *base, size_t len,
-		      int control_err, int *ret)
+		      int control_err, int *ret, bool *end)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	struct sock *sk = sock->sk;
 
+	if (fatal_signal_pending(current)) { /* the peer may send what is nothing for ever */
+		*ret = -EINTR;
+		return 1;
+	}
+	if (*ret == control_err) { /* before what is behind it */
+		tlsport_control_handle(sock, base);
+		return READ_ONCE(conn->rx_err) ? (*ret = conn->rx_err, 1) : 0;
+	}
 	/* without memory to decrypt into, net/tls gives up as for a bad record */
 	if (tlsport_record_broken(sk) || *ret == -EBADMSG ||
 	    (*ret == -ENOMEM && READ_ONCE(sk->sk_err) == EBADMSG)) {
 		*ret = tlsport_control_record_error(sock, base, *ret);
 		return 1;
 	}
-	if (*ret == 0 && len && rx_is_done(sk)) {
-		*ret = truncated(conn);
+	if (*ret || !len)
 		return 1;
-	}
-	if (*ret == control_err || (*ret == 0 && len)) {
+	if (!rx_is_done(sk)) {
 		tlsport_control_handle(sock, base);
 		return READ_ONCE(conn->rx_err) ? (*ret = conn->rx_err, 1) : 0;
 	}
+	if (!*end) {
+		*end = true;
+		return 0;
+	}
+	*ret = truncated(conn);
 	return 1;
-}
-
-static bool rx_ended(const struct tlsport_conn *conn)
-{
-	return READ_ONCE(conn->rx_err) || READ_ONCE(conn->rx_closed);
 }
 
 /* Nothing more comes out of net/tls: a reader must not wait. */
@@ -127,39 +143,53 @@ static int readable_bytes(struct sock *sk)
 /* Nothing will come that is worth waiting for. */
 static bool rx_stops(struct sock *sk)
 {
-	return rx_ended(tlsport_conn_of(sk)) || tlsport_record_broken(sk) ||
+	return tlsport_conn_rx_ended(tlsport_conn_of(sk)) || tlsport_record_broken(sk) ||
 	       READ_ONCE(sk->sk_err) || rx_shut(sk);
 }
 
 /* net/tls's, the same for every socket; written once, before any socket has ours */
 static void (*net_tls_data_ready)(struct sock *sk);
 
-/* Softirq.  net/tls tells of a record, but not of the next while that one is unread. */
-static void lowat_data_ready(struct sock *sk)
+/*
+ * Softirq, or the reader itself.  net/tls tells of a record, but not of the next
+ * while that one is unread; and nobody needs so many that MSG_PEEK has decrypted.
+ */
+static void session_data_ready(struct sock *sk)
 {
+	struct tls_sw_context_rx *rx = tls_sw_ctx_rx(tls_get_ctx(sk));
+
 	READ_ONCE(net_tls_data_ready)(sk);
 	if (READ_ONCE(sk->sk_rcvlowat) > 1)
-		tls_sw_ctx_rx(tls_get_ctx(sk))->saved_data_ready(sk);
+		rx->saved_data_ready(sk);
+	if (unlikely(skb_queue_len_lockless(&rx->rx_list) > TLSPORT_PEEKED_MAX)) {
+		rx->strp.stopped = 1;
+		WRITE_ONCE(sk->sk_err, EBADMSG);
+		sk_error_report(sk);
+	}
+}
+
+/* lock_sock held.  Net/tls takes the callback off again when the sk closes. */
+static void watch_data(struct sock *sk)
+{
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_data_ready != session_data_ready) {
+		WRITE_ONCE(net_tls_data_ready, sk->sk_data_ready);
+		smp_wmb(); /* before ours can be called */
+		WRITE_ONCE(sk->sk_data_ready, session_data_ready);
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
 }
 
 /**
  * tlsport_session_lowat - SO_RCVLOWAT was set, on the socket or on its listener
  * @sk: attached
  *
- * Context: lock_sock(@sk) held.  net/tls takes the callback off again when the
- * sk closes.
+ * Context: lock_sock(@sk) held.
  */
 void tlsport_session_lowat(struct sock *sk)
 {
-	if (sk->sk_rcvlowat <= 1)
-		return;
-	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_data_ready != lowat_data_ready) {
-		WRITE_ONCE(net_tls_data_ready, sk->sk_data_ready);
-		smp_wmb(); /* before ours can be called */
-		WRITE_ONCE(sk->sk_data_ready, lowat_data_ready);
-	}
-	write_unlock_bh(&sk->sk_callback_lock);
+	if (sk->sk_rcvlowat > 1)
+		watch_data(sk);
 }
 
 static int session_set_rcvlowat(struct sock *sk, int val)
@@ -203,26 +233,56 @@ static int wait_lowat(struct sock *sk, size_t len)
 	return signal_pending(current) ? sock_intr_errno(timeo) : -EAGAIN;
 }
 
+/* Data came after control records.  What the application gets. */
+static ssize_t data_after(struct socket *sock, const struct proto_ops *base, ssize_t n)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+
+	conn->control_run = 0;
+	return tlsport_control_interleaved(sock, base) ? conn->rx_err : n;
+}
+
+/*
+ * What MSG_PEEK decrypts net/tls keeps, a page and more for each record, and one
+ * without content is no end to it.  So there is a record with content, or for
+ * control, before it is asked, and whoever wants no more gets no others decrypted;
+ * session_data_ready() ends it where they come faster than they are looked at.
+ */
+static void prepare_peek(struct socket *sock, const struct proto_ops *base)
+{
+	struct sock *sk = sock->sk;
+	u64 seq;
+
+	lock_sock(sk);
+	watch_data(sk);
+	release_sock(sk);
+	while (!tlsport_record_trim(sk) && !fatal_signal_pending(current)) {
+		seq = tlsport_record_seq(sk);
+		if (tlsport_record_next(sock, base) || tlsport_record_seq(sk) == seq)
+			break;
+	}
+}
+
 static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
+	bool end = false;
 	int ret, more;
 
 	for (;;) {
-		if (unlikely(rx_ended(conn)))
+		if (unlikely(tlsport_conn_rx_ended(conn)))
 			return conn->rx_err;
 		/* each time anew: what was there may have been a control record */
 		more = wants_lowat(sock->sk, flags) ? wait_lowat(sock->sk, len) : 0;
 		if (unlikely(more < 0))
 			return more;
+		if (unlikely(flags & MSG_PEEK))
+			prepare_peek(sock, base);
 		ret = recv_plain(base, sock, msg, len, flags | more | rx_flags(sock->sk));
-		if (likely(ret > 0)) {
-			if (unlikely(conn->control_run))
-				conn->control_run = 0;
-			return ret;
-		}
-		if (recv_other(sock, base, len, -EIO, &ret))
+		if (likely(ret > 0))
+			return unlikely(conn->control_run) ? data_after(sock, base, ret) : ret;
+		if (recv_other(sock, base, len, -EIO, &ret, &end))
 			return ret;
 	}
 }
@@ -247,10 +307,32 @@ static int recv_dropped(struct socket *sock, struct msghdr *msg, size_t len, int
 	return ret;
 }
 
+/* io_uring and TCP_INQ: what is left, and as on TCP 1 where that is nothing but the end */
+static void tell_inq(struct sock *sk, struct msghdr *msg)
+{
+	msg->msg_inq = readable_bytes(sk);
+	if (!msg->msg_inq && (rx_stops(sk) || sk->sk_prot->sock_is_readable(sk)))
+		msg->msg_inq = 1;
+	if (tcp_sk(sk)->recvmsg_inq)
+		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(msg->msg_inq), &msg->msg_inq);
+}
+
 static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
-	return unlikely(flags & MSG_TRUNC) ? recv_dropped(sock, msg, len, flags) :
-					     recv_loop(sock, msg, len, flags);
+	struct sock *sk = sock->sk;
+	int ret;
+
+	if (unlikely(flags & MSG_ERRQUEUE)) /* notifications, timestamps: with TCP's headers */
+		return tlsport_recv_error(sk, msg, len);
+	if (unlikely(flags & MSG_OOB))
+		return -EINVAL;
+	ret = unlikely(flags & MSG_TRUNC) ? recv_dropped(sock, msg, len, flags) :
+					    recv_loop(sock, msg, len, flags);
+	if (unlikely(flags & MSG_PEEK))
+		tlsport_record_trim(sk);
+	if (unlikely(msg->msg_get_inq || tcp_sk(sk)->recvmsg_inq) && ret >= 0)
+		tell_inq(sk, msg);
+	return ret;
 }
 
 static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe,
@@ -258,22 +340,22 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
+	bool end = false;
 	ssize_t n;
 	int ret;
 
 	if (sock->file && sock->file->f_flags & O_NONBLOCK) /* net/tls looks at flags alone */
 		flags |= SPLICE_F_NONBLOCK;
 	for (;;) {
-		if (unlikely(rx_ended(conn)))
+		if (unlikely(tlsport_conn_rx_ended(conn)))
 			return conn->rx_err;
 		n = base->splice_read(sock, ppos, pipe, len,
 				      rx_flags(sock->sk) ? flags | SPLICE_F_NONBLOCK : flags);
-		if (likely(n > 0)) {
-			conn->control_run = 0;
-			return n;
-		}
+		look_for_broken(sock->sk, n);
+		if (likely(n > 0))
+			return unlikely(conn->control_run) ? data_after(sock, base, n) : n;
 		ret = n;
-		if (recv_other(sock, base, len, -EINVAL, &ret))
+		if (recv_other(sock, base, len, -EINVAL, &ret, &end))
 			return ret;
 	}
 }
@@ -293,7 +375,7 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 	__poll_t mask = tlsport_session_base(sock)->poll(file, sock, wait);
 	struct sock *sk = sock->sk;
 
-	if (unlikely(rx_ended(conn) || tlsport_record_broken(sk)))
+	if (unlikely(tlsport_conn_rx_ended(conn) || tlsport_record_broken(sk)))
 		mask |= EPOLLIN | EPOLLRDNORM | (conn->rx_closed ? EPOLLRDHUP : 0);
 	else if ((mask & EPOLLIN) && !(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) &&
 		 !is_readable(sk))
@@ -312,20 +394,104 @@ static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long ar
 	return put_user(readable_bytes(sock->sk), (int __user *)arg);
 }
 
-/* Flags of send(2) that TCP ignores and net/tls refuses */
-#define IGNORED_FLAGS \
-	(MSG_ZEROCOPY | MSG_EOR | MSG_CONFIRM | MSG_DONTROUTE | MSG_BATCH | MSG_FASTOPEN)
+/*
+ * MSG_ZEROCOPY with SO_ZEROCOPY: the program waits to be told when it may use its
+ * memory again.  At once: what is encrypted is a copy, and so the notification
+ * says.  tx_lock held: numbers of calls that fail are given back.
+ */
+static int send_notified(const struct proto_ops *base, struct socket *sock, struct msghdr *msg,
+			 size_t len)
+{
+	struct sock *sk = sock->sk;
+	struct ubuf_info *uarg;
+	int ret;
+
+	lock_sock(sk);
+	uarg = TLSPORT_ZEROCOPY_ALLOC(sk, len);
+	release_sock(sk);
+	if (!uarg)
+		return -ENOBUFS;
+	uarg_to_msgzc(uarg)->zerocopy = 0;
+	ret = base->sendmsg(sock, msg, len);
+	if (ret > 0)
+		net_zcopy_put(uarg);
+	else
+		net_zcopy_put_abort(uarg, true);
+	return ret;
+}
+
+/* io_uring brings its own notification, and gives it when the call is over. */
+static bool wants_notification(const struct sock *sk, const struct msghdr *msg, size_t len)
+{
+	return unlikely(msg->msg_flags & MSG_ZEROCOPY) && sock_flag(sk, SOCK_ZEROCOPY) && len &&
+	       !msg->msg_ubuf;
+}
+
+/* Of send(2): others TCP ignores and net/tls refuses.  Both refuse urgent data. */
+#define KEPT_FLAGS \
+	(MSG_OOB | MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_COMPAT | TLSPORT_SPLICE_FLAGS)
+
+/*
+ * More than a record: net/tls gives each to TCP as if it were a call of its own.
+ * The end of one is a small segment, and Nagle holds that of the next for the
+ * peer's delayed ACK; on TCP one call leaves one small segment.
+ */
+static bool makes_records(const struct sock *sk, const struct msghdr *msg, size_t len)
+{
+	return !(msg->msg_flags & MSG_MORE) &&
+	       (len > TLS_MAX_PAYLOAD_SIZE || tls_get_ctx(sk)->pending_open_record_frags);
+}
+
+/* A guess: one of an earlier call, for which Nagle holds the next on TCP as well */
+static bool small_in_flight(const struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	return after(READ_ONCE(tp->snd_sml), READ_ONCE(tp->snd_una));
+}
+
+/* TCP holds data, for Nagle, for its cork or for want of a window. */
+static bool has_unsent(const struct sock *sk)
+{
+	return READ_ONCE(tcp_sk(sk)->snd_nxt) != READ_ONCE(tcp_sk(sk)->write_seq);
+}
+
+/* No cork: TCP sends, whatever it is that calls before have left small. */
+static void send_rest(struct sock *sk)
+{
+	if ((tcp_sk(sk)->nonagle & TCP_NAGLE_OFF) || !has_unsent(sk))
+		return;
+	tlsport_sk_forget_small(sk);
+	tcp_sock_set_cork(sk, false); /* there is none: it looks again at what it holds */
+}
+
+/*
+ * So many pages of a file that they need a record more than the one that is open
+ * in any case: behind a header their ends would be no ends of AES blocks, and
+ * cost a copy each.
+ */
+static bool begins_record(const struct msghdr *msg, size_t len)
+{
+	return (msg->msg_flags & TLSPORT_SPLICE_FLAGS) && len >= TLS_MAX_PAYLOAD_SIZE;
+}
 
 static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	const struct proto_ops *base = tlsport_session_base(sock);
 	int ret = tlsport_transmit_begin(sock, base, &msg->msg_flags);
+	bool corked = test_bit(TLSPORT_TX_CORKED, &tlsport_conn_of(sock->sk)->tx_flags);
+	bool notify = wants_notification(sock->sk, msg, len), records;
 
 	if (ret)
 		return ret;
-	msg->msg_flags &= ~IGNORED_FLAGS;
+	msg->msg_flags &= KEPT_FLAGS;
 	msg->msg_controllen = 0; /* the application makes no control records */
-	ret = base->sendmsg(sock, msg, len);
+	records = makes_records(sock->sk, msg, len) && !small_in_flight(sock->sk);
+	if (corked && begins_record(msg, len))
+		tlsport_transmit_close_record(sock, base);
+	ret = notify ? send_notified(base, sock, msg, len) : base->sendmsg(sock, msg, len);
+	if (records && !corked)
+		send_rest(sock->sk);
 	return tlsport_transmit_end(sock, base, ret, msg->msg_flags);
 }
 
@@ -353,33 +519,52 @@ static void push_open_record(struct socket *sock)
 	tlsport_transmit_due(sock, tlsport_session_base(sock));
 }
 
+/*
+ * The last record is made while TCP still holds the one before, if it does: see
+ * makes_records().  What the cork held is sent now: tcp(7).
+ */
+static int uncork(struct socket *sock, sockptr_t optval, unsigned int optlen)
+{
+	bool held = has_unsent(sock->sk);
+	int ret;
+
+	clear_bit(TLSPORT_TX_CORKED, &tlsport_conn_of(sock->sk)->tx_flags);
+	if (held)
+		push_open_record(sock);
+	ret = tlsport_session_base(sock)->setsockopt(sock, SOL_TCP, TCP_CORK, optval, optlen);
+	if (!held)
+		push_open_record(sock);
+	send_rest(sock->sk);
+	return ret;
+}
+
 static int session_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
 			      unsigned int optlen)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	const struct proto_ops *base = tlsport_session_base(sock);
+	bool cork = level == SOL_TCP && optname == TCP_CORK;
 	int val, ret;
 
 	if (level == SOL_TLS || (level == SOL_TCP && optname == TCP_ULP))
 		return -ENOPROTOOPT;
-	ret = tlsport_session_base(sock)->setsockopt(sock, level, optname, optval, optlen);
-	if (ret || level != SOL_TCP || optname != TCP_CORK ||
-	    copy_from_sockptr(&val, optval, sizeof(val)))
-		return ret;
-	if (val) {
+	if (cork && (optlen < sizeof(val) || copy_from_sockptr(&val, optval, sizeof(val))))
+		cork = false; /* TCP says what is wrong */
+	if (cork && !val)
+		return uncork(sock, optval, optlen);
+	ret = base->setsockopt(sock, level, optname, optval, optlen);
+	if (cork && !ret)
 		set_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
-	} else {
-		clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
-		push_open_record(sock);
-	}
 	return ret;
 }
 
 static int session_getsockopt(struct socket *sock, int level, int optname, char __user *optval,
 			      int __user *optlen)
 {
+	if (level == SOL_TLS) /* as of a level that is not known */
+		return sock->sk->sk_family == AF_INET ? -EOPNOTSUPP : -ENOPROTOOPT;
 	/* zero-copy receive would give out what is in TCP's queue: ciphertext */
-	if (level == SOL_TLS ||
-	    (level == SOL_TCP && (optname == TCP_ULP || optname == TCP_ZEROCOPY_RECEIVE)))
+	if (level == SOL_TCP && (optname == TCP_ULP || optname == TCP_ZEROCOPY_RECEIVE))
 		return -ENOPROTOOPT;
 	return tlsport_session_base(sock)->getsockopt(sock, level, optname, optval, optlen);
 }
@@ -396,6 +581,8 @@ static int session_shutdown(struct socket *sock, int how)
 		conn->rx_shut = true;
 	if (how != SHUT_RD) {
 		mutex_lock(&conn->lock);
+		if (tlsport_record_broken(sock->sk)) /* its alert comes first */
+			tlsport_control_record_error_locked(sock, base, -EBADMSG);
 		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_CLOSE_NOTIFY);
 		set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
 		tlsport_transmit_due(sock, base);
@@ -428,7 +615,8 @@ static void fill(struct session_table *t, const struct proto_ops *base)
 	t->ops.getsockopt = session_getsockopt;
 	t->ops.shutdown = session_shutdown;
 	t->ops.set_rcvlowat = session_set_rcvlowat;
-	t->ops.mmap = NULL; /* zero-copy receive would map ciphertext */
+	t->ops.set_peek_off = NULL; /* net/tls does not know it */
+	t->ops.mmap = NULL;	    /* zero-copy receive would map ciphertext */
 #ifdef TLSPORT_HAVE_GETSOCKOPT_ITER
 	t->ops.getsockopt_iter = NULL; /* would give the keys away */
 #endif

@@ -30,9 +30,39 @@ static bool net_tls_busy(const struct sock *sk)
 	return false;
 }
 
+/* tx_lock held.  How many records this key has encrypted. */
+static u64 records(const struct sock *sk)
+{
+	return get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq);
+}
+
+/* Not yet, as opposed to never */
+static bool again(int err)
+{
+	return err == -EAGAIN || err == -EINTR || err == -ERESTARTSYS || err == -ENOMEM;
+}
+
+/*
+ * Who sends gets what is in sk_err: TCP's error, or that of a record of the peer
+ * that net/tls cannot read.  Such a one goes back there, for
+ * tlsport_control_record_error(); what was to be sent is sent later, while there
+ * is a connection.  EBADMSG alone is net/tls's own: it could not encrypt.
+ */
+static int send_error(struct sock *sk, int err)
+{
+	if (err >= 0 || err == -EPIPE || READ_ONCE(sk->sk_state) == TCP_CLOSE)
+		return err;
+	if (!tlsport_record_broken(sk))
+		return again(err) || err == -EBADMSG ? err : -EAGAIN;
+	if (err != -EAGAIN && !tlsport_conn_of(sk)->rx_err)
+		WRITE_ONCE(sk->sk_err, -err);
+	return -EAGAIN;
+}
+
 /*
  * Sends a record of @type; the record of data that MSG_MORE left open goes out
- * before it.  Returns @len or a negative errno.
+ * before it.  Returns @len, also where net/tls has made the record and keeps it for
+ * later; else a negative errno.
  */
 static int send_record(struct socket *sock, const struct proto_ops *base, u8 type, const void *data,
 		       size_t len, int flags)
@@ -47,6 +77,9 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 		.msg_flags = flags | MSG_NOSIGNAL,
 	};
 	struct kvec vec = { .iov_base = (void *)data, .iov_len = len };
+	/* how many there are when this one, behind the open one, is made */
+	u64 made = records(sock->sk) + !!tls_get_ctx(sock->sk)->pending_open_record_frags + !!len;
+	int err;
 
 	lockdep_assert_held(&tlsport_conn_of(sock->sk)->tx_lock);
 	if ((flags & MSG_DONTWAIT) && net_tls_busy(sock->sk))
@@ -56,19 +89,17 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 	u.hdr.cmsg_len = CMSG_LEN(sizeof(u8));
 	*(u8 *)CMSG_DATA(&u.hdr) = type;
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, len);
-	return base->sendmsg(sock, &msg, len);
+	err = base->sendmsg(sock, &msg, len);
+	if (flags & MSG_DONTWAIT)
+		err = send_error(sock->sk, err);
+	return err == -EAGAIN && records(sock->sk) == made ? len : err;
 }
 
-/* Not yet, as opposed to never */
-static bool again(int err)
-{
-	return err == -EAGAIN || err == -EINTR || err == -ERESTARTSYS || err == -ENOMEM;
-}
-
-/* A record that TCP does not have wholly; racy without net/tls's tx_lock */
+/* A record that TCP does not have wholly */
 static bool keeps_record(const struct tls_context *ctx)
 {
-	return ctx->partially_sent_record ||
+	/* without net/tls's tx_lock a guess, by which nothing is lost: unsent() takes it */
+	return data_race(ctx->partially_sent_record) ||
 	       (ctx->tx_conf == TLSPORT_CONF_SW && !list_empty(&tls_sw_ctx_tx(ctx)->tx_list));
 }
 
@@ -78,7 +109,10 @@ static bool keeps_record(const struct tls_context *ctx)
  */
 static bool stuck(const struct sock *sk)
 {
-	return unlikely(keeps_record(tls_get_ctx(sk))) && tcp_rtx_and_write_queues_empty(sk);
+	if (likely(!keeps_record(tls_get_ctx(sk))))
+		return false;
+	/* a guess, too: net/tls's work item is woken in vain */
+	return data_race(tcp_rtx_and_write_queues_empty(sk));
 }
 
 /* tx_lock held.  Net/tls's work item tries again, as if there were room now. */
@@ -146,6 +180,21 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 	return 0;
 }
 
+/**
+ * tlsport_transmit_close_record - what comes next begins a record
+ * @sock: who has the sk
+ * @base: net/tls's operations
+ *
+ * Context: process, tx_lock held.
+ * Return: 0, or a negative errno: the record may still be open.
+ */
+int tlsport_transmit_close_record(struct socket *sock, const struct proto_ops *base)
+{
+	if (!tls_get_ctx(sock->sk)->pending_open_record_frags)
+		return 0;
+	return send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
+}
+
 /*
  * The record that MSG_MORE left open, tx_lock held.  Without room it is made all
  * the same, and net/tls sends it when there is.
@@ -155,12 +204,11 @@ static int push(struct socket *sock, const struct proto_ops *base)
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct tls_context *ctx = tls_get_ctx(sock->sk);
 	bool corked = test_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
-	int err = 0;
+	int err;
 
 	if (corked && !test_bit(TLSPORT_TX_OVERDUE, &conn->tx_flags))
 		return 0;
-	if (ctx->pending_open_record_frags)
-		err = send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
+	err = tlsport_transmit_close_record(sock, base);
 	if (ctx->pending_open_record_frags)
 		return err;
 	if (corked) { /* TCP's own cork would hold it as long again */
@@ -181,7 +229,8 @@ static void hold(struct tlsport_conn *conn)
 /* The connection's work item, conn->lock held: the timer has run out. */
 void tlsport_transmit_overdue(struct tlsport_conn *conn)
 {
-	if (!tls_get_ctx(conn->sk)->pending_open_record_frags)
+	/* a writer that leaves one open sets the timer */
+	if (!data_race(tls_get_ctx(conn->sk)->pending_open_record_frags))
 		return;
 	set_bit(TLSPORT_TX_OVERDUE, &conn->tx_flags);
 	set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
@@ -305,7 +354,14 @@ static int broken_pipe(unsigned int flags)
 	return -EPIPE;
 }
 
-/* tx_flags is not 0: closed, corked or something is due. */
+/* What stopped the call is of no concern, and gone: the system call begins anew. */
+static int begin_anew(void)
+{
+	set_tsk_thread_flag(current, TIF_SIGPENDING);
+	return -ERESTARTNOINTR;
+}
+
+/* tx_flags is neither 0 nor a cork alone: closed, or something is due. */
 static int begin_special(struct socket *sock, const struct proto_ops *base, unsigned int *flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
@@ -330,8 +386,7 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
  */
 static bool wears_out(const struct sock *sk, struct tlsport_conn *conn)
 {
-	if (likely(get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq) < conn->key_limit) ||
-	    test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+	if (likely(records(sk) < conn->key_limit) || test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return false;
 	if (conn->version != TLS_1_3_VERSION)
 		return true;
@@ -364,14 +419,21 @@ static void end_of_key(struct socket *sock, const struct proto_ops *base)
 int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	int err = 0;
+	unsigned long tx_flags;
+	int err;
 
 	if (mutex_lock_interruptible(&conn->tx_lock))
 		return -ERESTARTSYS;
-	WRITE_ONCE(conn->writer, current);
-	if (unlikely(READ_ONCE(conn->tx_flags)))
-		err = begin_special(sock, base, flags);
-	return likely(!err) ? 0 : tlsport_transmit_end(sock, base, err, *flags);
+	smp_store_mb(conn->writer, current); /* interrupt_writer(): the bits, then the writer */
+	tx_flags = READ_ONCE(conn->tx_flags);
+	if (likely(!tx_flags))
+		return 0;
+	if (likely(tx_flags == BIT(TLSPORT_TX_CORKED))) {
+		*flags |= MSG_MORE;
+		return 0;
+	}
+	err = begin_special(sock, base, flags);
+	return err ? tlsport_transmit_end(sock, base, err, *flags) : 0;
 }
 
 /**
@@ -388,6 +450,7 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	bool worn = wears_out(sock->sk, conn);
+	int err;
 
 	if (flags & MSG_MORE)
 		hold(conn);
@@ -402,8 +465,12 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		tlsport_transmit_due(sock, base);
 	if (likely(ret >= 0))
 		return ret;
-	if (tlsport_record_broken(sock->sk)) /* what the peer sent is the error */
-		return tlsport_control_record_error(sock, base, -EBADMSG);
+	if (tlsport_record_broken(sock->sk)) { /* what the peer sent is the error */
+		err = tlsport_control_record_error(sock, base, -EBADMSG);
+		if (err)
+			return err;
+		return again(ret) || ret == -EPIPE ? ret : begin_anew();
+	}
 	if ((ret == -EINTR || ret == -ERESTARTSYS) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return broken_pipe(flags); /* interrupt_writer() */
 	return ret;
