@@ -151,7 +151,7 @@ def start(conn, peer):
 
 
 listener = socket.socket(socket.AF_INET6 if args.family == "6" else socket.AF_INET, socket.SOCK_STREAM,
-                         262 if args.mptcp else 0)
+                         socket.IPPROTO_MPTCP if args.mptcp else 0)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 if args.reuseport:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Nothing lost at the end: all data, then close_notify, then FIN."""
 import hashlib
+import itertools
 import socket
 import ssl
 
@@ -51,6 +52,20 @@ def make_sweep(sndbuf):
 
 for buffer_size in (4096, 20000, 200000, 0):
     make_sweep(buffer_size)
+
+
+def make_mtu_sweep(mtu):
+    @test(f"close() with a full send buffer loses nothing: MTU {mtu}, three buffers, three sizes of writes", timeout=240)
+    def sweep():
+        lib.defer(lib.run, "ip", "link", "set", "lo", "mtu", "65536")
+        lib.run("ip", "link", "set", "lo", "mtu", mtu)
+        for i, (sndbuf, write) in enumerate(itertools.product((4096, 20000, 200000), (1371, 16385, 100000))):
+            close_after(sndbuf, write, lib.BOTH[i % 2][0])
+    sweep.__name__ = f"full_send_buffer_mtu_{mtu}"
+
+
+for interface_mtu in ("1280", "1492", "1500", "9000"):
+    make_mtu_sweep(interface_mtu)
 
 
 @test("close() with a full send buffer and the peer's close_notify unread: no RST, nothing lost", core=True)

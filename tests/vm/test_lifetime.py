@@ -146,6 +146,24 @@ def shed():
     lib.echo(port)
 
 
+@test("a source with as many handshakes as the port allows it gets no more, and others do not notice")
+def shed_of_a_source():
+    port = lib.new_port()
+    lib.enable(port, max_handshakes_per_source="3")
+    lib.Server(port)
+    waiting = [socket.socket() for _ in range(5)]
+    for sock in waiting:
+        lib.defer(sock.close)
+        lib.outcome(sock.connect, ("127.0.0.1", port))  # the RST of one may come while connect() goes on
+    lib.wait_for(lambda: lib.status(port)["ended"] == {"shed": 2}, what=lambda: f"2 shed: {lib.status(port)}")
+    equal([c["state"] for c in lib.conns(port)], ["hello"] * 3, "who stays")
+    lib.echo(port, source="127.0.0.2")
+    for sock in waiting:
+        sock.close()
+    lib.no_conns(port)
+    lib.echo(port)
+
+
 def ready(port, data=b"data"):
     """A client whose connection waits for accept()."""
     client = lib.TlsClient(port)

@@ -41,6 +41,19 @@ def refuses_plaintext(port, listener):
     nothing_to_accept(listener)
 
 
+def live(port, listener, steps):
+    """What happens to the port and its listening socket, in words."""
+    for step in steps.split():
+        if step == "down":
+            listener.shutdown(socket.SHUT_RDWR)
+        elif step == "listen":
+            listener.listen()
+        elif step == "enable":
+            equal(lib.enable(port).err, "", f"warnings of enable, {steps}")
+        else:
+            lib.disable(port)
+
+
 @test("a socket that is shut down and listens again is served while its port is enabled, plain while it is not",
       core=True)
 def listens_again():
@@ -52,15 +65,7 @@ def listens_again():
         lib.enable(port)
         listener = lib.listen(port)
         serves_tls(port, listener)
-        for step in steps.split():
-            if step == "down":
-                listener.shutdown(socket.SHUT_RDWR)
-            elif step == "listen":
-                listener.listen()
-            elif step == "enable":
-                equal(lib.enable(port).err, "", f"warnings of enable, {steps}")
-            else:
-                lib.disable(port)
+        live(port, listener, steps)
         if tls:
             for version, _ in lib.BOTH:
                 serves_tls(port, listener, version)
@@ -73,7 +78,7 @@ def listens_again():
 @test("shutdown(2) of a listening socket ends what waits at it, before it listens again in plaintext")
 def listens_again_waiting():
     port = lib.new_port()
-    lib.enable(port)
+    lib.enable(port, handshake_timeout="60s")
     listener = lib.listen(port)
     clients = [lib.stuck(port, state) for state in lib.STATES]
     client = lib.TlsClient(port)
@@ -315,18 +320,20 @@ def ends(sock):
 @test("tcp_migrate_req: what waits at a listening socket that closes is reset, not moved to another in plaintext",
       core=True)
 def migration():
-    path = "/proc/sys/net/ipv4/tcp_migrate_req"
-    lib.defer(lib.write_file, path, lib.read_text(path))
-    lib.write_file(path, "1")
+    lib.sysctl("net/ipv4/tcp_migrate_req", "1")
     for hooked in (True, False):
         port = lib.new_port()
         lib.enable(port)
         first = lib.listen(port, reuse_port=True, backlog=4)
         sniffer = lib.Sniffer(port)
-        clients = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(9)]
+        for _ in range(5):  # the backlog is full: others wait in TCP's own queue
+            lib.defer(lib.TlsClient(port).sock.close)
+        lib.wait_for(lambda p=port: [c["state"] for c in lib.conns(p)] == ["ready"] * 5,
+                     what=lambda p=port: f"5 are ready, {lib.conns(p)}")
+        clients = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(4)]
         for client in clients:
             lib.defer(client.close)
-        lib.wait_for(lambda p=port: len(lib.conns(p)) == 5, what=lambda p=port: f"5 in handshake, {lib.conns(p)}")
+        lib.wait_for(lambda p=port: lib.accept_queues(p) == [(4, 4)], what="4 in TCP's queue")
         if not hooked:
             lib.parameter("fail_hook")
         second = lib.listen(port, reuse_port=True)

@@ -3,167 +3,50 @@
 
 Whatever fails: nothing in plaintext, no crash, nothing left behind, no waiting beyond a deadline; a command says that
 it failed, a connection ends with a reason that is counted; and afterwards the port works, with no restart but that of
-a server that listened meanwhile.  TLSPORT_TEST_FAILNTH is how many N there are of each scenario, evenly spread, or
-"all"."""
+a server that listened meanwhile."""
 import ctypes
 import errno
 import json
 import mmap
 import os
-import signal
 import socket
-import threading
 import time
-import traceback
 
 import lib
 from lib import test, equal, greeting, MARKER
 
-FAILNTH = os.environ.get("TLSPORT_TEST_FAILNTH", "4")
-ALL = FAILNTH == "all"
-CLIENT_MARKER = b"PLAINTEXT-OF-THE-CLIENT"
-TIMEOUT = 3600 if ALL else 240
-
-
-def scan(scenario):
-    """scenario(failing) prepares, does what it is about inside "with failing", then checks; returns None or what kept
-    it from doing all, which only a failure excuses."""
-    def attempt(nth):
-        failing = lib.Failing(nth)
-        outcome = "?"
-        try:
-            outcome = scenario(failing)
-            assert failing.hit or outcome is None, f"nothing failed, and yet: {outcome}"
-        except Exception:  # pylint: disable=broad-except
-            errors.append(f"allocation {nth} of {failing.seen}: {failing.who()}\n{traceback.format_exc()}")
-        except lib.Timeout:
-            errors.append(f"allocation {nth}: no end")
-            raise
-        if ALL:
-            lib.note(f"{nth}: {failing.who()}: {outcome}")
-        return failing
-    errors = []
-    try:
-        count = attempt(lib.NEVER).seen
-        assert errors or count, "nothing was allocated"
-        before = lib.Memory()
-        step = 1 if ALL else -(-count // int(FAILNTH))
-        tried = 0
-        while len(errors) < 5 and attempt(1 + tried * step).hit:
-            tried += 1
-        lib.note(f"{count} allocations, {tried} of them failed, one at a time")
-        if not errors:
-            lib.memory_is_back(before, slab=4096, helper=16384)  # sockets, references and files exactly
-    finally:
-        assert not errors, "\n".join(errors)
-
-
-def stopped(function, *args):
-    """Runs it; returns the text of the error by which a connection ended."""
-    try:
-        function(*args)
-        return None
-    except OSError as error:  # SSLError and timeouts are OSErrors
-        return repr(error)
-
-
-def serve(listener):
-    """A thread that accepts and says MARKER first, then echoes, until the listener closes."""
-    def one(conn):
-        conn.settimeout(10 * lib.SLOW)
-        conn.sendall(MARKER)
-        while data := conn.recv(65536):
-            conn.sendall(data)
-
-    def loop():
-        while listener.fileno() >= 0:
-            try:
-                conn = listener.accept()[0]
-            except OSError:
-                continue
-            with conn:
-                stopped(one, conn)
-    listener.settimeout(0.2)
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
-
-    def stop():
-        listener.close()
-        thread.join()
-    lib.defer(stop)
-    return stop
-
-
-def visit(port, version, timeout=5):
-    """What a client of serve() gets; an end before the time is an OSError."""
-    def read(client, size):
-        data = bytearray()
-        while len(data) < size:
-            more = client.read(size - len(data))
-            if not more:
-                raise ConnectionError(f"close_notify after {len(data)} bytes")
-            data += more
-        return bytes(data)
-    data = os.urandom(20000)
-    with lib.TlsClient(port, version, timeout=timeout) as client:
-        equal(read(client, len(MARKER)), MARKER, "greeting")
-        client.write(data)
-        assert read(client, len(data)) == data, "the echo differs"
-        client.close_notify()
-        if client.read():
-            raise AssertionError("data after the end")
-
-
-def all_ended(port):
-    """Every connection that began has ended, each with one reason."""
-    def counts():
-        entry = lib.status(port)
-        return entry["stats"]["started"], sum(entry["ended"].values()) - entry["ended"].get("plaintext_reset", 0)
-    lib.wait_for(lambda: len(set(counts())) == 1, 15, lambda: f"begun and ended connections: {counts()}")
-
-
-def shut_to_plaintext(port, wait=0.3):
-    lib.only_alert(lib.probe(port, CLIENT_MARKER, wait=wait))
-
-
-def enabled(timeout=20):
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout=f"{timeout * lib.SLOW}s")
-    return port
-
-
 def one_connection(function):
     """Scans function(port), a connection to a served port."""
-    port = enabled()
-    serve(lib.listen(port))
+    port = lib.enabled()
+    lib.serve(lib.listen(port))
 
     def scenario(failing):
         sniffer = lib.Sniffer(port)
         before = lib.status(port)["ended"]
         with failing:
             outcome = function(port)
-        sniffer.assert_absent(MARKER, CLIENT_MARKER)
-        all_ended(port)
+        sniffer.assert_absent(MARKER, lib.CLIENT_MARKER)
+        lib.all_ended(port)
         now = lib.status(port)["ended"]
         greeting(port)
         reasons = [reason for reason in now if now[reason] > before.get(reason, 0)]
         return outcome and f"{outcome}: {reasons}"
-    scan(scenario)
+    lib.scan(scenario)
 
 
-@test("a connection, TLS 1.3: handshake, keys, accept(), data, end", timeout=TIMEOUT, core=True)
+@test("a connection, TLS 1.3: handshake, keys, accept(), data, end", timeout=lib.SCAN_TIMEOUT, core=True)
 def tls13():
-    one_connection(lambda port: stopped(visit, port, lib.TLS13))
+    one_connection(lambda port: lib.stopped(lib.visit, port, lib.TLS13))
 
 
-@test("a connection, TLS 1.2: handshake, keys, accept(), data, end", timeout=TIMEOUT)
+@test("a connection, TLS 1.2: handshake, keys, accept(), data, end", timeout=lib.SCAN_TIMEOUT)
 def tls12():
-    one_connection(lambda port: stopped(visit, port, lib.TLS12))
+    one_connection(lambda port: lib.stopped(lib.visit, port, lib.TLS12))
 
 
-@test("a client that speaks no TLS", timeout=TIMEOUT)
+@test("a client that speaks no TLS", timeout=lib.SCAN_TIMEOUT)
 def plain_client():
-    one_connection(lambda port: lib.only_alert(lib.probe(port, CLIENT_MARKER, wait=1)))
+    one_connection(lambda port: lib.only_alert(lib.probe(port, lib.CLIENT_MARKER, wait=1)))
 
 
 def key_update(port):
@@ -178,30 +61,30 @@ def key_update(port):
         client.read()
 
 
-@test("KeyUpdate by the client, answered by ours", timeout=TIMEOUT)
+@test("KeyUpdate by the client, answered by ours", timeout=lib.SCAN_TIMEOUT)
 def key_updates():
-    one_connection(lambda port: stopped(key_update, port))
+    one_connection(lambda port: lib.stopped(key_update, port))
 
 
-@test("listen(2): served, or shut until the server is restarted", timeout=TIMEOUT, core=True)
+@test("listen(2): served, or shut until the server is restarted", timeout=lib.SCAN_TIMEOUT, core=True)
 def listens():
-    port = enabled()
+    port = lib.enabled()
 
     def scenario(failing):
         with failing:
             listener = lib.listen(port)
         sniffer = lib.Sniffer(port)
-        stop = serve(listener)
+        stop = lib.serve(listener)
         if not lib.status(port)["listeners"]:
-            shut_to_plaintext(port)
+            lib.shut_to_plaintext(port)
             equal(lib.status(port)["state"], "shut", "state")
             stop()
-            stop = serve(lib.listen(port))
+            stop = lib.serve(lib.listen(port))
         greeting(port)
         stop()
         sniffer.assert_absent(MARKER)
-        all_ended(port)
-    scan(scenario)
+        lib.all_ended(port)
+    lib.scan(scenario)
 
 
 def sound(done):
@@ -213,7 +96,7 @@ def sound(done):
 
 
 @test("enable, of a port with a server that polls, a connection in plaintext and one that nobody accepted",
-      timeout=TIMEOUT, core=True)
+      timeout=lib.SCAN_TIMEOUT, core=True)
 def enables():
     def scenario(failing):
         port = lib.new_port()
@@ -228,20 +111,20 @@ def enables():
                 done = lib.enable(port)
             equal(done.err, "", "warnings of enable")
             sniffer = lib.Sniffer(port)
-            assert stopped(accepted.sendall, MARKER) or stopped(accepted.sendall, MARKER), "its connection lives"
-            assert stopped(old.recv, 100), "the plaintext connection lives"
+            assert lib.stopped(accepted.sendall, MARKER) or lib.stopped(accepted.sendall, MARKER), "its connection lives"
+            assert lib.stopped(old.recv, 100), "the plaintext connection lives"
         equal(lib.status(port)["state"], "served", "state")
-        stop = serve(listener)
-        shut_to_plaintext(port)
+        stop = lib.serve(listener)
+        lib.shut_to_plaintext(port)
         greeting(port)
         stop()
-        sniffer.assert_absent(MARKER, CLIENT_MARKER)
+        sniffer.assert_absent(MARKER, lib.CLIENT_MARKER)
         lib.disable(port)
         return outcome
-    scan(scenario)
+    lib.scan(scenario)
 
 
-@test("enable of the first port of a network namespace, again, disable of the last, and enable", timeout=TIMEOUT)
+@test("enable of the first port of a network namespace, again, disable of the last, and enable", timeout=lib.SCAN_TIMEOUT)
 def namespaces():
     def scenario(failing):
         genl = lib.in_a_namespace(lib.Genl)
@@ -252,10 +135,10 @@ def namespaces():
         assert failed <= {errno.ENOMEM, errno.ENOENT}, answers
         assert all(text for error, text in answers if error), f"an error without a word: {answers}"
         return answers if failed else None
-    scan(scenario)
+    lib.scan(scenario)
 
 
-@test("a network namespace goes, with a listening socket, a worker and a handshake", timeout=TIMEOUT)
+@test("a network namespace goes, with a listening socket, a worker and a handshake", timeout=lib.SCAN_TIMEOUT)
 def namespace_goes():
     port = lib.new_port()
 
@@ -276,13 +159,13 @@ def namespace_goes():
                 sock.close()
             lib.wait_for(lambda: lib.read_text("/sys/module/tlsport/refcnt") == before, what="all let go of the module")
             time.sleep(0.2 * lib.SLOW)  # the namespace goes in a work item of the kernel
-    scan(scenario)
+    lib.scan(scenario)
 
 
-@test("disable, with a handshake and a connection", timeout=TIMEOUT)
+@test("disable, with a handshake and a connection", timeout=lib.SCAN_TIMEOUT)
 def disables():
-    port = enabled()
-    stop = serve(lib.listen(port))
+    port = lib.enabled()
+    stop = lib.serve(lib.listen(port))
 
     def scenario(failing):
         lib.enable(port, handshake_timeout="60s")
@@ -299,13 +182,13 @@ def disables():
         client.sock.close()
         lib.no_conns(port)
         return outcome
-    scan(scenario)
+    lib.scan(scenario)
     stop()
 
 
-@test("lists of ports, listening sockets and connections are whole, or the command fails", timeout=TIMEOUT)
+@test("lists of ports, listening sockets and connections are whole, or the command fails", timeout=lib.SCAN_TIMEOUT)
 def dumps():
-    ports = [enabled() for _ in range(3)]
+    ports = [lib.enabled() for _ in range(3)]
     listeners = [lib.listen(port) for port in ports]
     for port, state in zip(ports, lib.STATES):
         lib.enable(port, handshake_timeout="600s")
@@ -319,15 +202,15 @@ def dumps():
             if not d.returncode:
                 equal(sorted(e["port"] for e in json.loads(d.out)[key]), ports, key)
         return outcome if any(outcome) else None
-    scan(scenario)
+    lib.scan(scenario)
     for listener in listeners:
         listener.close()
 
 
-@test("a worker registers", timeout=TIMEOUT)
+@test("a worker registers", timeout=lib.SCAN_TIMEOUT)
 def workers():
-    port = enabled()
-    serve(lib.listen(port))
+    port = lib.enabled()
+    lib.serve(lib.listen(port))
     page = mmap.mmap(-1, 4096)
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
 
@@ -338,30 +221,7 @@ def workers():
         assert error in (0, errno.ENOMEM), error
         greeting(port)
         return error or None
-    scan(scenario)
-
-
-@test("the helper starts, with a client that waits for it", timeout=TIMEOUT)
-def helper_starts():
-    port = enabled(60)
-    serve(lib.listen(port))
-    lib.helper_restart_later()
-
-    def scenario(failing):
-        lib.helper_kill(signal.SIGTERM)
-        result = []
-        client = threading.Thread(target=lambda: result.append(stopped(visit, port, lib.TLS13, 60)))
-        with failing:
-            client.start()
-            done = lib.run(lib.TOP + "/scripts/start", check=False)
-            client.join()
-        if not lib.helper_parent():
-            assert done.returncode, "it ended, and start says that it runs"
-            lib.helper_start()
-        all_ended(port)
-        greeting(port)
-        return result[0] or done.returncode or None
-    scan(scenario)
+    lib.scan(scenario)
 
 
 def all_records(client):
@@ -378,9 +238,9 @@ def all_records(client):
 
 
 @test("close() with data that the peer has not taken: it gets all, or no close_notify and a reason is counted",
-      timeout=TIMEOUT)
+      timeout=lib.SCAN_TIMEOUT)
 def closes():
-    port = enabled()
+    port = lib.enabled()
     listener = lib.listen(port)
 
     def scenario(failing):
@@ -397,51 +257,52 @@ def closes():
                     outcome = repr(error)
                 client.sock.close()
                 lib.wait_for(lambda: not lib.Memory().sockets[1], what="no orphan")
-        all_ended(port)
+        lib.all_ended(port)
         if outcome:
             equal(lib.status(port)["ended"].get("closed", 0), before, f"ends that count as good, yet {outcome}")
         else:
             assert data == sent, f"close_notify after {len(data)} of {len(sent)} bytes"
         return outcome
-    scan(scenario)
+    lib.scan(scenario)
 
 
-@test("a listening socket closes with connections that TCP would move to another, which is shut", timeout=TIMEOUT)
+@test("a listening socket closes with connections that TCP would move to another, which is shut", timeout=lib.SCAN_TIMEOUT)
 def migrates():
-    path = "/proc/sys/net/ipv4/tcp_migrate_req"
-    lib.defer(lib.write_file, path, lib.read_text(path))
-    lib.write_file(path, "1")
-    port = enabled()
+    lib.sysctl("net/ipv4/tcp_migrate_req", "1")
+    port = lib.enabled()
 
     def scenario(failing):
         first = lib.listen(port, reuse_port=True, backlog=1)
-        clients = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(4)]
+        clients = [lib.TlsClient(port).sock for _ in range(2)]
+        lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["ready"] * 2, what="two wait for accept()")
+        clients += [socket.create_connection(("127.0.0.1", port), 20) for _ in range(2)]
+        lib.wait_for(lambda: lib.accept_queues(port) == [(2, 1)], what="and two in TCP's queue")
         lib.parameter("fail_hook")
         with lib.listen(port, reuse_port=True) as second:
             lib.write_file(lib.PARAMETERS + "fail_hook", "0")
             with failing:
                 first.close()
             second.setblocking(False)
-            error = stopped(second.accept)
+            error = lib.stopped(second.accept)
             assert error and "BlockingIOError" in error, "accept() of a shut socket gave a connection"
         for client in clients:
             client.close()
-        all_ended(port)
-    scan(scenario)
+        lib.all_ended(port)
+    lib.scan(scenario)
 
 
-@test("no allocation succeeds any more, from the Nth of a connection on", timeout=TIMEOUT, core=True)
+@test("no allocation succeeds any more, from the Nth of a connection on", timeout=lib.SCAN_TIMEOUT, core=True)
 def all_fail():
-    port = enabled(3)
-    serve(lib.listen(port))
+    port = lib.enabled(3)
+    lib.serve(lib.listen(port))
 
     def scenario(failing):
         failing.rest = True
         sniffer = lib.Sniffer(port)
         with failing:
-            outcome = stopped(visit, port, lib.TLS13, 4)
+            outcome = lib.stopped(lib.visit, port, lib.TLS13, 4)
         sniffer.assert_absent(MARKER)
-        all_ended(port)
+        lib.all_ended(port)
         greeting(port)
         return outcome
-    scan(scenario)
+    lib.scan(scenario)

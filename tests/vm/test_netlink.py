@@ -4,7 +4,9 @@ import errno
 import glob
 import json
 import os
+import resource
 import signal
+import socket
 import struct
 
 import lib
@@ -102,7 +104,9 @@ def bad_keys():
     for tx, rx, more in ((keys(), keys(TLS12), secrets), (keys(), keys(cipher=52), secrets),
                          (keys(0x0302), keys(0x0302), secrets), (keys(cipher=1), keys(cipher=1), secrets),
                          (keys(size=41), keys(size=41), secrets), (keys(), keys(), ()), (keys(), keys(), secrets[:1]),
-                         (keys(), keys(), (secrets[0], attribute(lib.HS_RX_SECRET, b"s" * 48)))):
+                         (keys(), keys(), (secrets[0], attribute(lib.HS_RX_SECRET, b"s" * 48))),
+                         *((keys(), keys(), [attribute(kind, b"s" * size)
+                                             for kind in (lib.HS_TX_SECRET, lib.HS_RX_SECRET)]) for size in (40, 48))):
         yield (attribute(lib.HS_TX, tx), attribute(lib.HS_RX, rx), *more)
 
 
@@ -178,6 +182,64 @@ def foreign_answer():
     greeted.client.reset()
     lib.no_conns(port)
     equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+
+
+@test("an answer of another network namespace's worker is nobody's; its connections are in its own list alone")
+def foreign_namespace():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="60s")
+    lib.Server(port)
+    lib.helper_restart_later()
+    lib.helper_kill(signal.SIGTERM)
+    worker = lib.Worker()
+    lib.defer(worker.close)
+    greeted = Greeted(port, worker)
+
+    def inside():
+        foreign = lib.Worker()
+        answer = foreign.ask(lib.CONTINUE, u64(lib.HS_ID, greeted.id), attribute(lib.HS_DATA, lib.MARKER))
+        lists = [foreign.dump(c) for c in (lib.PORT_GET, lib.LISTENER_GET, lib.CONN_GET)]
+        foreign.close()
+        return answer[0], lists
+    equal(lib.in_a_namespace(inside), (errno.ESTALE, [[], [], []]), "in the other namespace")
+    equal([c["state"] for c in lib.conns(port)], ["hello"], "the connection waits")
+    greeted.client.reset()
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+
+
+MANY = 400  # more than a message has room for, of each list
+
+
+@test("lists of ports, listeners and connections that are longer than a message are whole, and may be left half read",
+      timeout=240)
+def long_lists():
+    lib.own_namespace()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MANY, 4 * MANY))
+    genl = lib.Genl()
+    numbers = range(20000, 20000 + MANY)
+    for number in numbers:
+        equal(genl.ask(lib.PORT_SET, u16(lib.PORT_NUMBER, number)), (0, ""), f"port {number}")
+    listeners = [socket.create_server(("127.0.0.1", numbers[0]), reuse_port=True, backlog=MANY)
+                 for _ in range(MANY)]
+    clients = [socket.create_connection(("127.0.0.1", numbers[0])) for _ in range(MANY)]
+    for sock in listeners + clients:
+        lib.defer(sock.close)
+    lib.wait_for(lambda: len(genl.dump(lib.CONN_GET)) == MANY, what="each connection is in the list, once")
+    for command, (key, wanted) in {lib.PORT_GET: (lib.PORT_NUMBER, {struct.pack("H", n) for n in numbers}),
+                                   lib.LISTENER_GET: (lib.LISTENER_INODE, {struct.pack("I", os.fstat(s.fileno()).st_ino)
+                                                                           for s in listeners}),
+                                   lib.CONN_GET: (lib.CONN_ID, None)}.items():
+        before = genl.messages
+        found = [entry[key] for entry in genl.dump(command)]
+        assert genl.messages > before + 2, f"list {command} did not need several messages"
+        equal(len(found), MANY, f"entries of list {command}")
+        equal(set(found), wanted or set(found), f"entries of list {command}")
+        equal(len(set(found)), MANY, f"different entries of list {command}")
+        half = lib.Genl()
+        half.sock.send(half.message(command, b"", flags=0x301))
+        half.sock.recv(4096)
+        half.sock.close()
 
 
 @test("without CAP_NET_ADMIN every command is refused with EPERM")

@@ -6,15 +6,18 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import socket
 import struct
 import termios
+import threading
 import time
 
 import lib
 from lib import LIBC, TEXT, Iovec, Msghdr, as_on_tcp, digest, equal, in_thread, outcome, test
 
 SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
+TCP_INQ = 36
 
 
 def waiting(conn):
@@ -114,6 +117,37 @@ def lowat(pair):
     got.append([event for _, event in waiter()])
     epoll.close()
     return got, conn.recv(1000)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupted(*_):
+    raise Interrupted
+
+
+@as_on_tcp("SO_RCVLOWAT: SO_RCVTIMEO, or a signal, ends a recv() that has less; what is there it gets")
+def lowat_ended(pair):
+    conn, got = pair.conn, []
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    lib.defer(signal.signal, signal.SIGUSR1, before)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 100)
+    for there in (0, 10):
+        pair.client.write(TEXT[:there])
+        arrived(conn, there)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 200000))
+        got.append(outcome(conn.recv, 1000))
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16))
+        pair.client.write(TEXT[:there])
+        arrived(conn, there)
+        main = threading.main_thread().ident
+        in_thread(lambda m=main: (lib.in_call(os.getpid(), *lib.RECEIVES), signal.pthread_kill(m, signal.SIGUSR1)))
+        try:
+            got.append(conn.recv(1000))
+        except Interrupted:
+            got.append("EINTR")
+    return got
 
 
 @test("SO_RCVLOWAT: a KeyUpdate, which is as long, ends no recv() that waits")
@@ -290,6 +324,18 @@ def control(pair):
     pair.client.write(b"no more than this")
     size = LIBC.recvmsg(pair.conn.fileno(), ctypes.byref(message), 0)
     return size, data.raw[:size], message.controllen, buffer.raw, message.flags
+
+
+@as_on_tcp("TCP_INQ: recvmsg() says how much more there is, and of the end")
+def inq(pair):
+    conn = pair.conn
+    conn.setsockopt(socket.IPPROTO_TCP, TCP_INQ, 1)
+    pair.client.write(TEXT[:20000])
+    arrived(conn, 20000)
+    got = [conn.recvmsg(size, 100, flags) for size, flags in
+           ((60, 0), (60, socket.MSG_PEEK), (19000, socket.MSG_WAITALL), (0, 0), (5, 0), (5000, 0))]
+    pair.write_end()
+    return got, conn.recvmsg(100, 100), conn.recvmsg(100)
 
 
 @as_on_tcp("two threads read one socket: each byte goes to one of them")

@@ -186,18 +186,37 @@ def linger_over():
     each_way(check)
 
 
+def closes_and_waits(conn):
+    """The thread that does; meanwhile no program is started: until exec() it has the socket as well."""
+    set_linger(conn, 60)
+    closer = threading.Thread(target=conn.close, daemon=True)
+    closer.start()
+    closer.join(1)
+    assert closer.is_alive(), "close() did not wait for the peer"
+    return closer
+
+
 @test("SO_LINGER: close() returns when the peer has acknowledged everything, not before")
 def linger_until_read():
     def check(c, data):
-        set_linger(c.conn, 60)
-        closer = threading.Thread(target=c.conn.close, daemon=True)
-        closer.start()
-        closer.join(1)
-        assert closer.is_alive(), "close() did not wait for the peer"
+        closer = closes_and_waits(c.conn)
         with lib.at_once("the rest of close()"):
             c.arrives(data)
             closer.join(30)
         c.is_over(closed=1)
+    each_way(check)
+
+
+@test("SO_LINGER: a reset of the peer ends a close() that waits")
+def linger_reset():
+    def check(c, _):
+        closer = closes_and_waits(c.conn)
+        c.client.reset()
+        with lib.at_once("the rest of close()"):
+            closer.join(30)
+        assert not closer.is_alive(), "close() still waits"
+        lib.no_conns(c.port)
+        equal(lib.status(c.port)["ended"], {"peer_reset": 1}, "why it ended")
     each_way(check)
 
 

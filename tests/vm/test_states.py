@@ -67,6 +67,11 @@ def forged(c):
     c.send_record(lib.TYPE_DATA, b"data", key=b"x")
 
 
+@event("padding alone, TLS 1.3", versions=(lib.VERSION13,))
+def padding(c):
+    c.send_record(0, bytes(100))
+
+
 @event("fatal alert", **BOTH)
 def fatal_alert(c):
     c.send_record(lib.TYPE_ALERT, b"\2\x28")

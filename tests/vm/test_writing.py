@@ -2,24 +2,17 @@
 """Every way to write to a socket does over TLS what it does over TCP."""
 import ctypes
 import errno
-import fcntl
 import os
 import select
 import signal
 import socket
 import struct
-import termios
 import time
 
 import lib
 from lib import LIBC, TEXT, as_on_tcp, digest, equal, in_thread, outcome, test
 
 MSG_ZEROCOPY, SO_ZEROCOPY = 0x4000000, 60
-
-
-def unsent(conn):
-    """SIOCOUTQ"""
-    return struct.unpack("i", fcntl.ioctl(conn, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
 
 
 def file_with(size):
@@ -43,8 +36,39 @@ def calls(pair):
 @as_on_tcp("SIOCOUTQ: nothing once the peer has acknowledged")
 def outq(pair):
     pair.conn.sendall(TEXT[:1000])
-    lib.wait_for(lambda: not unsent(pair.conn), what="everything is acknowledged")
+    lib.wait_for(lambda: not lib.unacknowledged(pair.conn), what="everything is acknowledged")
     return True
+
+
+def notified(conn, last):
+    """Which calls with MSG_ZEROCOPY were said to be done, up to this one; whether their bytes were copied."""
+    done, codes = set(), set()
+    while last not in done:
+        assert lib.is_ready(conn, select.POLLERR, 20) & select.POLLERR, f"no word of call {last}, only of {done}"
+        _, ancillary, flags, address = conn.recvmsg(100, 1000, socket.MSG_ERRQUEUE)
+        equal((len(ancillary), flags, address), (1, socket.MSG_ERRQUEUE, None), "headers, flags and address")
+        (level, kind, data), = ancillary
+        error, origin, _, code, _, first, end = struct.unpack_from("IBBBBII", data)
+        equal((level, kind, error, origin), (socket.SOL_IP, 11, 0, 5), "IP_RECVERR of SO_EE_ORIGIN_ZEROCOPY")
+        done |= set(range(first, end + 1))
+        codes.add(code)
+    return sorted(done), codes
+
+
+@as_on_tcp("MSG_ZEROCOPY with SO_ZEROCOPY: each call is notified, as one whose bytes were copied; an empty one is not",
+           core=True)
+def zerocopy(pair):
+    conn = pair.conn
+    conn.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
+    sent = [conn.send(TEXT[:size], MSG_ZEROCOPY) for size in (20000, 0, 100)]
+    sent.append(conn.send(b"and without"))
+    got = notified(conn, 1)
+    conn.shutdown(socket.SHUT_WR)
+    try:
+        conn.send(b"late", MSG_ZEROCOPY | socket.MSG_NOSIGNAL)
+    except BrokenPipeError:
+        sent.append("EPIPE")
+    return sent, got, digest(pair.client.read_all()), outcome(conn.recvmsg, 9, 99, socket.MSG_ERRQUEUE)
 
 
 @as_on_tcp("a nonblocking write takes what fits, then EAGAIN; SO_SNDTIMEO: EAGAIN when its time is over", rcvbuf=8192)
@@ -118,9 +142,10 @@ def broken_pipe(pair):
 def flags_of_send(pair):
     conn = pair.conn
     got = [outcome(conn.send, b"zerocopy ", MSG_ZEROCOPY)]
-    for flag in (socket.MSG_EOR, socket.MSG_DONTROUTE, 0x800):  # MSG_CONFIRM
+    flags = [1 << bit for bit in (1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 18, 30)]  # MSG_PEEK to MSG_CMSG_CLOEXEC
+    for flag in flags:
         got.append(outcome(conn.send, b"flag ", flag))
-    return got, pair.client.read_exactly(9 + 15)
+    return got, pair.client.read_exactly(9 + 5 * len(flags))
 
 
 @test("MSG_MORE and TCP_CORK: one record where TCP would make one segment", core=True)

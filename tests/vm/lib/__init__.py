@@ -8,6 +8,7 @@ from .document import *
 from .genl import *
 from .harness import *
 from .hello import *
+from .host import *
 from .kernel_log import *
 from .life import *
 from .memory import *
@@ -15,6 +16,9 @@ from .namespace import *
 from .objects import *
 from .pair import *
 from .product import *
+from .ring import *
+from .scan import *
+from .seal import *
 from .syscalls import *
 from .tool import *
 from .wire import *

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Allocations that fail: the Nth of what tlsport, and whoever works for it, makes (failnth/failnth.c)."""
+import contextlib
+import glob
 import os
 
 from .harness import TOP, equal, read_text, run, write_file
@@ -12,13 +14,29 @@ def _parameter(name):
     return read_text(FAILNTH + name).strip()
 
 
+@contextlib.contextmanager
+def one_cpu():
+    """While kernel code is patched: an emulated processor that runs what another one changes may die."""
+    others = [path for path in glob.glob("/sys/devices/system/cpu/cpu*/online") if read_text(path).strip() == "1"]
+    try:
+        for path in others:
+            write_file(path, "0")
+        yield
+    finally:
+        for path in others:
+            write_file(path, "1")
+
+
 def _load():
     """Loads the module where it is not, or where tlsport has been since.  It stays: while not armed a probe costs
-    next to nothing, and an emulated processor may hang in code that is patched as it runs."""
+    next to nothing."""
     text = int(read_text("/sys/module/tlsport/sections/.text"), 16)
-    if os.path.exists(FAILNTH) and int(_parameter("text")) != text:
-        run("rmmod", "failnth")
-    if not os.path.exists(FAILNTH):
+    loaded = os.path.exists(FAILNTH)
+    if loaded and int(_parameter("text")) == text:
+        return
+    with one_cpu():
+        if loaded:
+            run("rmmod", "failnth")
         run("insmod", f"{TOP}/build/kmod/{os.uname().release}/failnth.ko", f"text={text}")
 
 

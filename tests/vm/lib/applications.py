@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The applications behind a port, unmodified: processes of servers.py, and nginx."""
+"""The applications behind a port, unmodified: processes of servers.py, and servers of Debian's
+packages."""
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import queue
 import select
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 
-from .harness import HERE, SLOW, WORK, defer, equal, read_text, run, wait_for, write_file
-from .product import alive, children
+from .harness import HERE, SLOW, TOP, WORK, defer, equal, new_port, read_text, run, wait_for, write_file
+from .product import alive, children, status
 
 
 class Server:
@@ -77,9 +82,17 @@ ACCEPT, SENDS, RECEIVES, POLLS = {
 }[platform.machine()]
 
 
-def listen(port, **options):
-    """A listening socket of this process, that accepts when the test does."""
-    listener = socket.create_server(("127.0.0.1", port), **options)
+def listen(port, address="127.0.0.1", protocol=0, **options):
+    """A listening socket of this process, that accepts when the test does; of "::" also for IPv4."""
+    if ":" in address:
+        options.update(family=socket.AF_INET6, dualstack_ipv6=address == "::")
+    if protocol:
+        listener = socket.socket(options.get("family", socket.AF_INET), proto=protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen()
+    else:
+        listener = socket.create_server((address, port), **options)
     listener.settimeout(20 * SLOW)
     defer(listener.close)
     return listener
@@ -92,16 +105,29 @@ def is_ready(sock, event, timeout=0.0):
     return (poll.poll(timeout * 1000) or [(0, 0)])[0][1]
 
 
+def unacknowledged(sock):
+    """Bytes that the peer has not acknowledged: SIOCOUTQ"""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def in_flight(sock):
+    """Packets on their way to the peer"""
+    return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)[0]
+
+
 def fill(conn):
-    """Sends until the buffer takes no more, without waiting; returns what it took."""
+    """Sends until neither the send buffer nor the peer's receive buffer takes more; returns what they took."""
     conn.setblocking(False)
-    data, sent = os.urandom(4 << 20), 0
-    try:
-        while sent < len(data):
-            sent += conn.send(data[sent:sent + 50000])
-    except BlockingIOError:
-        return data[:sent]
-    raise AssertionError("the send buffer never was full")
+    data, sent, before = os.urandom(4 << 20), 0, -1
+    while sent > before:
+        before = sent
+        try:
+            while sent < len(data):
+                sent += conn.send(data[sent:sent + 50000])
+            raise AssertionError("the buffers never were full")
+        except BlockingIOError:
+            wait_for(lambda: not in_flight(conn), what="the peer has acknowledged what it has room for")
+    return data[:sent]
 
 
 def fill_open(conn, more=socket.MSG_MORE):
@@ -176,3 +202,218 @@ def make_file(path, size):
             digest.update(data)
             size -= len(data)
     return digest.hexdigest()
+
+
+HOST_ROOT = os.environ.get("TLSPORT_VM_SUITE", "host") == "host"  # scripts/deps installs all servers
+PROGRAMS = HERE + "/programs/"
+BUILT = TOP + "/build/userspace/"
+
+
+class Daemon:
+    """A server in the foreground, with plain configuration, in a directory of its own.  Subclasses say how."""
+
+    signal_reload = None  # the signal after which new connections find new configuration
+    listeners = 1
+
+    def __init__(self, port):
+        self.port, self.name = port, type(self).__name__.lower()
+        self.dir = f"{WORK}/{self.name}-{port}"
+        os.makedirs(self.dir + "/www/cgi", exist_ok=True)
+        defer(shutil.rmtree, self.dir, True)  # the guest's files are in its memory
+        self.configure()
+        self.start()
+
+    def configure(self):
+        """Writes what command() wants."""
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self):
+        with open(self.dir + "/log", "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            start_new_session=True)
+        defer(self.stop)
+        wait_for(lambda: self.process.poll() is not None or status(self.port)["listeners"] >= self.listeners, 60,
+                 f"{self.name} listens")
+        assert self.process.poll() is None, f"{self.name} has ended: {read_text(self.dir + '/log')[-1000:]}"
+
+    def stop(self):
+        """And whatever it has started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+    def file(self, name, size):
+        """Makes a file of the server; returns its SHA-256."""
+        return make_file(f"{self.dir}/www/{name}", size)
+
+    def sum_program(self):
+        """A CGI program that gives the SHA-256 of what it is sent."""
+        path = self.dir + "/www/cgi/sum"
+        write_file(path, "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nexec sha256sum\n")
+        os.chmod(path, 0o755)
+        return path
+
+
+class Apache(Daemon):
+    """httpd with the event MPM, and CGI."""
+
+    signal_reload = signal.SIGUSR1
+
+    def configure(self):
+        self.sum_program()
+        modules = "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
+                          for name in ("mpm_event", "authz_core", "alias", "cgid"))
+        write_file(self.dir + "/conf", f"""
+ServerRoot {self.dir}
+ServerName localhost
+PidFile {self.dir}/pid
+ErrorLog {self.dir}/log
+{modules}
+StartServers 1
+ScriptSock {self.dir}/cgid
+DocumentRoot {self.dir}/www
+ScriptAlias /cgi/ {self.dir}/www/cgi/
+Listen 127.0.0.1:{self.port}
+""")
+
+    def command(self):
+        return "apache2", "-D", "FOREGROUND", "-f", self.dir + "/conf"
+
+
+class Lighttpd(Daemon):
+    """lighttpd with CGI."""
+
+    signal_reload = signal.SIGUSR1
+
+    def configure(self):
+        self.sum_program()
+        write_file(self.dir + "/conf", f"""
+server.modules = ("mod_cgi")
+server.document-root = "{self.dir}/www"
+server.port = {self.port}
+server.bind = "127.0.0.1"
+server.upload-dirs = ("{self.dir}")
+$HTTP["url"] =~ "^/cgi/" {{ cgi.assign = ("" => "") }}
+""")
+
+    def command(self):
+        return "lighttpd", "-D", "-f", self.dir + "/conf"
+
+
+class Asyncio(Daemon):
+    """Python's asyncio."""
+
+    @staticmethod
+    def command_of(port, directory):
+        return sys.executable, PROGRAMS + "http_asyncio.py", str(port), directory + "/www"
+
+    def command(self):
+        return self.command_of(self.port, self.dir)
+
+
+class Node(Daemon):
+    """Node.js."""
+
+    def command(self):
+        return "node", PROGRAMS + "http_node.js", str(self.port), self.dir + "/www"
+
+
+class Java(Daemon):
+    """The JDK's HttpServer."""
+
+    def command(self):
+        return "java", "-XX:TieredStopAtLevel=1", "-cp", BUILT, "HttpJava", str(self.port), self.dir + "/www"
+
+
+class Go(Daemon):
+    """Go's net/http."""
+
+    def command(self):
+        return BUILT + "http_go", str(self.port), self.dir + "/www"
+
+
+class Rust(Daemon):
+    """Rust's standard library: sendfile() and splice()."""
+
+    def command(self):
+        return BUILT + "http_rust", str(self.port), self.dir + "/www"
+
+
+class Haproxy(Daemon):
+    """In front of another server.  In tcp mode it splices; in http mode 2.6 may die at a reload when it does, as over
+    TCP."""
+
+    signal_reload = signal.SIGUSR2
+
+    def __init__(self, port, mode):
+        self.mode = mode
+        self.server = new_port()
+        self.splice = "option splice-request\n  option splice-response" if mode == "tcp" else ""
+        super().__init__(port)
+
+    def configure(self):
+        write_file(self.dir + "/conf", f"""
+defaults
+  mode {self.mode}
+  {self.splice}
+  timeout connect 60s
+  timeout client 60s
+  timeout server 60s
+frontend front
+  bind 127.0.0.1:{self.port}
+  default_backend back
+backend back
+  server it 127.0.0.1:{self.server}
+""")
+
+    def command(self):
+        return "haproxy", "-W", "-f", self.dir + "/conf"
+
+    def start(self):
+        with open(self.dir + "/log", "ab") as log:
+            server = subprocess.Popen(Asyncio.command_of(self.server, self.dir), stdin=subprocess.DEVNULL, stdout=log,
+                                      stderr=log)
+        defer(lambda: (server.kill(), server.wait()))
+        wait_for(lambda: accept_queues(self.server), what="the server behind listens")
+        super().start()
+
+
+class Redis(Daemon):
+    """Redis without persistence."""
+
+    def command(self):
+        return ("redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.dir,
+                "--protected-mode", "no")
+
+
+class Postgres(Daemon):
+    """PostgreSQL; whoever connects is its user."""
+
+    signal_reload = signal.SIGHUP
+    bin = "/usr/lib/postgresql/15/bin/"
+    user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+
+    def configure(self):
+        os.chmod(WORK, 0o755)
+        os.makedirs(self.dir + "/data", exist_ok=True)
+        run("chown", "postgres:", self.dir, self.dir + "/data")
+        run(*self.user, self.bin + "initdb", "-A", "trust", "-N", "-D", self.dir + "/data", "--locale=C", timeout=200)
+
+    def command(self):
+        return (*self.user, self.bin + "postgres", "-D", self.dir + "/data", "-p", str(self.port), "-c", "fsync=off",
+                "-h", "127.0.0.1", "-k", self.dir)
+
+    def start(self):
+        super().start()
+        ready = [self.bin + "pg_isready", "-h", self.dir, "-p", str(self.port)]
+        wait_for(lambda: run(*ready, check=False).returncode == 0, 60, "PostgreSQL has started up")
+
+
+def accept_queues(port):
+    """Of each listening socket of TCP: how many wait in it, and its backlog, as ss shows them."""
+    lines = run("ss", "-tlnH", f"sport = :{port}").stdout.decode().splitlines()
+    return [tuple(map(int, line.split()[1:3])) for line in lines]

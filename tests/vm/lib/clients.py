@@ -11,17 +11,20 @@ from .harness import SLOW, defer, equal, run, wait_for
 from .product import conns
 
 MARKER = b"PLAINTEXT-OF-THE-APPLICATION"
+MPTCP = socket.IPPROTO_MPTCP
+CLIENT_MARKER = b"PLAINTEXT-OF-THE-CLIENT"
 
 
-def curl(*words, check=True, authority=None):
+def curl(*words, authority=None, **options):
     trust = ("--cacert", cert_path(authority)) if authority else ("-k",)
-    return run("curl", "-sS", *trust, *map(str, words), check=check)
+    return run("curl", "-sS", *trust, *map(str, words), **options)
 
 
 def tls_context(version=None, ciphers=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # which makes a FIN alone look like close_notify
     if version:
         context.minimum_version = context.maximum_version = version
     if ciphers:
@@ -45,6 +48,9 @@ TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 BOTH = ((TLS13, "TLS 1.3"), (TLS12, "TLS 1.2"))
 
 
+TCP_FASTOPEN_CONNECT = 30
+
+
 def reset(sock):
     """Ends the connection by RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -54,11 +60,15 @@ def reset(sock):
 class TcpClient:
     """What TlsClient is, without TLS."""
 
-    def __init__(self, port, host="127.0.0.1", timeout=30, rcvbuf=0):
-        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    def __init__(self, port, host="127.0.0.1", timeout=30, rcvbuf=0, source=None, fastopen=False, protocol=0):
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, proto=protocol)
         try:
             if rcvbuf:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            if source:
+                self.sock.bind((source, 0))
+            if fastopen:  # what is sent first goes with the SYN
+                self.sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
             self.sock.settimeout(timeout * SLOW)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock.connect((host, port))
@@ -105,8 +115,8 @@ class TlsClient(TcpClient):
     """TLS over memory: the test decides which bytes leave when."""
 
     def __init__(self, port, version=None, host="127.0.0.1", context=None, session=None, timeout=30,
-                 handshake=True, rcvbuf=0):
-        super().__init__(port, host, timeout, rcvbuf)
+                 handshake=True, rcvbuf=0, source=None, fastopen=False, protocol=0):
+        super().__init__(port, host, timeout, rcvbuf, source, fastopen, protocol)
         self.send = self.sock.sendall
         try:
             self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -14,6 +14,7 @@ PORT_SET, PORT_DEL, PORT_GET, LISTENER_GET, CONN_GET, WORKER_SET, HANDSHAKE, CAN
  PORT_MAX_PER_SOURCE, PORT_KEY_LIMIT) = range(1, 9)
 PORT_STATS = 13
 STATS_UPCALLS, STATS_KEY_UPDATES, STATS_ENDED, ENDED_REASON, ENDED_COUNT = 9, 11, 12, 2, 3
+LISTENER_INODE = 2
 CONN_ID, CONN_PORT, CONN_STATE, CONN_VERSION = 2, 3, 4, 9
 WORKER_SCRATCH, WORKER_DRAIN = 2, 3
 (HS_ID, HS_PORT, HS_LOCAL_ADDR, HS_PEER_ADDR, HS_PEER_PORT, HS_DATA, HS_EOF, HS_CONSUMED, HS_TX, HS_RX, HS_TX_SECRET,
@@ -70,6 +71,7 @@ class Genl:
         self.sock.bind((0, 0))
         self.sock.setsockopt(270, 11, 1)  # SOL_NETLINK, NETLINK_EXT_ACK
         self.events = collections.deque()
+        self.messages = 0  # of lists
         self.family = 16
         self.sock.send(self.message(3, attribute(2, b"tlsport\0"), flags=1))  # CTRL_CMD_GETFAMILY
         self.family = struct.unpack("H", attributes(self.sock.recv(65536)[20:])[1])[0]
@@ -103,6 +105,7 @@ class Genl:
         found = []
         while True:
             data = self.sock.recv(1 << 17)
+            self.messages += 1
             while data:
                 length, kind = struct.unpack_from("IH", data)
                 if kind in (NLMSG_DONE, NLMSG_ERROR):

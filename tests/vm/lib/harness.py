@@ -59,6 +59,9 @@ def note(text):
 
 
 def equal(got, wanted, what=""):
+    if isinstance(got, dict) and isinstance(wanted, dict):  # what differs is enough
+        same = {key for key in got if key in wanted and got[key] == wanted[key]}
+        got, wanted = ({key: value for key, value in d.items() if key not in same} for d in (got, wanted))
     assert got == wanted, f"{what}: got {got!r}, wanted {wanted!r}"
 
 
@@ -123,6 +126,13 @@ def write_file(path, text):
 def read_text(path):
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
+
+
+def sysctl(name, value):
+    """Of the kernel; as it was after the test."""
+    path = "/proc/sys/" + name
+    defer(write_file, path, read_text(path))
+    write_file(path, value)
 
 
 def parallel(count, function, *args):

@@ -14,6 +14,8 @@ COMPLAINT = re.compile(r"WARNING|BUG:|Oops|blocked for more than|refcount_t|gene
                        r"|kmemleak: .*(suspected|disabled|Cannot)")
 # A report of KCSAN ends with a line of these, and names both accesses with their stacks.
 RACE, RACE_END, OURS = "BUG: KCSAN: ", "=" * 20, "[tlsport]"
+# In a stack of it: whoever was interrupted has no part in it.
+STACK, INTERRUPTED = re.compile(r"(read|write) .*to 0x"), re.compile(r" *asm_(sysvec|common_interrupt)")
 LOCKDEP = "/proc/lockdep_stats"
 
 
@@ -54,11 +56,23 @@ def races(lines):
             start = None
 
 
+def has_part(lines):
+    """A function of the module made one of the accesses, or called who did."""
+    interrupted = False
+    for line in lines:
+        if STACK.match(line):
+            interrupted = False
+        interrupted = interrupted or bool(INTERRUPTED.match(line))
+        if OURS in line and not interrupted:
+            return True
+    return False
+
+
 def complaints(lines):
     """The lines that are one.  Of a data race those of its report, unless the module has no part in it: the stock
     kernel has many of its own, most of them harmless, and none of them ours to mend."""
     foreign, ours = set(), set()
     for report in races(lines):
-        (ours if any(OURS in lines[number] for number in report) else foreign).update(report)
+        (ours if has_part([lines[number] for number in report]) else foreign).update(report)
     return [line for number, line in enumerate(lines)
             if number in ours or (COMPLAINT.search(line) and not (number in foreign and line.startswith(RACE)))]

@@ -3,12 +3,11 @@
 import collections
 import contextlib
 import errno
-import fcntl
 import socket
 import struct
-import termios
 
 from . import genl
+from .applications import in_flight, unacknowledged
 from .clients import reset
 from .document import reasons
 from .genl import attribute, attributes, number, u16, u32, u64
@@ -22,7 +21,6 @@ TYPE_ALERT, TYPE_HANDSHAKE, TYPE_DATA = 21, 22, 23
 SHOWN = ("HELLO", "HANDSHAKE", "READY", "OPEN", "CLOSING")  # enum tlsport_conn_state
 FIRST_RECORD = record(TYPE_HANDSHAKE, b"\1\0\0\x20" + b"h" * 32, 0x0301)
 SOL_TLS, TLS_TX, TLS_SET_RECORD_TYPE, TCP_ULP, SO_SNDBUFFORCE = 282, 1, 1, 31, 32
-TCPI_UNACKED = 24  # its place in struct tcp_info
 
 
 class World:
@@ -149,8 +147,7 @@ class Life:
     def settle(self):
         """What the client has sent is in the receive queue, when it all has room there."""
         if self.client.fileno() >= 0 and self.settles:
-            wait_for(lambda: fcntl.ioctl(self.client, termios.TIOCOUTQ, bytes(4)) == bytes(4),
-                     what="the client's bytes are acknowledged")
+            wait_for(lambda: not unacknowledged(self.client), what="the client's bytes are acknowledged")
 
     def fin(self):
         with contextlib.suppress(OSError):
@@ -199,8 +196,7 @@ class Life:
         """TCP takes it all, the client does not read: nothing ends a close() for half a minute."""
         self.conn.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 20)
         equal(self.conn.send(b"x" * 200000), 200000, "bytes sent")
-        wait_for(lambda: not struct.unpack_from("I", self.conn.getsockopt(socket.SOL_TCP, socket.TCP_INFO, 104),
-                                                TCPI_UNACKED)[0], what="the client's window is full")
+        wait_for(lambda: not in_flight(self.conn), what="the client's window is full")
 
     def read(self):
         """What recv() gives now; None: it would wait."""

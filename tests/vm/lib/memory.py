@@ -26,8 +26,9 @@ def leaks():
 
 
 def rss(pid):
-    """kB"""
-    return int(re.search(r"VmRSS:\s+(\d+)", read_text(f"/proc/{pid}/status")).group(1))
+    """kB; one that is ending has none"""
+    found = re.search(r"VmRSS:\s+(\d+)", read_text(f"/proc/{pid}/status"))
+    return int(found.group(1)) if found else 0
 
 
 def slabs():

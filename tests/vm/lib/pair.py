@@ -6,16 +6,17 @@ from .applications import listen
 from .clients import TLS12, TLS13, TcpClient, TlsClient
 from .harness import defer, equal, new_port, test
 from .product import enable, no_conns
+from .ring import Ring
 
 
 class Pair:
     """version None: TCP.  client is the peer; conn what accept() gave the application, listener where."""
 
-    def __init__(self, version, prepare=None, settings=(), **options):
+    def __init__(self, version, prepare=None, settings=(), address="127.0.0.1", **options):
         self.version, self.port = version, new_port()
         if version:
             enable(self.port, **dict(settings))
-        self.listener = listen(self.port)
+        self.listener = listen(self.port, address)
         if prepare:
             prepare(self.listener)
         if version:
@@ -26,8 +27,16 @@ class Pair:
         self.conn, self.peer = self.listener.accept()
         self.conn.setblocking(True)  # a timeout of Python's would make it non-blocking
         defer(self.conn.close)
+        self.rings = []
+
+    def ring(self):
+        """io_uring at the application's end."""
+        self.rings.append(Ring(self.conn))
+        return self.rings[-1]
 
     def close(self):
+        for ring in self.rings:
+            ring.stop()
         self.conn.close()
         self.client.sock.close()
         self.listener.close()

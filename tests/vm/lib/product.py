@@ -34,6 +34,17 @@ def enable(port, cert="ec", check=True, **settings):
     return done
 
 
+def drop_in(port):
+    """The path of the port's part of the configuration; after the test it is gone, and the port as well."""
+    def clean():
+        if os.path.exists(path):
+            os.unlink(path)
+        ctl("disable", port, check=False)
+    path = f"{CONFIG_DIR}/ports.d/{port}.conf"
+    defer(clean)
+    return path
+
+
 def disable(port):
     return ctl("disable", port)
 
@@ -58,6 +69,13 @@ def parameter(name, value="1"):
     """A switch of the module, off again after the test."""
     write_file(PARAMETERS + name, value)
     defer(write_file, PARAMETERS + name, "0")
+
+
+def net_stat(name):
+    """What the kernel counts of TCP and MPTCP in this namespace."""
+    lines = [line.split() for line in read_text("/proc/net/netstat").splitlines()]
+    counts = {key: value for names, values in zip(lines[::2], lines[1::2]) for key, value in zip(names, values)}
+    return int(counts[name])
 
 
 def tls_stat():

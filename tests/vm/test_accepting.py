@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a program does with its listening socket: options, backlog, other threads, other programs."""
+import ctypes
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+import lib
+from lib import MARKER, equal, test
+
+TCP = socket.IPPROTO_TCP
+SYN_DATA = 32  # of tcpi_options: data came with the SYN, and was taken
+
+
+def fast_open(listener):
+    listener.setsockopt(TCP, socket.TCP_FASTOPEN, 16)
+
+
+@test("TCP Fast Open: the ClientHello comes with the SYN; plaintext with the SYN gets an alert", core=True)
+def fastopen():
+    lib.sysctl("net/ipv4/tcp_fastopen", str(0x1 | 0x2 | 0x4 | 0x200))  # clients and servers, without cookies
+    for version, _ in lib.BOTH:
+        pair = lib.Pair(version, fast_open, fastopen=True)
+        pair.client.write(b"data")
+        equal(pair.conn.recv(100), b"data", "what the client sent")
+        for sock in (pair.client.sock, pair.conn):
+            assert sock.getsockopt(TCP, socket.TCP_INFO, 104)[5] & SYN_DATA, "the SYN had no data"
+        with lib.TcpClient(pair.port, fastopen=True) as client:
+            client.write(MARKER)
+            assert client.sock.getsockopt(TCP, socket.TCP_INFO, 104)[5] & SYN_DATA, "the SYN had no data"
+            lib.only_alert(client.sock.recv(1000))
+        pair.close()
+
+
+def deferred(listener):
+    listener.setsockopt(TCP, socket.TCP_DEFER_ACCEPT, 10)
+
+
+@test("TCP_DEFER_ACCEPT: who says nothing is nobody, who sends a ClientHello is served")
+def defer_accept():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port)
+    deferred(listener)
+    clients = [lib.TlsClient(port, version, handshake=False) for version, _ in lib.BOTH]
+    hellos = [client.hello() for client in clients]
+    for client, hello in zip(clients, hellos):
+        equal(lib.conns(port), [], "connections while the clients are silent")
+        client.sock.sendall(hello)
+        client.handshake()
+        with listener.accept()[0] as conn:
+            lib.echo_to(client, (conn,))
+        client.sock.close()
+        lib.no_conns(port)
+
+
+@test("SO_REUSEPORT: threads come and go, each with a listening socket; all connections are served", timeout=240)
+def reuseport():
+    port = lib.new_port()
+    lib.enable(port)
+    served, threads = [], []
+
+    def serve(listener, number):
+        try:
+            while True:
+                with listener.accept()[0] as conn:
+                    conn.sendall(conn.recv(100))
+                    served.append(number)
+        except OSError:
+            pass  # shut down
+
+    def add():
+        listener = lib.listen(port, reuse_port=True)
+        listener.settimeout(None)
+        thread = threading.Thread(target=serve, args=(listener, len(threads)), daemon=True)
+        thread.start()
+        threads.append((listener, thread))
+
+    def clients(count):
+        del served[:]
+        for i in range(count):
+            lib.echo(port, version=lib.BOTH[i % 2][0])
+        return set(served)
+    add()
+    equal(clients(4), {0}, "who served")
+    for _ in range(3):
+        add()
+    lib.wait_for(lambda: clients(10) == {0, 1, 2, 3}, 100, lambda: f"all four serve, {served}")
+    for number in (0, 2):
+        listener, thread = threads[number]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
+    lib.wait_for(lambda: clients(10) == {1, 3}, 100, lambda: f"two are left, {served}")
+    equal(lib.status(port)["listeners"], 2, "listening sockets")
+    for listener, _ in threads:
+        if listener.fileno() >= 0:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+HEIR = """
+import select, socket, sys
+listener = socket.socket(fileno=3)
+print("ready", flush=True)
+while True:
+    if len(sys.argv) > 1:
+        select.select([listener], [], [])
+    conn = listener.accept()[0]
+    with conn:
+        while data := conn.recv(100):
+            conn.sendall(data)
+"""
+
+
+def inherited(port, listener, *options):
+    """A program that finds the listening socket at descriptor 3, as systemd gives it; ours is closed."""
+    listener.setblocking(True)
+    heir = subprocess.Popen(["sh", "-c", f"exec 3<&{listener.fileno()}; exec \"$@\"", "sh", sys.executable, "-c", HEIR,
+                             *options], pass_fds=[listener.fileno()], stdout=subprocess.PIPE)
+    lib.defer(heir.wait)
+    lib.defer(heir.kill)
+    equal(heir.stdout.readline(), b"ready\n", "the program")
+    listener.close()
+    return heir
+
+
+@test("a listening socket inherited over exec(): of an enabled port, and of one that is enabled later", core=True)
+def over_exec():
+    port = lib.new_port()
+    lib.enable(port)
+    heir = inherited(port, lib.listen(port))
+    for version, _ in lib.BOTH:
+        lib.echo(port, version=version)
+    heir.kill()
+    port = lib.new_port()
+    inherited(port, lib.listen(port), "poll")
+    with lib.TcpClient(port) as client:
+        client.write(b"plain")
+        equal(client.read_exactly(5), b"plain", "before it is enabled")
+    equal(lib.enable(port).err, "", "warnings of enable")
+    for version, _ in lib.BOTH:
+        lib.echo(port, version=version)
+    lib.only_alert(lib.probe(port, MARKER))
+
+
+@test("a second listen() changes the backlog, as on TCP, and the socket is served as before")
+def second_listen():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port, backlog=5)
+    with lib.TlsClient(port) as waiting:
+        lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["ready"], what="one waits for accept()")
+        for size in (50, 7):
+            listener.listen(size)
+            equal([backlog for _, backlog in lib.accept_queues(port)], [size], "backlog that ss shows")
+            lib.wait_for(lambda: lib.status(port)["listeners"] == 1, what="it is served")
+        lib.echo_to(waiting, listener.accept())
+        with lib.TlsClient(port) as client:
+            lib.echo_to(client, listener.accept())
+
+
+BACKLOG, CLIENTS = 2, 10
+
+
+@test("the backlog is full: what waits is bounded, nobody is refused, and each is served in the end", timeout=240)
+def full_backlog():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="120s")
+    listener = lib.listen(port, backlog=BACKLOG)
+    listener.settimeout(60 * lib.SLOW)
+
+    def client(i):
+        lib.wait_for(lambda: [c["state"] for c in lib.conns(port)].count("ready") >= min(i, BACKLOG + 1), 60,
+                     what="those before have come")
+        with lib.TlsClient(port, lib.BOTH[i % 2][0], timeout=100) as peer:
+            peer.write(b"%d" % i)
+            return peer.read_exactly(1)
+    results = []
+    asking = threading.Thread(target=lambda: results.extend(lib.parallel(CLIENTS, client)), daemon=True)
+    asking.start()
+    lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["ready"] * (BACKLOG + 1),
+                 what="as many as the backlog allows")
+    lib.wait_for(lambda: lib.accept_queues(port) == [(BACKLOG + 1, BACKLOG)], what="TCP's own queue is full, too")
+    equal(len(lib.conns(port)), BACKLOG + 1, "connections that the module has taken")
+    for _ in range(CLIENTS):
+        with listener.accept()[0] as conn:
+            conn.settimeout(60)
+            conn.sendall(conn.recv(1))
+    asking.join()
+    equal(results, [b"%d" % i for i in range(CLIENTS)], "what each client got")
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"closed": CLIENTS}, "why they ended")
+
+
+@test("clients that say nothing keep nobody from a server with a small backlog")
+def idle_clients():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="120s")
+    listener = lib.listen(port, backlog=1)
+    for state in ("nothing", "half a hello") * 10:
+        lib.stuck(port, state)
+    for version, _ in lib.BOTH:
+        with lib.TlsClient(port, version) as client:
+            lib.echo_to(client, listener.accept())
+
+
+def end_of(sock):
+    """Reads to the end, whichever it is; one that goes on is a timeout."""
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+
+
+def unspecified(listener):
+    """connect(AF_UNSPEC): it listens no more."""
+    address = struct.pack("H14x", socket.AF_UNSPEC)
+    lib.checked(ctypes.CDLL(None, use_errno=True).connect(listener.fileno(), address, len(address)))
+
+
+def killed(listener):
+    lib.run("ss", "-K", "state", "listening", f"sport = :{listener.getsockname()[1]}")
+
+
+@test("connect(AF_UNSPEC) and ss -K of a listening socket end what waits at it; no other socket gets it", timeout=240)
+def ended_otherwise():
+    lib.sysctl("net/ipv4/tcp_migrate_req", "1")
+    for end in (unspecified, killed):
+        port = lib.new_port()
+        lib.enable(port, handshake_timeout="60s")
+        listener = lib.listen(port, backlog=0, reuse_port=True)
+        clients = [lib.TlsClient(port)]
+        lib.wait_for(lambda port=port: [c["state"] for c in lib.conns(port)] == ["ready"], what="one is ready")
+        clients += [lib.TlsClient(port, handshake=False)]  # in TCP's own queue
+        lib.wait_for(lambda port=port: lib.accept_queues(port) == [(1, 0)], what="one waits in TCP's queue")
+        lib.parameter("fail_hook")
+        other = lib.listen(port, reuse_port=True)  # not hooked: the stock accept
+        other.setblocking(False)
+        clients[1].sock.sendall(MARKER)
+        end(listener)
+        lib.no_conns(port)
+        for client in clients:
+            end_of(client.sock)
+            client.sock.close()
+        assert lib.outcome(other.accept) in ("EAGAIN", "EINVAL"), "the other socket gets it"  # ss -K ends both
+        lib.write_file(lib.PARAMETERS + "fail_hook", "0")
+        other.close()
+        if end is unspecified:
+            listener.listen()
+            for version, _ in lib.BOTH:
+                with lib.TlsClient(port, version) as client:
+                    lib.echo_to(client, listener.accept())

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Servers of Debian's packages, none of which knows that its port speaks TLS: downloads, uploads, many connections at
+once, and for those that can a reload that no connection notices.  A guest of another release than this machine's has
+nginx and Python alone."""
+import hashlib
+import http.client
+import os
+import re
+import signal
+import struct
+
+import lib
+from lib import TEXT, equal, test
+
+SIZE = 2 << 20
+HUGE = int(os.environ.get("TLSPORT_TEST_HUGE", "4")) << 20
+
+
+class HttpsClient(http.client.HTTPSConnection):
+    """Of one version."""
+
+    def __init__(self, port, version):
+        super().__init__("127.0.0.1", port, timeout=60 * lib.SLOW, context=lib.tls_context(version))
+
+    def answer(self, method, path, body=None):
+        """The whole body of the answer."""
+        self.request(method, path, body)
+        response = self.getresponse()
+        data = response.read()
+        equal(response.status, 200, f"{method} {path}")
+        return data
+
+    def end(self):
+        """close_notify both ways."""
+        self.sock.unwrap()
+        self.close()
+
+
+def at_once(server, upload_path):
+    """A large download and a large upload."""
+    upload = f"{server.dir}/upload"
+    wanted = [server.file("huge", HUGE), lib.make_file(upload, HUGE)]
+
+    def transfer(words):
+        return lib.curl(*words, "-H", "Expect:", timeout=600).stdout
+    url = f"https://localhost:{server.port}"
+    down, up = lib.parallel(2, lambda i: transfer(("-T", upload, "-X", "POST", url + upload_path) if i else (url + "/huge",)))
+    equal([hashlib.sha256(down).hexdigest(), up[:64].decode()], wanted, "SHA-256 of a large download and upload at once")
+
+
+def serve_http(server, upload_path):
+    """What every HTTP server does: version by version, then many connections at once."""
+    digests = {name: server.file(name, size) for name, size in (("large", SIZE), ("small", 1000))}
+    ktls = lib.KtlsDelta()
+    bodies = {"large": TEXT * (SIZE // len(TEXT)), "small": TEXT[:1000]}
+    sums = {name: hashlib.sha256(body).hexdigest() for name, body in bodies.items()}
+
+    def exchange(client, name):
+        equal(hashlib.sha256(client.answer("GET", "/" + name)).hexdigest(), digests[name], f"SHA-256, download, {name}")
+        equal(client.answer("POST", upload_path, bodies[name])[:64].decode(), sums[name], f"SHA-256, upload, {name}")
+    for version, _ in lib.BOTH:
+        client = HttpsClient(server.port, version)
+        exchange(client, "small")
+        sock = client.sock
+        assert sock, "the server keeps no connection"
+        exchange(client, "large")
+        exchange(client, "small")
+        assert client.sock is sock, "it was not one connection"
+        client.end()
+
+    def one(i):
+        client = HttpsClient(server.port, lib.BOTH[i % 2][0])
+        exchange(client, "large")
+        client.end()
+        return True
+    equal(lib.parallel(4, one), [True] * 4, "clients at once")
+    ktls.check(6)
+    at_once(server, upload_path)
+    equal(set(lib.status(server.port)["ended"]) - {"closed"}, set(), "reasons of ends")
+
+
+def reload_http(server, reloaded):
+    """A download that has begun before goes on, and no new connection fails meanwhile.  The last comes after it."""
+    digest = server.file("slow", 2 * SIZE)
+    with lib.TlsClient(server.port, rcvbuf=8192) as slow:
+        slow.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        data = slow.read(1000)
+        old = reloaded()
+        os.kill(server.process.pid, server.signal_reload)
+        rest = lib.in_thread(slow.read_all)  # lighttpd accepts no other before it has the whole
+        done = False
+        while not done:
+            done = reloaded() != old
+            client = HttpsClient(server.port, lib.TLS13)
+            equal(len(client.answer("GET", "/small")), 1000, "length")
+            client.close()
+        data += rest()
+    head, _, content = data.partition(b"\r\n\r\n")
+    equal(hashlib.sha256(content).hexdigest(), digest, f"SHA-256 of the slow download: {head[:300]!r}")
+    # these clients end without close_notify, and without a look at the server's
+    equal(set(lib.status(server.port)["ended"]) - {"closed", "truncated", "peer_reset"}, set(), "reasons of ends")
+
+
+def log_has(server, text):
+    return lambda: lib.read_text(server.dir + "/log").count(text)
+
+
+def host(promise, timeout=120):
+    """A test of a server that another release's guest has not."""
+    return test(promise, timeout=timeout) if lib.HOST_ROOT else lambda function: function
+
+
+def enabled_port():
+    port = lib.new_port()
+    lib.enable(port)
+    return port
+
+
+@test("Python's asyncio", core=True)
+def asyncio():
+    serve_http(lib.Asyncio(enabled_port()), "/")
+
+
+@host("Apache httpd with the event MPM; graceful restart")
+def apache():
+    server = lib.Apache(enabled_port())
+    serve_http(server, "/cgi/sum")
+    reload_http(server, log_has(server, "resuming normal operations"))
+
+
+@host("lighttpd; graceful restart")
+def lighttpd():
+    server = lib.Lighttpd(enabled_port())
+    serve_http(server, "/cgi/sum")
+    reload_http(server, log_has(server, "server started"))
+
+
+@host("HAProxy in http mode; reload")
+def haproxy_http():
+    server = lib.Haproxy(enabled_port(), "http")
+    serve_http(server, "/")
+    reload_http(server, lambda: lib.children(server.process.pid))
+
+
+@host("HAProxy in tcp mode, splicing; reload")
+def haproxy_tcp():
+    server = lib.Haproxy(enabled_port(), "tcp")
+    serve_http(server, "/")
+    reload_http(server, lambda: lib.children(server.process.pid))
+
+
+@host("Node.js")
+def node():
+    serve_http(lib.Node(enabled_port()), "/")
+
+
+@host("Java's HttpServer")
+def java():
+    serve_http(lib.Java(enabled_port()), "/")
+
+
+@host("Go's net/http")
+def go():
+    serve_http(lib.Go(enabled_port()), "/")
+
+
+@host("a server of Rust's standard library")
+def rust():
+    serve_http(lib.Rust(enabled_port()), "/")
+
+
+@host("Redis: redis-cli, a pipeline of many commands, values of megabytes, many clients")
+def redis():
+    port = enabled_port()
+    lib.Redis(port)
+    ktls = lib.KtlsDelta()
+    tool = ("redis-cli", "--tls", "--insecure", "-p", str(port))
+    value = TEXT * 12
+    equal(lib.run(*tool, "-x", "set", "large", input=value).stdout, b"OK\n", "set")
+    equal(lib.run(*tool, "get", "large").stdout, value + b"\n", "get")
+
+    def one(i):
+        with lib.TlsClient(port, lib.BOTH[i % 2][0]) as client:
+            for turn in range(3):
+                client.write(b"".join(b"SET key%d.%d.%d value%d\r\n" % (i, turn, n, n) for n in range(200)))
+                equal(client.read_exactly(5 * 200), b"+OK\r\n" * 200, "pipeline")
+            client.write(b"GET large\r\n")
+            head = b"$%d\r\n" % len(value)
+            equal(client.read_exactly(len(head) + len(value) + 2), head + value + b"\r\n", "value")
+            client.write(b"QUIT\r\n")
+            equal(client.read_all(), b"+OK\r\n", "the end")
+        return True
+    equal(lib.parallel(4, one), [True] * 4, "clients at once")
+    out = lib.run("redis-benchmark", "--tls", "--insecure", "-p", str(port), "-c", "20", "-n", "400", "-P", "10", "-q",
+                  "-t", "set,lpush").stdout.decode()
+    equal(len(re.findall(r"requests per second", out)), 2, out)
+    ktls.check(6 + 40)
+
+
+class SqlClient:
+    """The simple query protocol, in text, over TLS from the first byte."""
+
+    def __init__(self, port, version):
+        self.tls = lib.TlsClient(port, version, timeout=60)
+        words = b"user\0postgres\0database\0postgres\0\0"
+        self.tls.write(struct.pack(">ii", len(words) + 8, 3 << 16) + words)
+        self.until_ready()
+
+    def until_ready(self):
+        """The first columns of the rows."""
+        rows = []
+        while True:
+            kind, length = struct.unpack(">ci", self.tls.read_exactly(5))
+            body = self.tls.read_exactly(length - 4)
+            assert kind != b"E", body
+            if kind == b"D":
+                size = struct.unpack_from(">i", body, 2)[0]
+                rows.append(body[6:6 + size])
+            elif kind == b"Z":
+                return rows
+
+    def ask(self, text):
+        self.tls.write(b"Q" + struct.pack(">i", len(text) + 5) + text + b"\0")
+        return self.until_ready()
+
+    def close(self):
+        self.tls.write(b"X\0\0\0\4")
+        equal(self.tls.read_all(), b"", "after the end")
+        self.tls.sock.close()
+
+
+@host("PostgreSQL: queries and rows of megabytes, many clients, psql through a tunnel; a reload", timeout=240)
+def postgresql():
+    port = enabled_port()
+    server = lib.Postgres(port)
+    ktls = lib.KtlsDelta()
+    text = TEXT * 8
+
+    def one(i):
+        client = SqlClient(port, lib.BOTH[i % 2][0])
+        for n in range(20):
+            equal(client.ask(b"select %d" % n), [b"%d" % n], "row")
+        equal(client.ask(b"select md5('" + text + b"')"), [hashlib.md5(text).hexdigest().encode()], "query")
+        rows = client.ask(b"select repeat('0123456789', 10000) from generate_series(1, 20)")
+        equal(rows, [b"0123456789" * 10000] * 20, "rows")
+        client.close()
+        return True
+    equal(lib.parallel(4, one), [True] * 4, "clients at once")
+    ktls.check(4)
+    client = SqlClient(port, lib.TLS13)
+    lib.write_file(server.dir + "/data/postgresql.auto.conf", "tcp_keepalives_idle = 77\n")
+    os.kill(server.process.pid, server.signal_reload)
+    lib.wait_for(lambda: client.ask(b"show tcp_keepalives_idle") in ([b"77s"], [b"77"]), what="the server has reloaded")
+    client.close()
+    tunnel = lib.new_port()
+    lib.Tool("socat", f"TCP-LISTEN:{tunnel},bind=127.0.0.1,fork,reuseaddr", f"OPENSSL:127.0.0.1:{port},verify=0")
+    lib.wait_for(lambda: lib.accept_queues(tunnel), what="the tunnel listens")
+    out = lib.run("psql", "-h", "127.0.0.1", "-p", str(tunnel), "-U", "postgres", "-Atc",
+                  "select sum(n) from generate_series(1, 100000) n", "-c", "select repeat('x', 1000000)").stdout
+    equal(out, b"5000050000\n" + b"x" * 1000000 + b"\n", "psql")

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Records that a peer should not send, or may: the alert on the wire, what the application gets, the reason that is
+counted.  The peer makes them by hand, with the keys that the test gives the module."""
+import contextlib
+import fcntl
+import os
+import socket
+import termios
+
+import lib
+from lib import TYPE_ALERT, TYPE_DATA, TYPE_HANDSHAKE, VERSION12, VERSION13, equal, test
+
+BOTH, ONLY12, ONLY13 = (VERSION13, VERSION12), (VERSION12,), (VERSION13,)
+UNEXPECTED, OVERFLOW, ILLEGAL, DECODE = (2, 10), (2, 22), (2, 47), (2, 50)
+NAMES = {VERSION12: "TLS 1.2", VERSION13: "TLS 1.3"}
+UPDATE = b"\x18\0\0\1\0"
+
+# What is wrong, versions, records (type, content, options of Sealer.seal()), our alert, reason
+BROKEN = [
+    ("a type that is none", BOTH, [(99, b"x")], UNEXPECTED, "protocol_error"),
+    ("change_cipher_spec after the handshake", BOTH, [(20, b"\1")], UNEXPECTED, "protocol_error"),
+    ("an alert of one byte", BOTH, [(TYPE_ALERT, b"\1")], DECODE, "protocol_error"),
+    ("an alert of three bytes", BOTH, [(TYPE_ALERT, b"\1\0\0")], DECODE, "protocol_error"),
+    ("an alert record without content", BOTH, [(TYPE_ALERT, b"")], UNEXPECTED, "protocol_error"),
+    ("a handshake record without content", BOTH, [(TYPE_HANDSHAKE, b"")], UNEXPECTED, "protocol_error"),
+    ("a fatal alert that nobody knows", BOTH, [(TYPE_ALERT, b"\2\x4d")], None, "peer_alert"),
+    ("a warning, other than close_notify and user_canceled", ONLY13, [(TYPE_ALERT, b"\1\x4d")], None, "peer_alert"),
+    ("33 warnings in a row", BOTH, [(TYPE_ALERT, b"\1\x5a")] * 33, UNEXPECTED, "protocol_error"),
+    ("NewSessionTicket from a client", BOTH, [(TYPE_HANDSHAKE, b"\4\0\0\4tick")], UNEXPECTED, "protocol_error"),
+    ("Certificate after the handshake", BOTH, [(TYPE_HANDSHAKE, b"\x0b\0\0\4\0\0\0\0")], UNEXPECTED, "protocol_error"),
+    ("CertificateRequest", BOTH, [(TYPE_HANDSHAKE, b"\x0d\0\0\3\0\0\0")], UNEXPECTED, "protocol_error"),
+    ("Finished once more", BOTH, [(TYPE_HANDSHAKE, b"\x14\0\0\4done")], UNEXPECTED, "protocol_error"),
+    ("ClientHello once more", ONLY13, [(TYPE_HANDSHAKE, b"\1\0\0\4helo")], UNEXPECTED, "protocol_error"),
+    ("KeyUpdate", ONLY12, [(TYPE_HANDSHAKE, UPDATE)], UNEXPECTED, "protocol_error"),
+    ("KeyUpdate that asks for 2", ONLY13, [(TYPE_HANDSHAKE, b"\x18\0\0\1\2")], ILLEGAL, "protocol_error"),
+    ("KeyUpdate of two bytes", ONLY13, [(TYPE_HANDSHAKE, b"\x18\0\0\2\0\0")], DECODE, "protocol_error"),
+    ("KeyUpdate with a message behind it", ONLY13, [(TYPE_HANDSHAKE, UPDATE * 2)], UNEXPECTED, "protocol_error"),
+    ("KeyUpdate in pieces, data between", ONLY13,
+     [(TYPE_HANDSHAKE, UPDATE[:2]), (TYPE_DATA, b"data"), (TYPE_HANDSHAKE, UPDATE[2:])], UNEXPECTED, "protocol_error"),
+    ("KeyUpdate in pieces, data for the last", ONLY13, [(TYPE_HANDSHAKE, UPDATE[:4]), (TYPE_DATA, b"data")],
+     UNEXPECTED, "protocol_error"),
+    ("KeyUpdate in pieces, a warning between", ONLY13,
+     [(TYPE_HANDSHAKE, UPDATE[:2]), (TYPE_ALERT, b"\1\x5a"), (TYPE_HANDSHAKE, UPDATE[2:])], UNEXPECTED,
+     "protocol_error"),
+    ("KeyUpdate in pieces, of length 0", ONLY13, [(TYPE_HANDSHAKE, b"\x18\0"), (TYPE_HANDSHAKE, b"\0\0")], DECODE,
+     "protocol_error"),
+    ("KeyUpdate in pieces, the last too long", ONLY13, [(TYPE_HANDSHAKE, UPDATE[:3]), (TYPE_HANDSHAKE, b"\1\0\0")],
+     UNEXPECTED, "protocol_error"),
+    ("KeyUpdate in pieces, another whole for its length", ONLY13,
+     [(TYPE_HANDSHAKE, UPDATE[:3]), (TYPE_HANDSHAKE, UPDATE)], DECODE, "protocol_error"),
+    ("a record of padding alone", ONLY13, [(0, b"", {"padding": 1000})], UNEXPECTED, "protocol_error"),
+    ("a handshake record without content, but padding", ONLY13, [(TYPE_HANDSHAKE, b"", {"padding": 9})], UNEXPECTED,
+     "protocol_error"),
+    ("another type outside", ONLY13, [(TYPE_DATA, b"x", {"outer": TYPE_HANDSHAKE})], UNEXPECTED, "protocol_error"),
+    ("a byte too many", BOTH, [(TYPE_DATA, bytes(16385))], OVERFLOW, "protocol_error"),
+    ("a byte of padding too many", ONLY13, [(TYPE_DATA, bytes(16000), {"padding": 385})], OVERFLOW, "protocol_error"),
+]
+
+
+class Peer:
+    """A client whose connection is open, and makes its records itself."""
+
+    def __init__(self, world, version):
+        self.life, self.sealer = lib.Life(world, "OPEN", version), lib.Sealer(version == VERSION13)
+        self.life.client.setsockopt(socket.SOL_TCP, lib.TCP_ULP, b"tls")
+        self.life.client.setsockopt(lib.SOL_TLS, 2, lib.traffic_keys(version))  # TLS_RX
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.life.close()
+
+    def send(self, kind, body=b"", **options):
+        self.life.client.sendall(self.sealer.seal(kind, body, **options))
+
+    def read(self):
+        return lib.wait_for(self.life.read, what="recv() returns")
+
+    def alert(self):
+        """The one that comes next, decrypted; None: FIN alone."""
+        data, headers, _, _ = self.life.client.recvmsg(100, 100)
+        if not data:
+            return None
+        equal([value for _, _, value in headers], [bytes([TYPE_ALERT])], "type of the record")
+        return tuple(data)
+
+
+def breaks(peer, records, alert, reason):
+    for record in records:
+        peer.send(*record[:2], **(record[2] if len(record) > 2 else {}))
+    equal(peer.read(), "ECONNRESET", "recv()")
+    equal(peer.life.read(), "ECONNRESET", "recv() once more")
+    if not alert:
+        peer.life.conn.close()
+    equal(peer.alert(), alert, "alert")
+    peer.life.end(reason)
+
+
+@test("records that break the protocol: the alert that the RFC asks for, ECONNRESET for good, one reason", core=True)
+def broken():
+    world = lib.World()
+    errors = []
+    for what, versions, records, alert, reason in BROKEN:
+        for version in versions:
+            try:
+                with Peer(world, version) as peer:
+                    breaks(peer, records, alert, reason)
+            except (AssertionError, OSError) as error:
+                errors.append(f"{what}, {NAMES[version]}: {error}")
+    assert not errors, "\n".join(errors)
+    lib.note(f"{len(BROKEN)} ways")
+
+
+@contextlib.contextmanager
+def good(version):
+    """A peer whose connection ends well."""
+    with Peer(lib.World(), version) as peer:
+        yield peer
+        peer.life.end("closed")
+
+
+@test("32 warnings in a row, with data behind them, are followed, and again as many", core=True)
+def warnings():
+    for version in BOTH:
+        with good(version) as peer:
+            for _ in range(3):
+                for _ in range(32):
+                    peer.send(TYPE_ALERT, b"\1\x5a")
+                peer.send(TYPE_DATA, b"data")
+                equal(peer.read(), "data", NAMES[version])
+
+
+@test("thousands of records of data without content: recv() that does not wait says so in between, and data is found")
+def empty_records():
+    for version in BOTH:
+        with good(version) as peer:
+            for _ in range(2000):
+                peer.send(TYPE_DATA)
+                equal(peer.life.read(), None, NAMES[version])
+            for _ in range(30):
+                peer.send(TYPE_DATA)
+            peer.send(TYPE_DATA, b"data")
+            equal(peer.read(), "data", NAMES[version])
+
+
+@test("records of one byte and of 16384, and with TLS 1.3 padding of all sizes up to the largest, are read", core=True)
+def sizes():
+    for version in BOTH:
+        with good(version) as peer:
+            paddings = (0, 1, 255, 256, 1000) if version == VERSION13 else (0,)
+            for size in (1, 2, 1000, 16383, 16384):
+                for padding in paddings + (16384 - size,) * (version == VERSION13):
+                    if size + padding > 16384:
+                        continue
+                    data = lib.TEXT[:size]
+                    peer.send(TYPE_DATA, data, **({"padding": padding} if padding else {}))
+                    peer.life.conn.setblocking(True)
+                    equal(lib.digest(peer.life.conn.recv(20000)), lib.digest(data),
+                          f"{NAMES[version]}, {size} bytes, padding {padding}")
+                    peer.life.conn.setblocking(False)
+
+
+@test("KeyUpdate in pieces of every size is followed, with data right before and after", core=True)
+def key_update_in_pieces():
+    for cuts in ((1,), (4,), (2, 3), (1, 2, 3, 4)):
+        with good(VERSION13) as peer:
+            peer.send(TYPE_DATA, b"data")
+            for begin, end in zip((0,) + cuts, cuts + (5,)):
+                peer.send(TYPE_HANDSHAKE, UPDATE[begin:end])
+            equal(peer.read(), "data", "before")
+            equal(peer.life.read(), None, f"cut at {cuts}")
+            lib.wait_for(lambda life=peer.life: life.stat(lib.STATS_KEY_UPDATES) == 1, what="the KeyUpdate is counted")
+
+
+def peek(peer, size=100):
+    return lib.outcome(peer.life.conn.recv, size, socket.MSG_PEEK)
+
+
+@test("recv(MSG_PEEK) passes records without content by, whatever is behind them")
+def peek_empty():
+    for version in BOTH:
+        for behind, kind in ((b"\1\x5a", TYPE_ALERT), (UPDATE, TYPE_HANDSHAKE), (b"\1\0", TYPE_ALERT), (b"", None)):
+            if kind == TYPE_HANDSHAKE and version == VERSION12:
+                continue
+            with Peer(lib.World(), version) as peer:
+                for _ in range(3):
+                    peer.send(TYPE_DATA)
+                    equal(peek(peer), "EAGAIN", NAMES[version])
+                peer.send(TYPE_DATA)
+                if kind:
+                    peer.send(kind, behind)
+                else:
+                    peer.life.fin()
+                if behind in (b"\1\0", b""):
+                    lib.wait_for(lambda peer=peer: peek(peer) != "EAGAIN", what="the end")
+                    equal(peek(peer), b"" if kind else "ECONNRESET", f"{NAMES[version]}, the end")
+                else:
+                    equal(peek(peer), "EAGAIN", f"{NAMES[version]}, {behind}")
+                peer.life.end("closed" if kind else "truncated")
+
+
+@test("thousands of records without content are not kept for recv(MSG_PEEK)")
+def peek_flood():
+    for version in BOTH:
+        with good(version) as peer:
+            before = lib.Memory()
+            for _ in range(50):
+                peer.life.client.sendall(b"".join(peer.sealer.seal(TYPE_DATA) for _ in range(100)))
+                equal(peek(peer, 1), "EAGAIN", NAMES[version])
+            grown = lib.Memory().grown(before, 512, 1 << 20)
+            assert not grown, grown
+            peer.send(TYPE_DATA, b"d")
+            peer.send(TYPE_DATA, b"ata")
+            lib.wait_for(lambda peer=peer: peek(peer) == b"data", what="data of both records")
+            equal(peer.life.conn.recv(100), b"data", NAMES[version])
+
+
+@test("a record with a wrong tag behind a good one: bad_record_mac, whatever the program does after the good one",
+      core=True)
+def forged_behind():
+    def sends(conn):
+        equal(lib.outcome(conn.send, b"answer"), "ECONNRESET", "send()")
+
+    def reads(conn):
+        equal(lib.outcome(conn.recv, 100), "ECONNRESET", "recv()")
+
+    def shuts_down(conn):
+        conn.shutdown(socket.SHUT_WR)
+
+    for version in BOTH:
+        for after in (sends, shuts_down, socket.socket.close, reads):
+            with Peer(lib.World(), version) as peer:
+                peer.life.client.sendall(peer.sealer.seal(TYPE_DATA, b"good") + peer.sealer.forged(TYPE_DATA, b"bad"))
+                equal(peer.read(), "data", NAMES[version])
+                after(peer.life.conn)
+                equal(peer.alert(), (2, 20), f"{NAMES[version]}, {after.__name__}: alert")
+                peer.life.end("bad_record_mac")
+
+
+@test("close_notify without FIN ends all threads that read")
+def close_notify_for_all():
+    for version in BOTH:
+        with good(version) as peer:
+            conn = peer.life.conn
+            conn.setblocking(True)
+            readers = [lib.in_thread(conn.recv, 100) for _ in range(4)]
+            task = f"/proc/{os.getpid()}/task"
+            lib.wait_for(lambda: sum("sk_wait" in lib.read_text(f"{task}/{tid}/stack") or
+                                     "wait_woken" in lib.read_text(f"{task}/{tid}/stack")
+                                     for tid in os.listdir(task)) >= 4, what="all sleep")
+            peer.send(TYPE_ALERT, b"\1\0")
+            equal([reader() for reader in readers], [b""] * 4, NAMES[version])
+            conn.setblocking(False)
+            equal(peer.life.read(), "EOF", "once more")
+            equal(fcntl.ioctl(conn, termios.FIONREAD, bytes(4)), bytes(4), "FIONREAD at the end")
+
+
+@test("what comes behind close_notify is ignored, garbage as well: the program reads the end, and may answer", core=True)
+def behind_close_notify():
+    for version in BOTH:
+        for behind in (b"this is no record", bytes(5), None):
+            with good(version) as peer:
+                client = peer.life.client
+                client.sendall(peer.sealer.seal(TYPE_DATA, b"data") + peer.sealer.seal(TYPE_ALERT, b"\1\0") +
+                               (behind or peer.sealer.seal(TYPE_DATA, b"more")))
+                equal(peer.read(), "data", NAMES[version])
+                lib.wait_for(lambda peer=peer: peer.life.read() == "EOF", what="the end")
+                client.sendall(b"and more of it")
+                equal(peer.life.conn.send(b"answer"), 6, "send()")
+                equal(client.recv(100), b"answer", "what the client gets")
+                peer.life.conn.close()
+                equal(peer.alert(), (1, 0), "alert")
+
+
+@test("a peer that sends records without content after close() is heard no longer than one that sends data")
+def empty_after_close():
+    for version in BOTH:
+        with Peer(lib.World(), version) as peer:
+            peer.life.conn.close()
+            equal(peer.alert(), (1, 0), "alert")
+            sent = 0
+            try:
+                while sent < 1 << 20:
+                    sent += peer.life.client.send(b"".join(peer.sealer.seal(TYPE_DATA) for _ in range(100)))
+            except ConnectionError:
+                pass
+            assert sent < 1 << 20, "a megabyte of nothing was taken"
+            peer.life.wait_gone()
+            lib.note(f"{NAMES[version]}: {sent} bytes")
