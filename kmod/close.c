@@ -199,7 +199,8 @@ static struct socket *take_private(struct tlsport_conn *conn, struct socket *soc
 	conn->app_inode = SOCK_INODE(sock);
 	set_bit(SOCK_NOSPACE, &priv->flags); /* TCP tells when there is room by this one now */
 	lock_sock(sk);
-	if (!sock_flag(sk, SOCK_DONE)) /* SHUT_RD: TCP would answer a close_notify by RST */
+	/* SHUT_RD before the peer's FIN: TCP would answer a close_notify by RST */
+	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2))
 		sk->sk_shutdown &= ~RCV_SHUTDOWN;
 	sock->sk = NULL;
 	sock_graft(sk, priv);

@@ -187,6 +187,27 @@ void tlsport_conn_note(struct tlsport_conn *conn, enum tlsport_reason reason)
 	cmpxchg(&conn->reason, TLSPORT_REASON_NONE, reason);
 }
 
+/**
+ * tlsport_conn_rx_failed - whoever reads gets ECONNRESET from now on
+ * @conn: attached
+ *
+ * Also who waits in net/tls, or is on the way there, past what looks for it: net/tls
+ * gives an error to one of them only, SOCK_DONE ends the waiting of all.  TCP sets
+ * it with the peer's FIN and looks at it where it reads itself.
+ *
+ * Context: process; conn->lock or tx_lock held.
+ */
+void tlsport_conn_rx_failed(struct tlsport_conn *conn)
+{
+	struct sock *sk = conn->sk;
+
+	WRITE_ONCE(conn->rx_err, -ECONNRESET);
+	lock_sock(sk);
+	sock_set_flag(sk, SOCK_DONE);
+	release_sock(sk);
+	sk->sk_state_change(sk);
+}
+
 /* conn->lock held, or nobody else can have it.  Counts the end, once. */
 void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason)
 {

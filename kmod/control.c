@@ -48,7 +48,7 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
 		return;
 	tlsport_conn_note(conn, reason);
 	tlsport_transmit_alert(conn, TLSPORT_ALERT_FATAL, alert);
-	WRITE_ONCE(conn->rx_err, -ECONNRESET); /* before FIN wakes who waits */
+	tlsport_conn_rx_failed(conn);
 	tlsport_transmit_due(sock, base);
 }
 
@@ -283,8 +283,9 @@ int tlsport_control_handle_locked(struct socket *sock, const struct proto_ops *b
 		sock->sk->sk_state_change(sock->sk); /* who waits for SO_RCVLOWAT, or polls */
 		return 1;
 	}
-	do {
-		n = tlsport_control_recv(sock, base, head, min(len, sizeof(head)), 0, &type);
+	do { /* a byte at least: else one without content stays */
+		n = tlsport_control_recv(sock, base, head, clamp_t(size_t, len, 1, sizeof(head)), 0,
+					 &type);
 		len -= max(n, 0);
 	} while (n > 0 && len);
 	return 1;

@@ -129,10 +129,10 @@ static void let_mptcp(struct tlsport_listener *l)
  */
 static void recheck(struct tlsport_listener *l)
 {
-	WRITE_ONCE(l->mode, tlsport_port_on(sock_net(l->sk), inet_sk(l->sk)->inet_num) ?
-				    TLSPORT_MODE_LISTEN_SHUT :
-				    TLSPORT_MODE_LISTEN_PLAIN);
-	if (READ_ONCE(l->port->disabled))
+	bool on = tlsport_port_on(sock_net(l->sk), inet_sk(l->sk)->inet_num);
+
+	WRITE_ONCE(l->mode, on ? TLSPORT_MODE_LISTEN_SHUT : TLSPORT_MODE_LISTEN_PLAIN);
+	if (!on || READ_ONCE(l->port->disabled))
 		let_mptcp(l);
 	smp_wmb(); /* who takes the mark sees the mode */
 	WRITE_ONCE(l->stale, true);
@@ -189,7 +189,7 @@ static void accept_work(struct work_struct *work)
 		tlsport_takeover_again(l);
 	/* one that was on its way, past what looks for it, when the socket was hooked */
 	if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_TLS && tlsport_takeover_sleeper(l->sk))
-		WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT);
+		cmpxchg(&l->mode, TLSPORT_MODE_LISTEN_TLS, TLSPORT_MODE_LISTEN_SHUT);
 	if (!l->tcp) {
 		const struct proto_ops *ops = tlsport_mptcp_tcp_ops(l->sk);
 
@@ -452,7 +452,7 @@ static int listen_shutdown(struct socket *sock, int how)
 
 	if (!l)
 		return -ENOTCONN;
-	if (how != SHUT_WR)
+	if (how == SHUT_RD || how == SHUT_RDWR)
 		shut(l);
 	ret = l->base->shutdown(sock, how);
 	tlsport_listener_put(l);

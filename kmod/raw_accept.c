@@ -70,9 +70,11 @@ static int raw_prot_setsockopt(struct sock *sk, int level, int optname, sockptr_
 static int raw_prot_diag_destroy(struct sock *sk, int err)
 {
 	if (READ_ONCE(sk->sk_state) == TCP_LISTEN) {
-		if (has_current_bpf_ctx())
+		/* the program may close its socket meanwhile, which is what keeps the module */
+		if (has_current_bpf_ctx() || !try_module_get(THIS_MODULE))
 			return -EOPNOTSUPP;
 		tlsport_listener_shut(sk);
+		module_put(THIS_MODULE);
 	}
 	return base_prot(READ_ONCE(sk->sk_prot))->diag_destroy(sk, err);
 }

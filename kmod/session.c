@@ -35,7 +35,9 @@ const struct proto_ops *tlsport_session_base(const struct socket *sock)
 /* Has a call that reads met a record that net/tls cannot read, perhaps behind good ones? */
 static void look_for_broken(struct sock *sk, int ret)
 {
-	if (unlikely(READ_ONCE(sk->sk_err) == EBADMSG || ret == -EBADMSG))
+	if (unlikely(ret == -EFAULT)) /* the caller's buffer was bad, the record is not */
+		cmpxchg(&sk->sk_err, EBADMSG, 0);
+	else if (unlikely(READ_ONCE(sk->sk_err) == EBADMSG || ret == -EBADMSG))
 		tlsport_record_stop(sk);
 }
 
@@ -140,6 +142,12 @@ static int readable_bytes(struct sock *sk)
 	return n;
 }
 
+/* TCP has no room for more, and a record is there: as on TCP it must do. */
+static bool is_full(struct sock *sk)
+{
+	return sk->sk_prot->sock_is_readable(sk) && tcp_epollin_ready(sk, INT_MAX);
+}
+
 /* Nothing will come that is worth waiting for. */
 static bool rx_stops(struct sock *sk)
 {
@@ -221,14 +229,14 @@ static int wait_lowat(struct sock *sk, size_t len)
 	add_wait_queue(sk_sleep(sk), &wait);
 	for (;;) {
 		n = readable_bytes(sk);
-		if (n >= target || !timeo || rx_stops(sk) || signal_pending(current))
+		if (n >= target || !timeo || rx_stops(sk) || is_full(sk) || signal_pending(current))
 			break;
 		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
 	if (n >= target)
 		return 0;
-	if (n || rx_stops(sk))
+	if (n || rx_stops(sk) || is_full(sk))
 		return MSG_DONTWAIT;
 	return signal_pending(current) ? sock_intr_errno(timeo) : -EAGAIN;
 }
@@ -282,6 +290,8 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 		ret = recv_plain(base, sock, msg, len, flags | more | rx_flags(sock->sk));
 		if (likely(ret > 0))
 			return unlikely(conn->control_run) ? data_after(sock, base, ret) : ret;
+		if (unlikely(more) && ret == -EAGAIN && !rx_stops(sock->sk))
+			continue; /* there was nothing in the records, or another reader was faster */
 		if (recv_other(sock, base, len, -EIO, &ret, &end))
 			return ret;
 	}
@@ -365,7 +375,8 @@ static bool is_readable(struct sock *sk)
 {
 	int lowat = READ_ONCE(sk->sk_rcvlowat);
 
-	return sk->sk_prot->sock_is_readable(sk) && (lowat <= 1 || readable_bytes(sk) >= lowat);
+	return sk->sk_prot->sock_is_readable(sk) &&
+	       (lowat <= 1 || readable_bytes(sk) >= lowat || is_full(sk));
 }
 
 /* tcp_poll() calls half a record readable, on which a level-triggered epoll spins. */
@@ -616,7 +627,7 @@ static void fill(struct session_table *t, const struct proto_ops *base)
 	t->ops.shutdown = session_shutdown;
 	t->ops.set_rcvlowat = session_set_rcvlowat;
 	t->ops.set_peek_off = NULL; /* net/tls does not know it */
-	t->ops.mmap = NULL;	    /* zero-copy receive would map ciphertext */
+	t->ops.mmap = sock_no_mmap; /* zero-copy receive would map ciphertext */
 #ifdef TLSPORT_HAVE_GETSOCKOPT_ITER
 	t->ops.getsockopt_iter = NULL; /* would give the keys away */
 #endif

@@ -299,6 +299,7 @@ void tlsport_conn_worker_died(struct net *net, u32 portid);
 void tlsport_conn_set_callbacks(struct tlsport_conn *conn);
 void tlsport_conn_restore_callbacks(struct tlsport_conn *conn);
 void tlsport_conn_note(struct tlsport_conn *conn, enum tlsport_reason reason);
+void tlsport_conn_rx_failed(struct tlsport_conn *conn);
 void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason);
 void tlsport_conn_dead(struct tlsport_conn *conn);
 bool tlsport_conn_in_handshake(const struct sock *sk);

@@ -52,8 +52,13 @@ static int send_error(struct sock *sk, int err)
 {
 	if (err >= 0 || err == -EPIPE || READ_ONCE(sk->sk_state) == TCP_CLOSE)
 		return err;
-	if (!tlsport_record_broken(sk))
-		return again(err) || err == -EBADMSG ? err : -EAGAIN;
+	if (!tlsport_record_broken(sk)) {
+		if (again(err) || err == -EBADMSG)
+			return err;
+		if (tlsport_conn_of(sk)->state == TLSPORT_CONN_CLOSING)
+			sock_error(sk); /* there is no other call that would take it */
+		return -EAGAIN;
+	}
 	if (err != -EAGAIN && !tlsport_conn_of(sk)->rx_err)
 		WRITE_ONCE(sk->sk_err, -err);
 	return -EAGAIN;
@@ -171,7 +176,7 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 		clear_bit(TLSPORT_TX_REKEY, &conn->tx_flags);
 		if (err) { /* no key to send an alert with: FIN alone */
 			tlsport_conn_note(conn, TLSPORT_REASON_REKEY_FAILED);
-			WRITE_ONCE(conn->rx_err, -ECONNRESET);
+			tlsport_conn_rx_failed(conn);
 			set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
 			clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags);
 			set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
@@ -354,11 +359,16 @@ static int broken_pipe(unsigned int flags)
 	return -EPIPE;
 }
 
-/* What stopped the call is of no concern, and gone: the system call begins anew. */
-static int begin_anew(void)
+/*
+ * A record of the peer that is of no concern: what net/tls makes of it stopped the
+ * call, and is gone, so the system call begins anew.  Other errors are the call's own.
+ */
+static int begin_anew(int ret)
 {
+	if (ret != -EBADMSG && ret != -EMSGSIZE && ret != -EINVAL)
+		return ret;
 	set_tsk_thread_flag(current, TIF_SIGPENDING);
-	return -ERESTARTNOINTR;
+	return -ERESTARTSYS;
 }
 
 /* tx_flags is neither 0 nor a cork alone: closed, or something is due. */
@@ -469,7 +479,7 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		err = tlsport_control_record_error(sock, base, -EBADMSG);
 		if (err)
 			return err;
-		return again(ret) || ret == -EPIPE ? ret : begin_anew();
+		return begin_anew(ret);
 	}
 	if ((ret == -EINTR || ret == -ERESTARTSYS) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return broken_pipe(flags); /* interrupt_writer() */

@@ -132,11 +132,6 @@ def openssl_refused():
         assert done.returncode and alert in done.stderr, f"{words}: {done.returncode} {done.stderr[-300:]!r}"
 
 
-def expect_echo(tool, text):
-    tool.type(text + b"\n")
-    tool.expect(text)
-
-
 @test("renegotiation in TLS 1.2 is answered by the warning no_renegotiation (GnuTLS)")
 def renegotiation_gnutls():
     port = lib.new_port()
@@ -145,7 +140,7 @@ def renegotiation_gnutls():
     tool = lib.Tool("gnutls-cli", "--no-ca-verification", "--inline-commands", "--priority",
                     "NORMAL:-VERS-ALL:+VERS-TLS1.2", "-p", str(port), "127.0.0.1")
     tool.expect(b"Handshake was completed")
-    expect_echo(tool, b"before-it")
+    tool.echo(b"before-it")
     tool.type(b"^renegotiate^\n")
     tool.expect(b"Received alert [100]")
     # gnutls-cli asks again and again, until it gives up.  The application saw none of it.
@@ -160,7 +155,7 @@ def renegotiation_openssl():
     lib.Server(port)
     tool = lib.Tool("openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{port}")
     tool.expect(b"Verify return code")
-    expect_echo(tool, b"before-it")
+    tool.echo(b"before-it")
     tool.type(b"R\n")
     tool.finish()
     assert b"no renegotiation" in tool.err, bytes(tool.err[-500:])

@@ -3,6 +3,7 @@
 each gives what it gives over TCP."""
 import ctypes
 import errno
+import mmap
 import socket
 import struct
 
@@ -90,7 +91,10 @@ def no_keys():
         equal(outcome(pair.conn.setsockopt, TCP, lib.TCP_ULP, b"tls"), refused, "setsockopt TCP_ULP")
         equal(outcome(pair.listener.setsockopt, TCP, lib.TCP_ULP, b"tls"), "ENOTCONN", "of the listening socket")
         equal(outcome(pair.conn.setsockopt, SOCKET, PEEK_OFF, 5), NOT_SUPPORTED, "setsockopt SO_PEEK_OFF")
+        equal(outcome(mmap.mmap, pair.conn.fileno(), 4096, mmap.MAP_SHARED, mmap.PROT_READ), "ENODEV", "mmap()")
         equal(outcome(pair.conn.shutdown, 3), "EINVAL", "shutdown() of nothing")
+        equal(outcome(pair.listener.shutdown, 3), "EINVAL", "shutdown() of nothing, listening")
+        lib.TlsClient(pair.port, version).sock.close()
         pair.client.write(b"goes on")
         equal(pair.conn.recv(10), b"goes on")
         pair.close()

@@ -163,6 +163,35 @@ def lowat_key_update():
     pair.close()
 
 
+@as_on_tcp("SO_RCVLOWAT of more than the receive buffer takes, in pieces of one byte: poll() wakes, recv() returns",
+           lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192))
+def lowat_full(pair):
+    pair.conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 8000)
+    def write_until(condition):
+        while not condition():
+            assert lib.is_ready(pair.client.sock, select.POLLOUT, 10), "the buffer is full, and nobody wakes"
+            pair.client.write(b"x")
+    write_until(lambda: lib.is_ready(pair.conn, select.POLLIN))
+    got = []
+    reader = in_thread(lambda: got.append(pair.conn.recv(8000)))
+    write_until(lambda: got)
+    reader()
+    return got[0][:1]
+
+
+def recv_nowhere(conn):
+    """To an address where there is nothing."""
+    return "received" if lib.LIBC.recv(conn.fileno(), ctypes.c_void_p(8), 100, 0) >= 0 else \
+        errno.errorcode[ctypes.get_errno()]
+
+
+@as_on_tcp("recv() into memory that is not there: EFAULT, and the data are there for the next")
+def no_memory_there(pair):
+    pair.client.write(TEXT[:100])
+    arrived(pair.conn, 100)
+    return recv_nowhere(pair.conn), pair.conn.recv(1000)
+
+
 @as_on_tcp("SO_RCVLOWAT of the listening socket is its connections'",
            lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 50))
 def lowat_inherited(pair):

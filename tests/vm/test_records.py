@@ -2,6 +2,8 @@
 """Records that a peer should not send, or may: the alert on the wire, what the application gets, the reason that is
 counted.  The peer makes them by hand, with the keys that the test gives the module."""
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -169,7 +171,9 @@ def key_update_in_pieces():
             for begin, end in zip((0,) + cuts, cuts + (5,)):
                 peer.send(TYPE_HANDSHAKE, UPDATE[begin:end])
             equal(peer.read(), "data", "before")
-            equal(peer.life.read(), None, f"cut at {cuts}")
+            peer.sealer.update()
+            peer.send(TYPE_DATA, b"more")
+            equal(peer.read(), "data", f"behind, cut at {cuts}")
             lib.wait_for(lambda life=peer.life: life.stat(lib.STATS_KEY_UPDATES) == 1, what="the KeyUpdate is counted")
 
 
@@ -245,15 +249,18 @@ def close_notify_for_all():
             conn = peer.life.conn
             conn.setblocking(True)
             readers = [lib.in_thread(conn.recv, 100) for _ in range(4)]
-            task = f"/proc/{os.getpid()}/task"
-            lib.wait_for(lambda: sum("sk_wait" in lib.read_text(f"{task}/{tid}/stack") or
-                                     "wait_woken" in lib.read_text(f"{task}/{tid}/stack")
-                                     for tid in os.listdir(task)) >= 4, what="all sleep")
+            lib.in_call(os.getpid(), *lib.RECEIVES, threads=4)
             peer.send(TYPE_ALERT, b"\1\0")
             equal([reader() for reader in readers], [b""] * 4, NAMES[version])
             conn.setblocking(False)
             equal(peer.life.read(), "EOF", "once more")
             equal(fcntl.ioctl(conn, termios.FIONREAD, bytes(4)), bytes(4), "FIONREAD at the end")
+
+
+def send_nothing(conn):
+    """Of an address where there is nothing."""
+    return "sent" if lib.LIBC.send(conn.fileno(), ctypes.c_void_p(8), 10, socket.MSG_NOSIGNAL) >= 0 else \
+        errno.errorcode[ctypes.get_errno()]
 
 
 @test("what comes behind close_notify is ignored, garbage as well: the program reads the end, and may answer", core=True)
@@ -269,8 +276,25 @@ def behind_close_notify():
                 client.sendall(b"and more of it")
                 equal(peer.life.conn.send(b"answer"), 6, "send()")
                 equal(client.recv(100), b"answer", "what the client gets")
+                equal(send_nothing(peer.life.conn), "EFAULT", "send() of no memory")
                 peer.life.conn.close()
                 equal(peer.alert(), (1, 0), "alert")
+
+
+@test("control records without content behind close_notify, after close(): dropped, and the peer's FIN ends it", core=True)
+def empty_behind_close_notify():
+    for version in BOTH:
+        for kind in (TYPE_ALERT, TYPE_HANDSHAKE):
+            with Peer(lib.World(), version) as peer:
+                peer.life.fill()
+                peer.life.conn.close()
+                peer.send(TYPE_ALERT, b"\1\0")
+                for _ in range(3):
+                    peer.send(kind)
+                with lib.at_once("the end"):
+                    peer.life.fin()
+                    peer.life.wait_gone()
+                equal(peer.life.ended(), {"closed": 1}, f"{NAMES[version]}, type {kind}")
 
 
 @test("a peer that sends records without content after close() is heard no longer than one that sends data")

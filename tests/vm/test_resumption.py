@@ -14,8 +14,7 @@ def resume(port, version):
     session = f"{lib.WORK}/session-{port}{version}"
     tool = lib.Tool("openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-sess_out", session)
     tool.expect(b"Verify return code")
-    tool.type(b"hello there\n")
-    tool.expect(b"hello there")
+    tool.echo(b"hello there")
     tool.type(b"Q\n")
     tool.finish()
     return session

@@ -331,9 +331,12 @@ def key_limit():
     c.is_over(closed=1)
 
 
-@test("the limit of records under a key: TLS 1.2 has no other, the connection ends with an alert and is counted")
+@test("the limit of records under a key: TLS 1.2 has no other, the connection ends with an alert and is counted; "
+      "all threads that read return")
 def key_limit_12():
     c = Connection(lib.TLS12, settings={"key_limit": 10})
+    readers = [lib.in_thread(c.conn.recv, 1) for _ in range(3)]
+    lib.in_call(os.getpid(), *lib.RECEIVES, threads=3)
     sent = b""
     try:
         while len(sent) < 100:
@@ -343,10 +346,7 @@ def key_limit_12():
     except BrokenPipeError:
         pass
     equal(len(sent) - 1, 9, "records after Finished")
-    try:
-        raise AssertionError(f"recv() gave {c.conn.recv(1)!r}")
-    except ConnectionResetError:
-        pass
+    equal([lib.outcome(c.conn.recv, 1)] + [reader() for reader in readers], ["ECONNRESET"] * 4, "who reads")
     c.arrives(sent[1:], "TLSV1_ALERT_INTERNAL_ERROR")
     c.is_over(key_limit=1)
 

@@ -62,15 +62,15 @@ class Server:
         in_call(self.pid, *numbers)
 
 
-def in_call(pid, *numbers):
-    """Waits until a thread sleeps in one of these system calls."""
+def in_call(pid, *numbers, threads=1):
+    """Waits until so many threads sleep in one of these system calls."""
     def look():
+        found = 0
         for task in os.listdir(f"/proc/{pid}/task"):
             words = read_text(f"/proc/{pid}/task/{task}/syscall").split()
-            if words and words[0] in map(str, numbers):
-                return True
-        return False
-    wait_for(look, what="a thread sleeps in the system call")
+            found += bool(words) and words[0] in map(str, numbers)
+        return found >= threads
+    wait_for(look, what=f"threads that sleep in the system call: {threads}")
 
 
 ACCEPT, SENDS, RECEIVES, POLLS = {

@@ -32,6 +32,11 @@ class Tool:
                  lambda: f"{text!r} in the output of {self.process.args[0]}: {bytes(self.out[-300:])!r} "
                  f"{bytes(self.err[-300:])!r}")
 
+    def echo(self, text):
+        """Through a server that sends back what it gets."""
+        self.type(text + b"\n")
+        self.expect(text)
+
     def finish(self, timeout=60):
         self.process.wait(timeout * SLOW)
         for reader in self.readers:
