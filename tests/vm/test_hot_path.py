@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel does for a record of data on a connection of a TLS port, beside one of stock kTLS between the same
+two processes: as many allocations, copies and wake-ups."""
+import collections
+import os
+import re
+import socket
+import threading
+
+import lib
+from lib import equal, test
+
+INSTANCE = lib.TRACING + "instances/hot-path/"
+# Tracepoints, and functions of the kernel that copy what a program sends or gets, or take its pages
+ALLOCATIONS = ("kmem/kmalloc", "kmem/kmem_cache_alloc", "kmem/mm_page_alloc")
+WAKE_UPS = ("sched/sched_waking",)
+COPIES = ("sk_msg_memcopy_from_iter", "sk_msg_zerocopy_from_iter", "skb_copy_bits", "skb_copy_datagram_iter")
+EVENT = re.compile(r"^\s*\S+-\d+\s.*?\s[\d.]+: (\w+): (?:.* pid=(\d+) )?", re.M)
+WARM, RECORDS, SIZE = 20, 200, 1000
+SLACK = RECORDS // 4  # segments and acknowledgments come as they come; one more for each would be 200 at least
+
+
+def set_probe(command):
+    """The file cannot be opened for appending by open(), which seeks; and truncated it loses the probes of others."""
+    file = os.open(lib.TRACING + "kprobe_events", os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(file, command.encode("ascii"))
+    finally:
+        os.close(file)
+
+
+class Trace:
+    """Counts events in these tasks, while it is entered."""
+
+    def __init__(self, *pids):
+        os.mkdir(INSTANCE)
+        lib.write_file(INSTANCE + "buffer_size_kb", "8192")
+        for name in COPIES:
+            set_probe(f"p:hot_path/{name} {name}\n")
+        self.pids = list(map(str, pids))
+        lib.write_file(INSTANCE + "set_event_pid", " ".join(self.pids))
+        self.events = [*ALLOCATIONS, *WAKE_UPS, "hot_path"]
+        self.counts = collections.Counter()
+
+    def __enter__(self):
+        for event in self.events:
+            lib.write_file(f"{INSTANCE}events/{event}/enable", "1")
+        return self
+
+    def __exit__(self, *_):
+        for event in self.events:
+            lib.write_file(f"{INSTANCE}events/{event}/enable", "0")
+        text = lib.read_text(INSTANCE + "trace")
+        os.rmdir(INSTANCE)
+        for name in COPIES:
+            set_probe(f"-:hot_path/{name}\n")
+        assert "LOST" not in text, "the buffer of the trace is too small"
+        self.counts.update(event for event, woken in EVENT.findall(text) if not woken or woken in self.pids)
+
+    def of(self, names):
+        return sum(self.counts[os.path.basename(name)] for name in names)
+
+
+def round_trips(sock, count):
+    for _ in range(count):
+        sock.sendall(b"x" * SIZE)
+        left = SIZE
+        while left:
+            left -= len(sock.recv(left))
+
+
+def counted(client, conn):
+    """Between two processes, each asleep in recv() when the record comes."""
+    equal(threading.active_count(), 1, "threads, one of which fork() would take along")
+    child = os.fork()
+    if not child:
+        while data := conn.recv(SIZE):
+            conn.sendall(data)
+        os._exit(0)
+    lib.defer(os.waitpid, child, 0)
+    lib.defer(os.kill, child, 9)
+    round_trips(client, WARM)
+    with Trace(os.getpid(), child) as trace:
+        round_trips(client, RECORDS)
+    return trace
+
+
+def stock(version):
+    """Both ends of a TCP connection with stock kTLS."""
+    listener = socket.create_server(("127.0.0.1", lib.new_port()))
+    client = socket.create_connection(listener.getsockname())
+    ends = client, listener.accept()[0]
+    listener.close()
+    for end in ends:
+        lib.defer(end.close)
+        keyed(end, version)
+    return ends
+
+
+def keyed(sock, version):
+    sock.setsockopt(socket.SOL_TCP, lib.TCP_ULP, b"tls")
+    for direction in (1, 2):  # TLS_TX, TLS_RX
+        sock.setsockopt(lib.SOL_TLS, direction, lib.traffic_keys(version))
+
+
+@test("a record of data costs no allocation, no copy and no wake-up more than with stock kTLS, each way")
+def as_stock_ktls():
+    for version, name in ((lib.VERSION13, "TLS 1.3"), (lib.VERSION12, "TLS 1.2")):
+        wanted = counted(*stock(version))
+        life = lib.Life(lib.World(), "OPEN", version)
+        lib.defer(life.close)
+        keyed(life.client, version)
+        life.conn.setblocking(True)
+        got = counted(life.client, life.conn)
+        for what, events in (("allocations", ALLOCATIONS), ("copies", COPIES), ("wake-ups", WAKE_UPS)):
+            lib.note(f"{name}: {RECORDS} round trips: {got.of(events)} {what}, stock kTLS {wanted.of(events)}")
+            assert wanted.of(events) >= RECORDS, f"{name}: nothing was counted: {wanted.counts}"
+            assert got.of(events) <= wanted.of(events) + SLACK, f"{name}, {what}: {got.counts}, wanted {wanted.counts}"
