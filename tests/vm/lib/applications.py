@@ -146,9 +146,11 @@ class Nginx:
     """nginx with plain listen lines: no word of ssl anywhere in its configuration."""
 
     def __init__(self, *ports, workers=1, listen=""):
-        self.dir = f"{WORK}/nginx-{ports[0]}"
+        self.port = ports[0]
+        self.dir = f"{WORK}/nginx-{self.port}"
         os.makedirs(self.dir + "/www", exist_ok=True)
         os.makedirs(self.dir + "/up", exist_ok=True)
+        defer(shutil.rmtree, self.dir, True)  # the guest's files are in its memory
         lines = "".join(f"listen {p} {listen}; listen [::]:{p} {listen};\n" for p in ports)
         self.conf = self.dir + "/nginx.conf"
         write_file(self.conf, f"""
@@ -214,6 +216,7 @@ class Daemon:
 
     signal_reload = None  # the signal after which new connections find new configuration
     listeners = 1
+    sums = "/"  # answers a POST with the SHA-256 of what came
 
     def __init__(self, port):
         self.port, self.name = port, type(self).__name__.lower()
@@ -250,6 +253,14 @@ class Daemon:
         """Makes a file of the server; returns its SHA-256."""
         return make_file(f"{self.dir}/www/{name}", size)
 
+    def upload(self, _name):
+        """Method and path."""
+        return "POST", self.sums
+
+    def uploaded(self, _name, answer):
+        """The SHA-256 of what came."""
+        return answer[:64].decode()
+
     def sum_program(self):
         """A CGI program that gives the SHA-256 of what it is sent."""
         path = self.dir + "/www/cgi/sum"
@@ -262,6 +273,7 @@ class Apache(Daemon):
     """httpd with the event MPM, and CGI."""
 
     signal_reload = signal.SIGUSR1
+    sums = "/cgi/sum"
 
     def configure(self):
         self.sum_program()
@@ -288,6 +300,7 @@ class Lighttpd(Daemon):
     """lighttpd with CGI."""
 
     signal_reload = signal.SIGUSR1
+    sums = "/cgi/sum"
 
     def configure(self):
         self.sum_program()
