@@ -144,6 +144,57 @@ def enabled_port():
     return port
 
 
+@anywhere("nginx with sendfile and tcp_nopush", core=True)
+def nginx():
+    serve_http(lib.Nginx(enabled_port(), sending="sendfile on; tcp_nopush on;"))
+
+
+def pool_switches(server):
+    """How often threads of a worker's pool gave up the processor."""
+    pid = server.workers()[0]
+    texts = [lib.read_text(f"/proc/{pid}/task/{thread}/status") for thread in os.listdir(f"/proc/{pid}/task")
+             if int(thread) != pid]
+    assert texts, "there is no pool"
+    return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)[1]) for text in texts)
+
+
+@anywhere("nginx with aio threads: they send files, and they read them for it", timeout=240)
+def nginx_threads():
+    for sending in ("sendfile on; tcp_nopush on; aio threads;", "sendfile off; aio threads;"):
+        server = lib.Nginx(enabled_port(), sending=sending)
+        serve_http(server)
+        before = pool_switches(server)
+        wanted = server.file("by_threads", SIZE)
+        equal(sha256(lib.curl(f"https://localhost:{server.port}/by_threads").stdout), wanted, "SHA-256")
+        assert pool_switches(server) > before, f"no thread did anything, {sending}"
+        server.stop()
+
+
+@anywhere("nginx that speaks HTTP/2 in plaintext: many downloads and uploads at once, each way over one connection")
+def nginx_http2():
+    server = lib.Nginx(enabled_port(), listen="http2", sending="sendfile on; tcp_nopush on;")
+    digests = {name: server.file(name, len(body)) for name, body in BODIES.items()}
+    ktls = lib.KtlsDelta()
+
+    def one(i):
+        client = lib.Http2Client(server.port, lib.BOTH[i % 2][0])
+        for _ in range(2):
+            for name in BODIES:
+                client.ask("GET", "/" + name)
+                client.ask(*server.upload(f"{name}{i}"), BODIES[name])
+            answers = client.answers()
+            equal([sha256(data) for data in answers[-4::2]], list(digests.values()), "SHA-256, downloads")
+            equal([server.uploaded(f"{name}{i}", b"") for name in BODIES], list(SUMS.values()), "SHA-256, uploads")
+        client.end()
+    at_once(lambda: one(0), lambda: one(1))
+    ktls.check(2)
+    only_closed(server.port)
+    curls_at_once(server, "--http2-prior-knowledge")
+    only_closed(server.port, "truncated")  # curl, which of HTTP/2 alone takes leave without close_notify
+    lib.wait_for(lambda: len(server.access_log()) == 18, what="all is in the log")
+    equal([line for line in server.access_log() if " HTTP/2.0\"" not in line], [], "requests of another version")
+
+
 @anywhere("Python's asyncio", core=True)
 def asyncio():
     serve_http(lib.Asyncio(enabled_port()))

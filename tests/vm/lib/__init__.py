@@ -9,6 +9,7 @@ from .genl import *
 from .harness import *
 from .hello import *
 from .host import *
+from .http2 import *
 from .kernel_log import *
 from .life import *
 from .memory import *

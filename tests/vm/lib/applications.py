@@ -145,7 +145,7 @@ def fill_open(conn, more=socket.MSG_MORE):
 class Nginx:
     """nginx with plain listen lines: no word of ssl anywhere in its configuration."""
 
-    def __init__(self, *ports, workers=1, listen=""):
+    def __init__(self, *ports, workers=1, listen="", sending="sendfile on;"):
         self.port = ports[0]
         self.dir = f"{WORK}/nginx-{self.port}"
         os.makedirs(self.dir + "/www", exist_ok=True)
@@ -156,7 +156,7 @@ class Nginx:
         write_file(self.conf, f"""
 worker_processes {workers}; user root; pid {self.dir}/pid; error_log {self.dir}/error.log info;
 events {{ worker_connections 1024; }}
-http {{ sendfile on; access_log {self.dir}/access.log; client_max_body_size 0; keepalive_timeout 60;
+http {{ {sending} access_log {self.dir}/access.log; client_max_body_size 0; keepalive_timeout 60;
   client_body_temp_path {self.dir}/body;
   server {{ {lines} root {self.dir}/www; location /up/ {{ root {self.dir}; dav_methods PUT; }} }} }}
 """)
@@ -191,6 +191,14 @@ http {{ sendfile on; access_log {self.dir}/access.log; client_max_body_size 0; k
         """Makes a file of the server; returns its SHA-256."""
         return make_file(f"{self.dir}/www/{name}", size)
 
+    def upload(self, name):
+        """Method and path."""
+        return "PUT", "/up/" + name
+
+    def uploaded(self, name, _answer):
+        """The SHA-256 of what came."""
+        return file_sum(f"{self.dir}/up/{name}")
+
     def access_log(self):
         return read_text(self.dir + "/access.log").splitlines()
 
@@ -204,6 +212,11 @@ def make_file(path, size):
             digest.update(data)
             size -= len(data)
     return digest.hexdigest()
+
+
+def file_sum(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 HOST_ROOT = os.environ.get("TLSPORT_VM_SUITE", "host") == "host"  # scripts/deps installs all servers
