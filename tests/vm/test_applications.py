@@ -200,6 +200,11 @@ def asyncio():
     serve_http(lib.Asyncio(enabled_port()))
 
 
+@anywhere("Python's http.server")
+def http_server():
+    serve_http(lib.HttpServer(enabled_port()))
+
+
 @host("Apache httpd with the event MPM; graceful restart")
 def apache():
     server = lib.Apache(enabled_port())

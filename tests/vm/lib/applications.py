@@ -341,6 +341,13 @@ class Asyncio(Daemon):
         return self.command_of(self.port, self.dir)
 
 
+class HttpServer(Daemon):
+    """Python's http.server, with a thread a connection."""
+
+    def command(self):
+        return sys.executable, PROGRAMS + "http_server.py", str(self.port), self.dir + "/www"
+
+
 class Node(Daemon):
     """Node.js."""
 
