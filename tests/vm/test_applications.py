@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import struct
 
 import lib
@@ -19,10 +20,18 @@ LONG = 120 + 12 * MIB  # seconds for a transfer of this size beside another
 
 
 class HttpsClient(http.client.HTTPSConnection):
-    """Of one version."""
+    """Of one version, over TCP or MPTCP."""
 
-    def __init__(self, port, version):
-        super().__init__("127.0.0.1", port, timeout=60 * lib.SLOW, context=lib.tls_context(version))
+    def __init__(self, port, version, protocol=0):
+        self.context, self.protocol = lib.tls_context(version), protocol
+        super().__init__("127.0.0.1", port, timeout=60 * lib.SLOW, context=self.context)
+
+    def connect(self):
+        sock = socket.socket(proto=self.protocol)
+        sock.settimeout(self.timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect((self.host, self.port))
+        self.sock = self.context.wrap_socket(sock, server_hostname=self.host)
 
     def answer(self, method, path, body=None):
         """The whole body of the answer."""
@@ -68,7 +77,7 @@ BODIES = {"large": TEXT * (SIZE // len(TEXT)), "small": TEXT[:1000]}
 SUMS = {name: sha256(body) for name, body in BODIES.items()}
 
 
-def serve_http(server):
+def serve_http(server, protocols=(0,)):
     """What every HTTP server does: version by version, then many connections at once."""
     digests = {name: server.file(name, len(body)) for name, body in BODIES.items()}
     ktls = lib.KtlsDelta()
@@ -78,8 +87,9 @@ def serve_http(server):
         method, path = server.upload(name + place)
         answer = client.answer(method, path, BODIES[name])
         equal(server.uploaded(name + place, answer), SUMS[name], f"SHA-256, upload, {name}")
-    for version, _ in lib.BOTH:
-        client = HttpsClient(server.port, version)
+    kinds = [(version, protocol) for protocol in protocols for version, _ in lib.BOTH]
+    for kind in kinds:
+        client = HttpsClient(server.port, *kind)
         exchange(client, "small")
         sock = client.sock
         assert sock, "the server keeps no connection"
@@ -89,12 +99,12 @@ def serve_http(server):
         client.end()
 
     def one(i):
-        client = HttpsClient(server.port, lib.BOTH[i % 2][0])
+        client = HttpsClient(server.port, *kinds[i % len(kinds)])
         exchange(client, "large", str(i))
         client.end()
         return True
     equal(lib.parallel(4, one), [True] * 4, "clients at once")
-    ktls.check(6)
+    ktls.check(len(kinds) + 4)
     curls_at_once(server)
     only_closed(server.port)
 
@@ -246,6 +256,17 @@ def java():
 @host("Go's net/http")
 def go():
     serve_http(lib.Go(enabled_port()))
+
+
+@host("Go's net/http on a listener of MPTCP: clients of TCP and of MPTCP")
+def go_mptcp():
+    server = lib.Go(enabled_port(), "mptcp")
+    serve_http(server, (0, lib.MPTCP))
+    lib.disable(server.port)
+    with lib.TcpClient(server.port, protocol=lib.MPTCP) as client:  # that it is such a listener
+        client.write(b"GET /small HTTP/1.0\r\n\r\n")
+        assert client.read_all().startswith(b"HTTP/1.0 200 "), "status"
+        assert lib.is_mptcp(client.sock), "the connection is of TCP"
 
 
 @host("a server of Rust's standard library")

@@ -10,14 +10,6 @@ OPTION = 30
 ANSWERED = "MPCapableSYNRX"  # a SYN that asks for MPTCP has reached it
 
 
-def is_mptcp(sock):
-    """Not one that has fallen back to TCP."""
-    try:
-        return bool(sock.getsockopt(284, 1, 64))  # SOL_MPTCP, MPTCP_INFO
-    except OSError:
-        return False
-
-
 def serves(port, listener, host="127.0.0.1"):
     """Clients of TCP and of MPTCP."""
     asked = lib.net_stat(ANSWERED)
@@ -27,7 +19,7 @@ def serves(port, listener, host="127.0.0.1"):
             with lib.TlsClient(port, version, host, protocol=protocol) as client:
                 accepted = listener.accept()
                 lib.echo_to(client, accepted)
-                assert not is_mptcp(client.sock), "the client's connection is of MPTCP"
+                assert not lib.is_mptcp(client.sock), "the client's connection is of MPTCP"
                 equal(accepted[0].getsockopt(socket.SOL_SOCKET, 38), socket.IPPROTO_TCP, "SO_PROTOCOL")
                 accepted[0].close()
                 client.end()
@@ -60,7 +52,7 @@ def plain_mptcp(port, listener):
     for one, other in ((client, conn), (conn, client)):
         one.sendall(b"plain")
         equal(other.recv(100), b"plain")
-    assert is_mptcp(client) and is_mptcp(conn), "the connection is of TCP"
+    assert lib.is_mptcp(client) and lib.is_mptcp(conn), "the connection is of TCP"
     return client, conn
 
 

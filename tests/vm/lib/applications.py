@@ -365,8 +365,12 @@ class Java(Daemon):
 class Go(Daemon):
     """Go's net/http."""
 
+    def __init__(self, port, *words):
+        self.words = words
+        super().__init__(port)
+
     def command(self):
-        return BUILT + "http_go", str(self.port), self.dir + "/www"
+        return BUILT + "http_go", str(self.port), self.dir + "/www", *self.words
 
 
 class Rust(Daemon):

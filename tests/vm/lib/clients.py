@@ -43,6 +43,14 @@ def handshake_messages(context):
     return seen
 
 
+def is_mptcp(sock):
+    """Not one that has fallen back to TCP."""
+    try:
+        return bool(sock.getsockopt(284, 1, 64))  # SOL_MPTCP, MPTCP_INFO
+    except OSError:
+        return False
+
+
 KEY_UPDATE = 24
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 BOTH = ((TLS13, "TLS 1.3"), (TLS12, "TLS 1.2"))
