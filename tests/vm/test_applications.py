@@ -274,10 +274,10 @@ def rust():
     serve_http(lib.Rust(enabled_port()))
 
 
-@host("Redis: redis-cli, a pipeline of many commands, values of megabytes, many clients")
+@host("Redis: redis-cli, a pipeline of many commands, large values both ways at once, many clients")
 def redis():
     port = enabled_port()
-    lib.Redis(port)
+    server = lib.Redis(port)
     ktls = lib.KtlsDelta()
     tool = ("redis-cli", "--tls", "--insecure", "-p", str(port))
     value = TEXT * 12
@@ -300,6 +300,19 @@ def redis():
                   "-t", "set,lpush").stdout.decode()
     equal(len(re.findall(r"requests per second", out)), 2, out)
     ktls.check(6 + 40)
+    files = {name: f"{server.dir}/{name}" for name in ("down", "up")}
+    wanted = [lib.make_file(path, HUGE) for path in files.values()]
+
+    def set_value(command, name):
+        with open(files[name], "rb") as file:
+            equal(lib.run(*command, "-x", "set", name, stdin=file, timeout=LONG).stdout, b"OK\n", f"set {name}")
+
+    def get_value(command, name):
+        return sha256(lib.run(*command, "get", name, timeout=LONG).stdout[:-1])
+    set_value(server.beside, "down")
+    down, _ = at_once(lambda: get_value(tool, "down"), lambda: set_value(tool, "up"))
+    equal([down, get_value(server.beside, "up")], wanted, "SHA-256 of large values that come and go at once")
+    only_closed(port, "truncated", "peer_reset")  # Redis' clients send no close_notify, nor do they read to the end
 
 
 class SqlClient:
@@ -334,7 +347,14 @@ class SqlClient:
         self.tls.sock.close()
 
 
-@host("PostgreSQL: queries and rows of megabytes, many clients, psql through a tunnel; a reload", timeout=240)
+def lines(size):
+    """Text of so many bytes, a multiple of 1024."""
+    digits = os.urandom(size // 2).hex()
+    return "".join(digits[i:i + 1023] + "\n" for i in range(0, size, 1024)).encode()
+
+
+@host("PostgreSQL: queries and rows of megabytes, many clients, a reload; psql through a tunnel, COPY both ways at once",
+      timeout=240)
 def postgresql():
     port = enabled_port()
     server = lib.Postgres(port)
@@ -360,6 +380,21 @@ def postgresql():
     tunnel = lib.new_port()
     lib.Tool("socat", f"TCP-LISTEN:{tunnel},bind=127.0.0.1,fork,reuseaddr", f"OPENSSL:127.0.0.1:{port},verify=0")
     lib.wait_for(lambda: lib.accept_queues(tunnel), what="the tunnel listens")
-    out = lib.run("psql", "-h", "127.0.0.1", "-p", str(tunnel), "-U", "postgres", "-Atc",
-                  "select sum(n) from generate_series(1, 100000) n", "-c", "select repeat('x', 1000000)").stdout
+    out = lib.run(*lib.psql("127.0.0.1", tunnel, "select sum(n) from generate_series(1, 100000) n",
+                            "select repeat('x', 1000000)")).stdout
     equal(out, b"5000050000\n" + b"x" * 1000000 + b"\n", "psql")
+    files = {name: f"{server.dir}/{name}" for name in ("down", "up")}
+    wanted = [lib.make_file(path, HUGE, lines) for path in files.values()]
+
+    def copy_in(host, port, name):
+        with open(files[name], "rb") as file:
+            lib.run(*lib.psql(host, port, f"create unlogged table {name} (line text)", f"copy {name} from stdin"),
+                    stdin=file, timeout=LONG)
+
+    def copy_out(host, port, name):
+        return sha256(lib.run(*lib.psql(host, port, f"copy {name} to stdout"), timeout=LONG).stdout)
+    beside, through = (server.dir, port), ("127.0.0.1", tunnel)
+    copy_in(*beside, "down")
+    down, _ = at_once(lambda: copy_out(*through, "down"), lambda: copy_in(*through, "up"))
+    equal([down, copy_out(*beside, "up")], wanted, "SHA-256 of tables that come and go at once")
+    only_closed(port)

@@ -203,11 +203,12 @@ http {{ {sending} access_log {self.dir}/access.log; client_max_body_size 0; keep
         return read_text(self.dir + "/access.log").splitlines()
 
 
-def make_file(path, size):
+def make_file(path, size, make=os.urandom):
+    """Returns its SHA-256."""
     digest = hashlib.sha256()
     with open(path, "wb") as file:
         while size > 0:
-            data = os.urandom(min(size, 1 << 20))
+            data = make(min(size, 1 << 20))
             file.write(data)
             digest.update(data)
             size -= len(data)
@@ -424,7 +425,12 @@ class Redis(Daemon):
 
     def command(self):
         return ("redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.dir,
-                "--protected-mode", "no")
+                "--protected-mode", "no", "--unixsocket", self.dir + "/socket")
+
+    @property
+    def beside(self):
+        """redis-cli, past the port."""
+        return "redis-cli", "-s", self.dir + "/socket"
 
 
 class Postgres(Daemon):
@@ -448,6 +454,12 @@ class Postgres(Daemon):
         super().start()
         ready = [self.bin + "pg_isready", "-h", self.dir, "-p", str(self.port)]
         wait_for(lambda: run(*ready, check=False).returncode == 0, 60, "PostgreSQL has started up")
+
+
+def psql(host, port, *texts):
+    """PostgreSQL's client; the host may be the directory of the server's socket."""
+    words = [word for text in texts for word in ("-c", text)]
+    return "psql", "-h", host, "-p", str(port), "-U", "postgres", "-qAt", *words
 
 
 def accept_queues(port):
