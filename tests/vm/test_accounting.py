@@ -11,11 +11,10 @@ CGROUP = "/sys/fs/cgroup/"
 
 
 class Cgroup:
-    """A memory cgroup, with this process in it."""
+    """A cgroup of a hierarchy, with this process in it."""
 
-    def __init__(self, name):
-        self.path = f"{CGROUP}{name}/"
-        lib.write_file(CGROUP + "cgroup.subtree_control", "+memory")
+    def __init__(self, root=CGROUP):
+        self.root, self.path = root, root + "tlsport-test/"
         os.mkdir(self.path)
         lib.defer(os.rmdir, self.path)
         self.enter()
@@ -24,9 +23,18 @@ class Cgroup:
     def enter(self):
         lib.write_file(self.path + "cgroup.procs", str(os.getpid()))
 
-    @staticmethod
-    def leave():
-        lib.write_file(CGROUP + "cgroup.procs", str(os.getpid()))
+    def leave(self):
+        lib.write_file(self.root + "cgroup.procs", str(os.getpid()))
+
+
+class MemoryCgroup(Cgroup):
+    """One that memory is charged to."""
+
+    def __init__(self):
+        if "memory" not in lib.read_text(CGROUP + "cgroup.controllers").split():
+            raise lib.Skip("this kernel has no memory cgroups")
+        lib.write_file(CGROUP + "cgroup.subtree_control", "+memory")
+        super().__init__()
 
     def sockets(self):
         """Bytes of sockets that are charged to it."""
@@ -35,9 +43,7 @@ class Cgroup:
 
 @test("a connection's memory is charged to the memory cgroup of the program that accepts it, and given back", core=True)
 def memory_cgroup():
-    if "memory" not in lib.read_text(CGROUP + "cgroup.controllers").split():
-        raise lib.Skip("this kernel has no memory cgroups")
-    group = Cgroup("tlsport-test")
+    group = MemoryCgroup()
     charged = []
     for version in (None, lib.TLS13, lib.TLS12):
         pair = lib.Pair(version, rcvbuf=8192)
@@ -53,6 +59,61 @@ def memory_cgroup():
     lib.fill(pair.conn)
     equal(group.sockets(), 0, "of a program elsewhere")
     pair.close()
+
+
+@test("close() and a peer that does not read: after 30 s the connection is given up, and its memory given back",
+      timeout=180)
+def deadline():
+    group, before = MemoryCgroup(), lib.Memory().sockets
+    pairs = [lib.Pair(version, rcvbuf=8192) for version, _ in lib.BOTH]
+    taken = sum(len(lib.fill(pair.conn)) for pair in pairs)
+    with lib.takes(29, 35, "the end"):
+        for pair in pairs:
+            pair.conn.close()
+        lib.wait_for(lambda: group.sockets() >= taken, what=lambda: f"{taken} are charged, now {group.sockets()}")
+        for pair in pairs:
+            lib.no_conns(pair.port, 60)
+    for pair in pairs:
+        equal(lib.status(pair.port)["ended"], {"linger_timeout": 1}, "why it ended")
+        how = b"data"
+        while how and isinstance(how, bytes):
+            how = lib.outcome(pair.client.sock.recv, 65536)
+        equal(how, "ECONNRESET", "the end that the client reads")
+        pair.close()
+    lib.wait_for(lambda: not group.sockets(), what=lambda: f"given back, now {group.sockets()}")
+    lib.wait_for(lambda: lib.Memory().sockets <= before, what=lambda: f"sockets: {before}, now {lib.Memory().sockets}")
+
+
+def net_cls():
+    """A cgroup that gives its sockets a class, of the old hierarchy: the new one has none."""
+    root = lib.WORK + "/net_cls/"
+    os.makedirs(root, exist_ok=True)
+    lib.run("mount", "-t", "cgroup", "-o", "net_cls", "net_cls", root)
+    lib.defer(lib.run, "umount", root)
+    group = Cgroup(root)
+    lib.write_file(group.path + "net_cls.classid", "0x10007")
+    return group
+
+
+def placed(pair):
+    """The cgroup of the connection, and its class, as ss shows them."""
+    words = lib.run("ss", "-Htn", "--tos", "--cgroup", f"sport = :{pair.port}").stdout.decode().split()
+    return [word for word in words if word.startswith(("cgroup:", "class_id:"))]
+
+
+@test("as on TCP: a connection is in the cgroup of its listening socket, and of its class (net_cls)", core=True)
+def cgroups():
+    group, wanted = Cgroup(), ["cgroup:/tlsport-test"]
+    if re.search("^net_cls\t", lib.read_text("/proc/cgroups"), re.M):
+        net_cls()
+        wanted.insert(0, "class_id:0x10007")
+    else:
+        lib.note("this kernel has no net_cls")
+    for version in (None, lib.TLS13, lib.TLS12):
+        group.enter()
+        pair = lib.Pair(version, lambda _: group.leave())
+        equal([word for word in placed(pair) if word in wanted], wanted, f"{version}: {placed(pair)}")
+        pair.close()
 
 
 def marked(listener):
@@ -78,12 +139,28 @@ def inherited(pair):
         (socket.SOL_SOCKET, socket.SO_SNDBUF), (socket.SOL_SOCKET, socket.SO_RCVBUF))]
 
 
-@as_on_tcp("ss -tlnp, ss -tnp, ss -ti and /proc/net/tcp show listening socket and connection, with their program")
-def shown(pair):
-    address = f"127.0.0.1:{pair.port}"
+@as_on_tcp("a connection of IPv6 inherits the traffic class of its listening socket",
+           lambda listener: listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0x48), core=True,
+           address="::1", host="::1")
+def inherited_6(pair):
+    return [sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) for sock in (pair.listener, pair.conn)]
+
+
+def show(pair, address, table):
     listening = lib.run("ss", "-Htlnp", f"sport = :{pair.port}").stdout.decode().split()
     mine = lib.run("ss", "-Htnpi", f"sport = :{pair.port}").stdout.decode()
-    entries = [line.split() for line in lib.read_text("/proc/net/tcp").splitlines()[1:]]
+    entries = [line.split() for line in lib.read_text(table).splitlines()[1:]]
     states = [words[3] for words in entries if words[1].endswith(f":{pair.port:04X}")]
     return (listening[0], listening[3] == address, f"pid={os.getpid()}" in listening[-1],
             mine.split()[0], address in mine, f"pid={os.getpid()}" in mine, "rtt:" in mine, sorted(states))
+
+
+@as_on_tcp("ss -tlnp, ss -tnp, ss -ti and /proc/net/tcp show listening socket and connection, with their program")
+def shown(pair):
+    return show(pair, f"127.0.0.1:{pair.port}", "/proc/net/tcp")
+
+
+@as_on_tcp("ss and /proc/net/tcp6 show listening socket and connection of IPv6, with their program",
+           address="::1", host="::1")
+def shown_6(pair):
+    return show(pair, f"[::1]:{pair.port}", "/proc/net/tcp6")
