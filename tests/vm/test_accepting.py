@@ -164,32 +164,40 @@ def second_listen():
 BACKLOG, CLIENTS = 2, 10
 
 
-@test("the backlog is full: what waits is bounded, nobody is refused, and each is served in the end", timeout=240)
-def full_backlog():
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout="120s")
-    listener = lib.listen(port, backlog=BACKLOG)
-    listener.settimeout(60 * lib.SLOW)
-
+def overfull(port, version_of, states):
+    """What each of many clients gets that come one after the other, and the program accepts when the backlog is full.
+    states(): of all connections that wait for accept() or come before it."""
     def client(i):
-        lib.wait_for(lambda: [c["state"] for c in lib.conns(port)].count("ready") >= min(i, BACKLOG + 1), 60,
-                     what="those before have come")
-        with lib.TlsClient(port, lib.BOTH[i % 2][0], timeout=100) as peer:
+        lib.wait_for(lambda: states().count("ready") >= min(i, BACKLOG + 1), 60, what="those before have come")
+        version = version_of(i)
+        with lib.TlsClient(port, version, timeout=100) if version else lib.TcpClient(port, timeout=100) as peer:
             peer.write(b"%d" % i)
             return peer.read_exactly(1)
-    results = []
-    asking = threading.Thread(target=lambda: results.extend(lib.parallel(CLIENTS, client)), daemon=True)
+    listener, answers = lib.listen(port, backlog=BACKLOG), []
+    listener.settimeout(60 * lib.SLOW)
+    asking = threading.Thread(target=lambda: answers.extend(lib.parallel(CLIENTS, client)), daemon=True)
     asking.start()
-    lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["ready"] * (BACKLOG + 1),
-                 what="as many as the backlog allows")
-    lib.wait_for(lambda: lib.accept_queues(port) == [(BACKLOG + 1, BACKLOG)], what="TCP's own queue is full, too")
-    equal(len(lib.conns(port)), BACKLOG + 1, "connections that the module has taken")
+    lib.wait_for(lambda: states() == ["ready"] * (BACKLOG + 1), 60, lambda: f"what the backlog allows, now {states()}")
+    lib.wait_for(lambda: lib.accept_queues(port) == [(BACKLOG + 1, BACKLOG)], 60, "TCP's own queue is full, too")
+    equal(states(), ["ready"] * (BACKLOG + 1), "connections that have been taken")
     for _ in range(CLIENTS):
         with listener.accept()[0] as conn:
             conn.settimeout(60)
             conn.sendall(conn.recv(1))
     asking.join()
-    equal(results, [b"%d" % i for i in range(CLIENTS)], "what each client got")
+    return answers
+
+
+@test("the backlog is full: as on TCP what waits is bounded, nobody is refused, and each is served in the end",
+      timeout=360)
+def full_backlog():
+    port, everybody = lib.new_port(), [b"%d" % i for i in range(CLIENTS)]
+    got = overfull(port, lambda _: None, lambda: ["ready"] * lib.accept_queues(port)[0][0])
+    equal(got, everybody, "TCP: what each client got")
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="120s")
+    got = overfull(port, lambda i: lib.BOTH[i % 2][0], lambda: [c["state"] for c in lib.conns(port)])
+    equal(got, everybody, "TLS: what each client got")
     lib.no_conns(port)
     equal(lib.status(port)["ended"], {"closed": CLIENTS}, "why they ended")
 
