@@ -2,6 +2,7 @@
 """Nothing lost at the end: all data, then close_notify, then FIN."""
 import hashlib
 import itertools
+import select
 import socket
 import ssl
 
@@ -91,7 +92,20 @@ def late_reader():
             lib.no_conns(port)
 
 
-@test("shutdown(SHUT_WR) sends close_notify and FIN, and data of the peer still comes")
+@test("close() with unread data: what was written arrives, then close_notify and FIN, where TCP resets")
+def unread_data():
+    for version, name in lib.BOTH + ((None, "TCP"),):
+        pair = lib.Pair(version)
+        pair.client.write(b"nobody reads it")
+        assert lib.is_ready(pair.conn, select.POLLIN, 20), "it does not come"
+        pair.conn.send(b"answer")
+        pair.conn.close()
+        equal(pair.client.read_exactly(6), b"answer", name)
+        equal(lib.outcome(pair.client.read), b"" if version else "ECONNRESET", f"the end, {name}")
+        pair.close()
+
+
+@test("shutdown(SHUT_WR) sends close_notify and FIN, and data of the peer still comes", core=True)
 def half_close():
     port = lib.new_port()
     lib.enable(port)
