@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every way to write to a socket does over TLS what it does over TCP."""
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import signal
 import socket
 import struct
+import termios
+import threading
 import time
 
 import lib
@@ -33,11 +37,31 @@ def calls(pair):
     return got, pair.client.read_exactly(5 + 7 + 8 + 6 + 3500 + 13)
 
 
-@as_on_tcp("SIOCOUTQ: nothing once the peer has acknowledged")
+def on_the_wire(version, size):
+    """How many bytes TCP has for a call that sends so many."""
+    more = {None: 0, lib.TLS13: 5 + 1 + 16, lib.TLS12: 5 + 8 + 16}[version]  # header; type or nonce; tag
+    return size + more * -(-size // 16384)
+
+
+@as_on_tcp("SIOCOUTQ: with a peer that does not read all bytes that it has no room for, of TLS those of the records; "
+           "then nothing", core=True, rcvbuf=8192)
 def outq(pair):
-    pair.conn.sendall(TEXT[:1000])
-    lib.wait_for(lambda: not lib.unacknowledged(pair.conn), what="everything is acknowledged")
-    return True
+    conn, client, size = pair.conn, pair.client, 200000
+
+    def there():
+        """Bytes in the client's receive buffer"""
+        return struct.unpack("i", fcntl.ioctl(client.sock, termios.FIONREAD, bytes(4)))[0]
+    lib.wait_for(lambda: not lib.unacknowledged(conn), what="the handshake is acknowledged")
+    before = there()
+    conn.setsockopt(socket.SOL_SOCKET, lib.SO_SNDBUFFORCE, 1 << 20)
+    equal(conn.send(TEXT[:size]), size, "taken by a buffer that has room")
+    lib.wait_for(lambda: not lib.in_flight(conn), what="the client's window is full")
+    waits = lib.unacknowledged(conn)
+    equal(waits + there() - before, on_the_wire(pair.version, size), "bytes of TCP, here and there")
+    assert waits > size // 2, f"{waits} bytes wait"
+    got = digest(client.read_exactly(size))
+    lib.wait_for(lambda: not lib.unacknowledged(conn), what="everything is acknowledged")
+    return got
 
 
 def notified(conn, last):
@@ -101,6 +125,24 @@ def sendfile(pair):
     return got, done, digest(data)
 
 
+@as_on_tcp("sendfile() from a pipe, from a socket and from the connection: the errors of TCP, and nothing is lost")
+def sendfile_pipe(pair):
+    conn = pair.conn
+    receive, send = os.pipe()
+    os.write(send, b"in a pipe")
+    here, there = socket.socketpair()
+    there.send(b"in a socket")
+    pair.client.write(b"for the program")
+    got = [outcome(os.sendfile, conn.fileno(), source, None, 9) for source in (receive, here.fileno())]
+    got.append(outcome(os.sendfile, file_with(0), conn.fileno(), None, 9))
+    got += [os.splice(receive, conn.fileno(), 9), pair.client.read_exactly(9), conn.recv(100)]
+    for fd in (receive, send):
+        os.close(fd)
+    here.close()
+    there.close()
+    return got
+
+
 @as_on_tcp("splice() from a pipe: the bytes arrive")
 def spliced(pair):
     receive, send = os.pipe()
@@ -116,26 +158,46 @@ def spliced(pair):
     return digest(got)
 
 
+@contextlib.contextmanager
+def sigpipes():
+    """A list that gets each SIGPIPE."""
+    signals = []
+    before = signal.signal(signal.SIGPIPE, lambda *_: signals.append("SIGPIPE"))
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
+def send_late(conn, signals, flags=0):
+    """What send(2) returns and its error, and whether a signal comes."""
+    signals.clear()
+    result = LIBC.send(conn.fileno(), b"x", 1, flags)
+    return result, errno.errorcode[ctypes.get_errno()], list(signals)
+
+
 @as_on_tcp("writing to a connection that is gone: SIGPIPE and EPIPE, with MSG_NOSIGNAL EPIPE alone")
 def broken_pipe(pair):
-    conn, signals = pair.conn, []
-    before = signal.signal(signal.SIGPIPE, lambda *_: signals.append("SIGPIPE"))
-    lib.defer(signal.signal, signal.SIGPIPE, before)
+    conn = pair.conn
     conn.shutdown(socket.SHUT_WR)
-    got = []
-    for flags in (0, socket.MSG_NOSIGNAL):
+    with sigpipes() as signals:
+        got = [send_late(conn, signals, flags) for flags in (0, socket.MSG_NOSIGNAL)]
+        receive, send = os.pipe()
+        os.write(send, b"x")
         signals.clear()
-        result = LIBC.send(conn.fileno(), b"x", 1, flags)
-        got.append((result, errno.errorcode[ctypes.get_errno()], list(signals)))
-    receive, send = os.pipe()
-    os.write(send, b"x")
-    signals.clear()
-    got.append((outcome(os.splice, receive, conn.fileno(), 1), signals))
-    got.append(outcome(os.sendfile, conn.fileno(), file_with(10), 0, 10))
-    os.close(receive)
-    os.close(send)
-    signal.signal(signal.SIGPIPE, before)
+        got.append((outcome(os.splice, receive, conn.fileno(), 1), list(signals)))
+        got.append(outcome(os.sendfile, conn.fileno(), file_with(10), 0, 10))
+        os.close(receive)
+        os.close(send)
     return got
+
+
+@as_on_tcp("the peer's RST: poll() tells, and the next send() fails with ECONNRESET, and without SIGPIPE", core=True)
+def after_reset(pair):
+    pair.client.reset()
+    assert lib.is_ready(pair.conn, select.POLLERR, 20) & select.POLLHUP, "poll() does not tell of the RST"
+    with sigpipes() as signals:
+        return send_late(pair.conn, signals)
 
 
 @as_on_tcp("MSG_ZEROCOPY is taken as on a socket without SO_ZEROCOPY; flags that mean nothing to TCP mean nothing")
@@ -194,13 +256,30 @@ def held(pair):
     return got
 
 
-@as_on_tcp("what MSG_MORE or TCP_CORK holds goes out at shutdown() and at close(), before the end")
+@as_on_tcp("what MSG_MORE or TCP_CORK holds goes out at shutdown(), before the end")
 def held_at_the_end(pair):
     conn = pair.conn
     conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
     conn.send(b"corked ")
     conn.send(b"and more", socket.MSG_MORE)
     conn.shutdown(socket.SHUT_WR)
+    return pair.client.read_all()
+
+
+@as_on_tcp("what TCP_CORK holds goes out at close(), before the end", core=True)
+def corked_close(pair):
+    conn = pair.conn
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    for at in range(0, 20000, 5000):  # a record, and part of one
+        conn.send(TEXT[at:at + 5000])
+    conn.close()
+    return digest(pair.client.read_all())
+
+
+@as_on_tcp("what MSG_MORE holds goes out at close(), before the end")
+def more_close(pair):
+    pair.conn.send(b"held", socket.MSG_MORE)
+    pair.conn.close()
     return pair.client.read_all()
 
 
@@ -213,3 +292,59 @@ def waits(pair):
     lib.in_call(os.getpid(), *lib.SENDS)
     got = digest(pair.client.read_exactly(len(data) + 50000)[len(data):])
     return got, writer()
+
+
+def ends_in_send(pair, kill):
+    """A process that has the connection is asleep in send(), its peer reads nothing, and it exits or is killed."""
+    conn, client = pair.conn, pair.client
+    data, sockets = lib.fill(conn), lib.Memory().sockets
+    receive, send = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            conn.setblocking(True)
+            threading.Thread(target=conn.send, args=(TEXT,), daemon=True).start()
+            os.read(receive, 1)
+        finally:
+            os._exit(0)
+    conn.close()
+    lib.in_call(child, *lib.SENDS)
+    if kill:
+        os.kill(child, signal.SIGKILL)
+    else:
+        os.write(send, b"x")
+    with lib.at_once("the end of the process"):
+        os.waitpid(child, 0)
+    os.close(receive)
+    os.close(send)
+    got = client.read_all()
+    assert got.startswith(data), f"{len(got)} bytes, of {len(data)} that send() took before"
+    assert TEXT.startswith(got[len(data):]), "what send() took while it waited"
+    got = outcome(client.sock.recv, 1)
+    client.sock.close()
+    lib.wait_for(lambda: lib.Memory().sockets[2] <= sockets[2] - 2, what="both ends are free")
+    return got
+
+
+@as_on_tcp("SIGKILL of a process asleep in send(), the buffers full: what it has sent arrives, then the end; no socket "
+           "is left", rcvbuf=8192, core=True)
+def killed_in_send(pair):
+    return ends_in_send(pair, True)
+
+
+@as_on_tcp("exit() of a process with a thread asleep in send(), the buffers full: what it has sent arrives, then the "
+           "end; no socket is left", rcvbuf=8192)
+def exits_in_send(pair):
+    return ends_in_send(pair, False)
+
+
+@test("MSG_OOB: there is no urgent data: EOPNOTSUPP of send(), as on TCP EINVAL of recv(), and the connection goes on")
+def urgent():
+    for version, wanted in ((None, 1), (lib.TLS13, errno.EOPNOTSUPP), (lib.TLS12, errno.EOPNOTSUPP)):
+        pair = lib.Pair(version)
+        equal(outcome(pair.conn.recv, 1, socket.MSG_OOB), "EINVAL", "recv()")
+        done = LIBC.send(pair.conn.fileno(), b"u", 1, socket.MSG_OOB)
+        equal(ctypes.get_errno() if done < 0 else done, wanted, "send()")
+        if version:
+            lib.echo_to(pair.client, [pair.conn])
+        pair.close()
