@@ -157,8 +157,19 @@ def cancels(pair):
     return got + ring.do("recv 10")
 
 
-@as_on_tcp("io_uring: the peer's end and its RST")
+@as_on_tcp("io_uring: the peer's end: a recv that waits is done, a poll tells, and so does each after; sending goes on")
 def ends(pair):
+    ring = pair.ring()
+    ring.start("recv 10")
+    pair.write_end()
+    got = ring.wait() + ring.do("recv 10") + ring.do("recvmsg 10")
+    lib.wait_for(lambda: lib.is_ready(pair.conn, select.POLLRDHUP), what="the FIN behind close_notify")
+    got += ring.do("poll") + ring.do("send 100")
+    return got, digest(pair.client.read_exactly(100))
+
+
+@as_on_tcp("io_uring: the peer's RST: a recv that waits fails, and is not the end")
+def resets(pair):
     ring = pair.ring()
     ring.start("recv 10")
     pair.client.reset()
