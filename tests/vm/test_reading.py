@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every way to read from a socket gives over TLS what it gives over TCP."""
 import array
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -18,6 +19,7 @@ from lib import LIBC, TEXT, Iovec, Msghdr, as_on_tcp, digest, equal, in_thread, 
 
 SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
 TCP_INQ = 36
+SO_TIMESTAMP = 29
 
 
 def waiting(conn):
@@ -95,7 +97,7 @@ def trunc(pair):
     return got, rest, LIBC.recv(fd, None, 5, socket.MSG_TRUNC | socket.MSG_DONTWAIT), ctypes.get_errno() == errno.EAGAIN
 
 
-@as_on_tcp("SO_RCVLOWAT: poll() and recv() wait for so many bytes")
+@as_on_tcp("SO_RCVLOWAT: poll() and recv() wait for so many bytes", core=True)
 def lowat(pair):
     conn = pair.conn
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 100)
@@ -264,20 +266,35 @@ def splice(pair):
     return got
 
 
-@as_on_tcp("splice() from the socket back to it, through a pipe: an echo without a copy")
-def splice_echo(pair):
-    conn = pair.conn
+def splice_over(source, target, size):
+    """From one connection to another, through a pipe."""
     receive, send = os.pipe()
-    pair.client.write(TEXT[:50000])
-    left = 50000
-    while left:
-        count = os.splice(conn.fileno(), send, 1 << 16)
-        left -= count
+    while size:
+        count = os.splice(source.fileno(), send, 1 << 16)
+        size -= count
         while count:
-            count -= os.splice(receive, conn.fileno(), count)
+            count -= os.splice(receive, target.fileno(), count)
     os.close(receive)
     os.close(send)
+
+
+@as_on_tcp("splice() from the socket back to it, through a pipe: an echo without a copy")
+def splice_echo(pair):
+    pair.client.write(TEXT[:50000])
+    splice_over(pair.conn, pair.conn, 50000)
     return digest(pair.client.read_exactly(50000))
+
+
+@as_on_tcp("splice() from one connection to another, through a pipe, and back: a proxy without a copy", core=True)
+def splice_proxy(pair):
+    other = lib.Pair(pair.version)
+    pair.client.write(TEXT[:50000])
+    splice_over(pair.conn, other.conn, 50000)
+    got = digest(other.client.read_exactly(50000))
+    other.client.write(TEXT[100000:140000])
+    splice_over(other.conn, pair.conn, 40000)
+    other.close()
+    return got, digest(pair.client.read_exactly(40000))
 
 
 EVENTS = select.EPOLLIN | select.EPOLLRDHUP
@@ -321,6 +338,58 @@ def epolls(pair):
     return got, conn.recv(10), outcome(conn.send, b"x")
 
 
+WAITERS = 3
+
+
+def asleep(count):
+    """Waits until so many threads of this process sleep in epoll_wait() and its like."""
+    task, calls_of = f"/proc/{os.getpid()}/task", [[str(number)] for number in lib.POLLS]
+
+    def sleeps(tid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            return lib.read_text(f"{task}/{tid}/syscall").split()[:1] in calls_of
+        return False
+    lib.wait_for(lambda: sum(map(sleeps, os.listdir(task))) == count, what=f"{count} threads sleep")
+
+
+def woken(sock, happens, take):
+    """Each event wakes one of the threads that wait for it, each with an epoll of its own and EPOLLEXCLUSIVE; then
+    what has come is taken."""
+    up, threads = [], []
+
+    def wait():
+        with select.epoll() as epoll:
+            epoll.register(sock, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            up.append(events(epoll, 20 * lib.SLOW))
+    for i in range(WAITERS):
+        threads.append(in_thread(wait))
+        asleep(i + 1)
+    for i in range(WAITERS):
+        happens()
+        lib.wait_for(lambda n=i: len(up) > n, what="a thread wakes")
+        lib.stays(lambda n=i: len(up) == n + 1, 0.3, "who waits for the next event")
+        take()
+    for thread in threads:
+        thread()
+    return up
+
+
+@as_on_tcp("EPOLLEXCLUSIVE: of threads that wait at a connection, or at a listening socket, an event wakes one",
+           core=True)
+def exclusive(pair):
+    clients = []
+
+    def connects():
+        clients.append(lib.TlsClient(pair.port, pair.version) if pair.version else lib.TcpClient(pair.port))
+
+    def accept():
+        with pair.listener.accept()[0] as conn:
+            lib.echo_to(clients[-1], [conn])
+        clients[-1].sock.close()
+    return (woken(pair.conn, lambda: pair.client.write(b"data"), lambda: pair.conn.recv(100)),
+            woken(pair.listener, connects, accept))
+
+
 @test("half a record wakes nobody: poll, select and epoll wait for the rest, and do not spin", core=True)
 def half_record():
     for version, name in lib.BOTH:
@@ -353,6 +422,28 @@ def control(pair):
     pair.client.write(b"no more than this")
     size = LIBC.recvmsg(pair.conn.fileno(), ctypes.byref(message), 0)
     return size, data.raw[:size], message.controllen, buffer.raw, message.flags
+
+
+@test("SO_TIMESTAMP is taken, and recvmsg() gives no time, which it does on TCP")
+def timestamps():
+    pairs = [lib.Pair(version) for version in (None, lib.TLS13, lib.TLS12)]
+    for pair in pairs:
+        pair.conn.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
+
+    def stamps():
+        """What each finds beside its data."""
+        got = []
+        for pair in pairs:
+            pair.client.write(b"data")
+            data, ancillary, _, _ = pair.conn.recvmsg(100, 1000)
+            equal(data, b"data", "recvmsg()")
+            got.append([kind for _, kind, _ in ancillary])
+        return got
+    # the kernel's own clock for packets starts a moment after the first socket that wants it
+    lib.wait_for(lambda: stamps()[0], what="TCP gives the time")
+    equal(stamps(), [[SO_TIMESTAMP], [], []], "of TCP, TLS 1.3 and TLS 1.2")
+    for pair in pairs:
+        pair.close()
 
 
 @as_on_tcp("TCP_INQ: recvmsg() says how much more there is, and of the end")
