@@ -291,7 +291,7 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 		if (likely(ret > 0))
 			return unlikely(conn->control_run) ? data_after(sock, base, ret) : ret;
 		if (unlikely(more) && ret == -EAGAIN && !rx_stops(sock->sk))
-			continue; /* there was nothing in the records, or another reader was faster */
+			continue; /* nothing was in the records, or another reader was faster */
 		if (recv_other(sock, base, len, -EIO, &ret, &end))
 			return ret;
 	}
