@@ -11,7 +11,7 @@ import lib
 from lib import LIBC, as_on_tcp, equal, outcome, test
 
 SOCKET, TCP, IP, IPV6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6
-PEEK_OFF = 42
+PEEK_OFF, ZEROCOPY_RECEIVE = 42, 35
 NOT_SUPPORTED = errno.errorcode[errno.EOPNOTSUPP]  # which Python may call ENOTSUP
 LINGER, TIME = struct.pack("ii", 1, 5), struct.pack("qq", 3, 0)
 # Level, option, value: set, and read back.  Numbers of those that Python has no name for are Linux's.
@@ -89,6 +89,7 @@ def no_keys():
             equal(outcome(pair.conn.setsockopt, lib.SOL_TLS, option, bytes(40)), refused, f"setsockopt SOL_TLS {option}")
         equal(outcome(pair.conn.getsockopt, TCP, lib.TCP_ULP, 16), refused, "getsockopt TCP_ULP")
         equal(outcome(pair.conn.setsockopt, TCP, lib.TCP_ULP, b"tls"), refused, "setsockopt TCP_ULP")
+        equal(outcome(pair.conn.getsockopt, TCP, ZEROCOPY_RECEIVE, 64), refused, "getsockopt TCP_ZEROCOPY_RECEIVE")
         equal(outcome(pair.listener.setsockopt, TCP, lib.TCP_ULP, b"tls"), "ENOTCONN", "of the listening socket")
         equal(outcome(pair.conn.setsockopt, SOCKET, PEEK_OFF, 5), NOT_SUPPORTED, "setsockopt SO_PEEK_OFF")
         equal(outcome(mmap.mmap, pair.conn.fileno(), 4096, mmap.MAP_SHARED, mmap.PROT_READ), "ENODEV", "mmap()")
@@ -120,7 +121,7 @@ OF_THE_MOMENT = {(SOCKET, option) for option in (49, 55, 56, 57)} | {
     (TCP, option) for option in (10, 11, 12, 24, 26, 28)} | {(IPV6, 61), (IP, 52)}
 # INCOMING_CPU, MEMINFO, INCOMING_NAPI_ID, COOKIE; WINDOW_CLAMP, INFO, QUICKACK, TIMESTAMP, CC_INFO, SAVED_SYN; PATHMTU;
 # PROTOCOL, which is the port
-NOT_AS_ON_TCP = {(TCP, lib.TCP_ULP), (TCP, 35), (SOCKET, PEEK_OFF)}  # TCP_ZEROCOPY_RECEIVE
+NOT_AS_ON_TCP = {(TCP, lib.TCP_ULP), (TCP, ZEROCOPY_RECEIVE), (SOCKET, PEEK_OFF)}
 
 
 def raw_value(sock, level, option, size):
