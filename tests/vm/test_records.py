@@ -234,6 +234,27 @@ def peek_flood():
             equal(peer.life.conn.recv(100), b"data", NAMES[version])
 
 
+PEEKED_MAX = 1024
+
+
+@test("recv(MSG_PEEK) decrypts little more than 1024 records that nobody reads: after them the connection ends")
+def peek_many():
+    for version in BOTH:
+        with Peer(lib.World(), version) as peer:
+            conn, total = peer.life.conn, PEEKED_MAX + 1
+            peer.life.client.sendall(b"".join(peer.sealer.seal(TYPE_DATA, b"x") for _ in range(total)))
+            lib.wait_for(lambda peer=peer, n=total: peek(peer, 9999) == b"x" * n, what="all are shown")
+            for _ in range(200):
+                peer.send(TYPE_DATA, b"x")
+            peer.life.settle()
+            shown = peek(peer, 9999)
+            assert total <= len(shown) < total + 10, f"{len(shown)} records are shown, {NAMES[version]}"
+            equal(conn.recv(9999), shown, "what was shown")
+            equal([lib.outcome(conn.recv, 9999) for _ in range(2)], ["ECONNRESET"] * 2, NAMES[version])
+            conn.close()
+            peer.life.wait_gone()
+
+
 @test("a record with a wrong tag behind a good one: bad_record_mac, whatever the program does after the good one",
       core=True)
 def forged_behind():
