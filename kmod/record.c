@@ -278,11 +278,9 @@ u8 tlsport_record_alert(struct sock *sk, const struct tlsport_conn *conn)
 {
 	u8 header[TLSPORT_HEADER_LEN], alert = TLSPORT_ALERT_BAD_RECORD_MAC;
 
+	if (READ_ONCE(conn->rx_flooded))
+		return TLSPORT_ALERT_UNEXPECTED_MESSAGE;
 	lock_sock(sk);
-	if (skb_queue_len(&tls_sw_ctx_rx(tls_get_ctx(sk))->rx_list) > TLSPORT_PEEKED_MAX) {
-		alert = TLSPORT_ALERT_UNEXPECTED_MESSAGE;
-		goto out;
-	}
 	if (!peek_stopped(sk, header, sizeof(header)))
 		goto out;
 	if (header[0] < TLSPORT_TYPE_CCS || header[0] > TLSPORT_TYPE_DATA || header[1] != 3 ||

@@ -59,10 +59,16 @@ static int recv_plain(const struct proto_ops *base, struct socket *sock, struct 
 	return ret;
 }
 
+/* The connection is over, and not by the peer's FIN: one call has had the error. */
+static bool was_reset(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_state) == TCP_CLOSE && !sock_flag(sk, SOCK_DONE);
+}
+
 /* End of the stream without close_notify: what the port's policy makes of it */
 static int truncated(struct tlsport_conn *conn)
 {
-	if (conn->rx_shut || READ_ONCE(conn->port->truncation) == TLSPORT_TRUNCATION_TOLERATE)
+	if (conn->rx_shut || was_reset(conn->sk) || READ_ONCE(conn->port->truncation) == TLSPORT_TRUNCATION_TOLERATE)
 		return 0;
 	mutex_lock(&conn->lock);
 	if (!conn->rx_err && !conn->rx_closed) {
@@ -170,6 +176,7 @@ static void session_data_ready(struct sock *sk)
 	if (READ_ONCE(sk->sk_rcvlowat) > 1)
 		rx->saved_data_ready(sk);
 	if (unlikely(skb_queue_len_lockless(&rx->rx_list) > TLSPORT_PEEKED_MAX)) {
+		WRITE_ONCE(tlsport_conn_of(sk)->rx_flooded, true);
 		rx->strp.stopped = 1;
 		WRITE_ONCE(sk->sk_err, EBADMSG);
 		sk_error_report(sk);
@@ -317,11 +324,12 @@ static int recv_dropped(struct socket *sock, struct msghdr *msg, size_t len, int
 	return ret;
 }
 
-/* io_uring and TCP_INQ: what is left, and as on TCP 1 where that is nothing but the end */
+/* io_uring and TCP_INQ: what is left, and as on TCP 1 where that is nothing but an orderly end */
 static void tell_inq(struct sock *sk, struct msghdr *msg)
 {
 	msg->msg_inq = readable_bytes(sk);
-	if (!msg->msg_inq && (rx_stops(sk) || sk->sk_prot->sock_is_readable(sk)))
+	if (!msg->msg_inq &&
+	    ((rx_stops(sk) && !was_reset(sk)) || sk->sk_prot->sock_is_readable(sk)))
 		msg->msg_inq = 1;
 	if (tcp_sk(sk)->recvmsg_inq)
 		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(msg->msg_inq), &msg->msg_inq);

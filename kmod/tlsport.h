@@ -269,7 +269,7 @@ struct tlsport_conn {
 	struct in6_addr local, peer;
 	char *server_name;
 	/* session: rx_*, alert under lock; tx_flags by atomic bit operations */
-	bool rx_closed, rx_shut;
+	bool rx_closed, rx_shut, rx_flooded;
 	u8 control_run;
 	u8 secret_len;
 	u8 fragment_len, fragment[TLSPORT_KEY_UPDATE_LEN - 1]; /* of a KeyUpdate */

@@ -359,6 +359,14 @@ static int broken_pipe(unsigned int flags)
 	return -EPIPE;
 }
 
+/* The peer's RST, or TCP's own end: one call gets the error, the others EPIPE. */
+static int closed_error(struct sock *sk, unsigned int flags)
+{
+	int err = sock_error(sk);
+
+	return !err || err == -EPIPE ? broken_pipe(flags) : err;
+}
+
 /*
  * A record of the peer that is of no concern: what net/tls makes of it stopped the
  * call, and is gone, so the system call begins anew.  Other errors are the call's own.
@@ -435,6 +443,11 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 	if (mutex_lock_interruptible(&conn->tx_lock))
 		return -ERESTARTSYS;
 	smp_store_mb(conn->writer, current); /* interrupt_writer(): the bits, then the writer */
+	if (unlikely(READ_ONCE(sock->sk->sk_state) == TCP_CLOSE) &&
+	    !tlsport_record_broken(sock->sk)) {
+		err = closed_error(sock->sk, *flags);
+		return tlsport_transmit_end(sock, base, err, *flags);
+	}
 	tx_flags = READ_ONCE(conn->tx_flags);
 	if (likely(!tx_flags))
 		return 0;

@@ -341,17 +341,6 @@ def epolls(pair):
 WAITERS = 3
 
 
-def asleep(count):
-    """Waits until so many threads of this process sleep in epoll_wait() and its like."""
-    task, calls_of = f"/proc/{os.getpid()}/task", [[str(number)] for number in lib.POLLS]
-
-    def sleeps(tid):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-            return lib.read_text(f"{task}/{tid}/syscall").split()[:1] in calls_of
-        return False
-    lib.wait_for(lambda: sum(map(sleeps, os.listdir(task))) == count, what=f"{count} threads sleep")
-
-
 def woken(sock, happens, take):
     """Each event wakes one of the threads that wait for it, each with an epoll of its own and EPOLLEXCLUSIVE; then
     what has come is taken."""
@@ -363,7 +352,7 @@ def woken(sock, happens, take):
             up.append(events(epoll, 20 * lib.SLOW))
     for i in range(WAITERS):
         threads.append(in_thread(wait))
-        asleep(i + 1)
+        lib.in_call(os.getpid(), *lib.POLLS, threads=i + 1)
     for i in range(WAITERS):
         happens()
         lib.wait_for(lambda n=i: len(up) > n, what="a thread wakes")

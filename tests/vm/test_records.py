@@ -251,8 +251,8 @@ def peek_many():
             assert total <= len(shown) < total + 10, f"{len(shown)} records are shown, {NAMES[version]}"
             equal(conn.recv(9999), shown, "what was shown")
             equal([lib.outcome(conn.recv, 9999) for _ in range(2)], ["ECONNRESET"] * 2, NAMES[version])
-            conn.close()
-            peer.life.wait_gone()
+            equal(peer.alert(), UNEXPECTED, "alert")
+            peer.life.end("protocol_error")
 
 
 @test("a record with a wrong tag behind a good one: bad_record_mac, whatever the program does after the good one",

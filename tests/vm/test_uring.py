@@ -168,12 +168,12 @@ def ends(pair):
     return got, digest(pair.client.read_exactly(100))
 
 
-@as_on_tcp("io_uring: the peer's RST: a recv that waits fails, and is not the end")
+@as_on_tcp("io_uring: the peer's RST: a recv that waits fails, the next is the end, a send fails")
 def resets(pair):
     ring = pair.ring()
     ring.start("recv 10")
     pair.client.reset()
-    return ring.wait()
+    return ring.wait(), ring.do("recv 10"), ring.do("send 100")
 
 
 @as_on_tcp("io_uring: send_zc sends, and tells when the memory is free", core=True)

@@ -192,12 +192,37 @@ def broken_pipe(pair):
     return got
 
 
-@as_on_tcp("the peer's RST: poll() tells, and the next send() fails with ECONNRESET, and without SIGPIPE", core=True)
+AFTER_RESET = ("send send recv recv", "recv recv send send send", "error send recv", "error recv send", "splice recv send")
+
+
+def take(conn):
+    """splice() to a pipe"""
+    receive, send = os.pipe()
+    try:
+        return outcome(os.splice, conn.fileno(), send, 10)
+    finally:
+        os.close(receive)
+        os.close(send)
+
+
+@as_on_tcp("the peer's RST: poll() tells, one call fails with ECONNRESET, after it there is an end to read, and to write "
+           "to is EPIPE with SIGPIPE", core=True)
 def after_reset(pair):
-    pair.client.reset()
-    assert lib.is_ready(pair.conn, select.POLLERR, 20) & select.POLLHUP, "poll() does not tell of the RST"
-    with sigpipes() as signals:
-        return send_late(pair.conn, signals)
+    got = []
+    for order in AFTER_RESET:
+        other = lib.Pair(pair.version)
+        conn = other.conn
+        other.client.reset()
+        assert lib.is_ready(conn, select.POLLERR, 20) & select.POLLHUP, "poll() does not tell of the RST"
+        with sigpipes() as signals:
+            calls = {"send": lambda c=conn, s=signals: send_late(c, s), "recv": lambda c=conn: outcome(c.recv, 10),
+                     "error": lambda c=conn: c.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "splice": lambda c=conn: take(c)}
+            got.append([calls[call]() for call in order.split()])
+            got.append(lib.is_ready(conn, select.POLLIN | select.POLLOUT))
+        other.close()
+        if pair.version:
+            equal(lib.status(other.port)["ended"], {"peer_reset": 1}, f"why it ended, {order}")
+    return got
 
 
 @as_on_tcp("MSG_ZEROCOPY is taken as on a socket without SO_ZEROCOPY; flags that mean nothing to TCP mean nothing")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The applications behind a port, unmodified: processes of servers.py, and servers of Debian's
 packages."""
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -67,8 +68,9 @@ def in_call(pid, *numbers, threads=1):
     def look():
         found = 0
         for task in os.listdir(f"/proc/{pid}/task"):
-            words = read_text(f"/proc/{pid}/task/{task}/syscall").split()
-            found += bool(words) and words[0] in map(str, numbers)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                words = read_text(f"/proc/{pid}/task/{task}/syscall").split()
+                found += bool(words) and words[0] in map(str, numbers)
         return found >= threads
     wait_for(look, what=f"threads that sleep in the system call: {threads}")
 
