@@ -66,7 +66,9 @@ def round_trips(sock, count):
         sock.sendall(b"x" * SIZE)
         left = SIZE
         while left:
-            left -= len(sock.recv(left))
+            data = sock.recv(left)
+            assert data, "the other process has ended"
+            left -= len(data)
 
 
 def counted(client, conn):
@@ -74,9 +76,11 @@ def counted(client, conn):
     equal(threading.active_count(), 1, "threads, one of which fork() would take along")
     child = os.fork()
     if not child:
-        while data := conn.recv(SIZE):
-            conn.sendall(data)
-        os._exit(0)
+        try:
+            while data := conn.recv(SIZE):
+                conn.sendall(data)
+        finally:
+            os._exit(0)
     lib.defer(os.waitpid, child, 0)
     lib.defer(os.kill, child, 9)
     round_trips(client, WARM)
