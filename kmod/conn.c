@@ -208,6 +208,28 @@ void tlsport_conn_rx_failed(struct tlsport_conn *conn)
 	sk->sk_state_change(sk);
 }
 
+/**
+ * tlsport_conn_told - the application gets this from a call
+ * @conn: attached
+ * @err: negative errno
+ *
+ * Net/tls loses TCP's error where it has bytes to tell of: it must not look like
+ * an end until one call has failed by it.  Context: any.
+ */
+void tlsport_conn_told(struct tlsport_conn *conn, int err)
+{
+	switch (err) {
+	case -EAGAIN: /* of this call alone */
+	case -EINTR:
+	case -ERESTARTSYS:
+	case -EFAULT:
+	case -ENOMEM:
+		return;
+	}
+	if (READ_ONCE(conn->sk->sk_state) == TCP_CLOSE)
+		WRITE_ONCE(conn->reset_told, true);
+}
+
 /* conn->lock held, or nobody else can have it.  Counts the end, once. */
 void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason)
 {

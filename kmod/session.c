@@ -59,7 +59,7 @@ static int recv_plain(const struct proto_ops *base, struct socket *sock, struct 
 	return ret;
 }
 
-/* The connection is over, and not by the peer's FIN: one call has had the error. */
+/* The connection is over, and not by the peer's FIN. */
 static bool was_reset(const struct sock *sk)
 {
 	return READ_ONCE(sk->sk_state) == TCP_CLOSE && !sock_flag(sk, SOCK_DONE);
@@ -68,7 +68,9 @@ static bool was_reset(const struct sock *sk)
 /* End of the stream without close_notify: what the port's policy makes of it */
 static int truncated(struct tlsport_conn *conn)
 {
-	if (conn->rx_shut || was_reset(conn->sk) || READ_ONCE(conn->port->truncation) == TLSPORT_TRUNCATION_TOLERATE)
+	if (was_reset(conn->sk) && !conn->rx_shut)
+		return READ_ONCE(conn->reset_told) ? 0 : sock_error(conn->sk) ?: -ECONNRESET;
+	if (conn->rx_shut || READ_ONCE(conn->port->truncation) == TLSPORT_TRUNCATION_TOLERATE)
 		return 0;
 	mutex_lock(&conn->lock);
 	if (!conn->rx_err && !conn->rx_closed) {
@@ -130,6 +132,14 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 	}
 	*ret = truncated(conn);
 	return 1;
+}
+
+/* What the application gets. */
+static int told(struct tlsport_conn *conn, int ret)
+{
+	if (ret < 0)
+		tlsport_conn_told(conn, ret);
+	return ret;
 }
 
 /* Nothing more comes out of net/tls: a reader must not wait. */
@@ -224,28 +234,43 @@ static bool wants_lowat(const struct sock *sk, int flags)
 /*
  * SO_RCVLOWAT: net/tls would take a record out of TCP's queue and wait for the
  * rest, for which TCP, which counts what is in the queue, would wake nobody.
- * Waits until enough is there.  The flags to receive with, or an error when
- * nothing is there.
+ * Waits until enough is there, for @timeo at most, which is below 0 at first.
+ * The flags to receive with, or an error when nothing is there.
  */
-static int wait_lowat(struct sock *sk, size_t len)
+static int wait_lowat(struct sock *sk, size_t len, long *timeo)
 {
-	long timeo = sock_rcvtimeo(sk, false);
 	int target = min_t(size_t, READ_ONCE(sk->sk_rcvlowat), len), n;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 
+	if (*timeo < 0)
+		*timeo = sock_rcvtimeo(sk, false);
 	add_wait_queue(sk_sleep(sk), &wait);
 	for (;;) {
 		n = readable_bytes(sk);
-		if (n >= target || !timeo || rx_stops(sk) || is_full(sk) || signal_pending(current))
+		if (n >= target || !*timeo || rx_stops(sk) || is_full(sk) || signal_pending(current))
 			break;
-		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
 	if (n >= target)
 		return 0;
 	if (n || rx_stops(sk) || is_full(sk))
 		return MSG_DONTWAIT;
-	return signal_pending(current) ? sock_intr_errno(timeo) : -EAGAIN;
+	return signal_pending(current) ? sock_intr_errno(*timeo) : -EAGAIN;
+}
+
+/*
+ * What seemed to be there was not: nothing was in the records, or another reader
+ * was faster.  0: wait again.
+ */
+static int lowat_missed(struct sock *sk, long *timeo)
+{
+	if (tlsport_record_broken(sk))
+		return -EBADMSG;
+	if (!*timeo)
+		return -EAGAIN;
+	schedule_timeout_interruptible(1); /* that reader may still have it */
+	return signal_pending(current) ? sock_intr_errno(*timeo) : 0;
 }
 
 /* Data came after control records.  What the application gets. */
@@ -282,6 +307,7 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
+	long timeo = -1; /* wait_lowat()'s */
 	bool end = false;
 	int ret, more;
 
@@ -289,7 +315,7 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 		if (unlikely(tlsport_conn_rx_ended(conn)))
 			return conn->rx_err;
 		/* each time anew: what was there may have been a control record */
-		more = wants_lowat(sock->sk, flags) ? wait_lowat(sock->sk, len) : 0;
+		more = wants_lowat(sock->sk, flags) ? wait_lowat(sock->sk, len, &timeo) : 0;
 		if (unlikely(more < 0))
 			return more;
 		if (unlikely(flags & MSG_PEEK))
@@ -297,10 +323,13 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 		ret = recv_plain(base, sock, msg, len, flags | more | rx_flags(sock->sk));
 		if (likely(ret > 0))
 			return unlikely(conn->control_run) ? data_after(sock, base, ret) : ret;
-		if (unlikely(more) && ret == -EAGAIN && !rx_stops(sock->sk))
-			continue; /* nothing was in the records, or another reader was faster */
+		if (unlikely(more) && ret == -EAGAIN) {
+			ret = lowat_missed(sock->sk, &timeo);
+			if (!ret)
+				continue;
+		}
 		if (recv_other(sock, base, len, -EIO, &ret, &end))
-			return ret;
+			return told(conn, ret);
 	}
 }
 
@@ -374,7 +403,7 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 			return unlikely(conn->control_run) ? data_after(sock, base, n) : n;
 		ret = n;
 		if (recv_other(sock, base, len, -EINVAL, &ret, &end))
-			return ret;
+			return told(conn, ret);
 	}
 }
 

@@ -270,6 +270,7 @@ struct tlsport_conn {
 	char *server_name;
 	/* session: rx_*, alert under lock; tx_flags by atomic bit operations */
 	bool rx_closed, rx_shut, rx_flooded;
+	bool reset_told; /* one call has had the error of TCP */
 	u8 control_run;
 	u8 secret_len;
 	u8 fragment_len, fragment[TLSPORT_KEY_UPDATE_LEN - 1]; /* of a KeyUpdate */
@@ -300,6 +301,7 @@ void tlsport_conn_set_callbacks(struct tlsport_conn *conn);
 void tlsport_conn_restore_callbacks(struct tlsport_conn *conn);
 void tlsport_conn_note(struct tlsport_conn *conn, enum tlsport_reason reason);
 void tlsport_conn_rx_failed(struct tlsport_conn *conn);
+void tlsport_conn_told(struct tlsport_conn *conn, int err);
 void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason);
 void tlsport_conn_dead(struct tlsport_conn *conn);
 bool tlsport_conn_in_handshake(const struct sock *sk);

@@ -114,7 +114,7 @@ static bool keeps_record(const struct tls_context *ctx)
  */
 static bool stuck(const struct sock *sk)
 {
-	if (likely(!keeps_record(tls_get_ctx(sk))))
+	if (likely(!keeps_record(tls_get_ctx(sk))) || READ_ONCE(sk->sk_state) == TCP_CLOSE)
 		return false;
 	/* a guess, too: net/tls's work item is woken in vain */
 	return data_race(tcp_rtx_and_write_queues_empty(sk));
@@ -359,6 +359,13 @@ static int broken_pipe(unsigned int flags)
 	return -EPIPE;
 }
 
+/* There is no connection any more, and what the peer sent last is not why. */
+static bool is_closed(const struct tlsport_conn *conn)
+{
+	return READ_ONCE(conn->sk->sk_state) == TCP_CLOSE &&
+	       (READ_ONCE(conn->rx_closed) || !tlsport_record_broken(conn->sk));
+}
+
 /* The peer's RST, or TCP's own end: one call gets the error, the others EPIPE. */
 static int closed_error(struct sock *sk, unsigned int flags)
 {
@@ -393,6 +400,8 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
 		return err;
 	if (test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return broken_pipe(*flags);
+	if (is_closed(conn)) /* while it waited */
+		return closed_error(sock->sk, *flags);
 	if (test_bit(TLSPORT_TX_CORKED, &conn->tx_flags))
 		*flags |= MSG_MORE;
 	return 0;
@@ -443,11 +452,8 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 	if (mutex_lock_interruptible(&conn->tx_lock))
 		return -ERESTARTSYS;
 	smp_store_mb(conn->writer, current); /* interrupt_writer(): the bits, then the writer */
-	if (unlikely(READ_ONCE(sock->sk->sk_state) == TCP_CLOSE) &&
-	    !tlsport_record_broken(sock->sk)) {
-		err = closed_error(sock->sk, *flags);
-		return tlsport_transmit_end(sock, base, err, *flags);
-	}
+	if (unlikely(is_closed(conn)))
+		return tlsport_transmit_end(sock, base, closed_error(sock->sk, *flags), *flags);
 	tx_flags = READ_ONCE(conn->tx_flags);
 	if (likely(!tx_flags))
 		return 0;
@@ -488,6 +494,7 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		tlsport_transmit_due(sock, base);
 	if (likely(ret >= 0))
 		return ret;
+	tlsport_conn_told(conn, ret);
 	if (tlsport_record_broken(sock->sk)) { /* what the peer sent is the error */
 		err = tlsport_control_record_error(sock, base, -EBADMSG);
 		if (err)

@@ -194,6 +194,22 @@ def no_memory_there(pair):
     return recv_nowhere(pair.conn), pair.conn.recv(1000)
 
 
+@as_on_tcp("the peer's RST behind data: they are read first, then a call fails, and then there is the end", core=True)
+def reset_behind(pair):
+    got = []
+    for flags, minimum in ((0, 1), (socket.MSG_WAITALL, 1), (socket.MSG_PEEK, 1), (0, 10)):
+        other = lib.Pair(pair.version)
+        conn = other.conn
+        other.client.write(b"data")
+        arrived(conn, 4)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, minimum)
+        other.client.reset()
+        assert lib.is_ready(conn, select.POLLERR, 20) & select.POLLHUP, "poll() does not tell of the RST"
+        got.append([outcome(conn.recv, 10, flags)] + [outcome(conn.recv, 10) for _ in range(3)])
+        other.close()
+    return got
+
+
 @as_on_tcp("SO_RCVLOWAT of the listening socket is its connections'",
            lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 50))
 def lowat_inherited(pair):

@@ -192,7 +192,7 @@ def broken_pipe(pair):
     return got
 
 
-AFTER_RESET = ("send send recv recv", "recv recv send send send", "error send recv", "error recv send", "splice recv send")
+AFTER_RESET = ("send send recv recv", "recv recv send send send", "error send recv", "splice recv send", "peek recv send")
 
 
 def take(conn):
@@ -216,6 +216,7 @@ def after_reset(pair):
         assert lib.is_ready(conn, select.POLLERR, 20) & select.POLLHUP, "poll() does not tell of the RST"
         with sigpipes() as signals:
             calls = {"send": lambda c=conn, s=signals: send_late(c, s), "recv": lambda c=conn: outcome(c.recv, 10),
+                     "peek": lambda c=conn: outcome(c.recv, 10, socket.MSG_PEEK),
                      "error": lambda c=conn: c.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "splice": lambda c=conn: take(c)}
             got.append([calls[call]() for call in order.split()])
             got.append(lib.is_ready(conn, select.POLLIN | select.POLLOUT))
