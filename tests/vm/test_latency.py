@@ -11,7 +11,7 @@ import time
 import lib
 from lib import as_on_tcp, equal, in_thread, test
 
-ROUND_TRIP = 0.3 if lib.SLOW == 1 else 3  # seconds: more than a handshake computes
+ROUND_TRIP = 0.6 if lib.SLOW == 1 else 3  # seconds: more than a handshake computes
 TCP = socket.IPPROTO_TCP
 
 
