@@ -247,7 +247,8 @@ static int wait_lowat(struct sock *sk, size_t len, long *timeo)
 	add_wait_queue(sk_sleep(sk), &wait);
 	for (;;) {
 		n = readable_bytes(sk);
-		if (n >= target || !*timeo || rx_stops(sk) || is_full(sk) || signal_pending(current))
+		if (n >= target || !*timeo || rx_stops(sk) || is_full(sk) ||
+		    signal_pending(current))
 			break;
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	}
