@@ -219,7 +219,8 @@ def long_lists():
     genl = lib.Genl()
     numbers = range(20000, 20000 + MANY)
     for number in numbers:
-        equal(genl.ask(lib.PORT_SET, u16(lib.PORT_NUMBER, number)), (0, ""), f"port {number}")
+        equal(genl.ask(lib.PORT_SET, u16(lib.PORT_NUMBER, number), u32(lib.PORT_TIMEOUT, 600000)), (0, ""),
+              f"port {number}")
     listeners = [socket.create_server(("127.0.0.1", numbers[0]), reuse_port=True, backlog=MANY)
                  for _ in range(MANY)]
     clients = [socket.create_connection(("127.0.0.1", numbers[0])) for _ in range(MANY)]
