@@ -265,7 +265,6 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 		tlsport_control_handle_locked(sock, base);
 		tlsport_control_record_error_locked(sock, base, -EBADMSG);
 	}
-	clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	if (!broken(sk)) {
 		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_CLOSE_NOTIFY);
 		set_bit(TLSPORT_TX_FIN, &conn->tx_flags);

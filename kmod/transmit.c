@@ -494,14 +494,15 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		tlsport_transmit_due(sock, base);
 	if (likely(ret >= 0))
 		return ret;
-	tlsport_conn_told(conn, ret);
 	if (tlsport_record_broken(sock->sk)) { /* what the peer sent is the error */
 		err = tlsport_control_record_error(sock, base, -EBADMSG);
 		if (err)
 			return err;
-		return begin_anew(ret);
-	}
-	if ((ret == -EINTR || ret == -ERESTARTSYS) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+		ret = begin_anew(ret);
+	} else if ((ret == -EINTR || ret == -ERESTARTSYS) &&
+		   test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)) {
 		return broken_pipe(flags); /* interrupt_writer() */
+	}
+	tlsport_conn_told(conn, ret);
 	return ret;
 }
