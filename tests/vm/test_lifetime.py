@@ -17,7 +17,7 @@ from lib import test, equal
       timeout=240)
 def helper_dies():
     port = lib.new_port()
-    lib.enable(port, handshake_timeout="60s")
+    lib.enable(port, handshake_timeout=f"{60 * lib.SLOW}s")
     nginx = lib.Nginx(port, workers=2)
     wanted = nginx.file("big", 4 << 20)
     lib.helper_restart_later()
