@@ -98,6 +98,7 @@ static void __exit tlsport_exit(void)
 	tlsport_netlink_exit();
 	tlsport_listener_exit();
 	flush_workqueue(tlsport_wq); /* the last puts of what has ended */
+	tlsport_raw_exit();
 	unregister_pernet_subsys(&tlsport_net_ops);
 	rcu_barrier(); /* call_rcu() of conn.c and listener.c ... */
 	rcu_barrier(); /* ... which put ports by call_rcu() */

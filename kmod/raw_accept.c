@@ -233,3 +233,46 @@ int tlsport_raw_reset_queue(struct sock *listen)
 	}
 	return n;
 }
+
+static void take_back(struct inet_hashinfo *h, unsigned int bucket)
+{
+	spinlock_t *lock = inet_ehash_lockp(h, bucket);
+	struct hlist_nulls_node *node;
+	struct sock *sk;
+
+	spin_lock_bh(lock);
+	sk_nulls_for_each(sk, node, &h->ehash[bucket].chain)
+		if (table_of(sk->sk_prot))
+			WRITE_ONCE(sk->sk_prot, base_prot(sk->sk_prot));
+	spin_unlock_bh(lock);
+}
+
+/**
+ * tlsport_raw_exit - the module goes, and with it what its sockets had
+ *
+ * A request for a connection has the proto of its listening socket, which it outlives
+ * until its timer finds that out; ss -K looks into it.
+ *
+ * Context: process; no socket is hooked, nor has been one since a grace period.
+ */
+void tlsport_raw_exit(void)
+{
+	struct inet_hashinfo *h, *done = NULL;
+	struct net *net;
+	unsigned int i;
+
+	if (!ntables)
+		return;
+	down_read(&net_rwsem);
+	for_each_net(net) {
+		h = net->ipv4.tcp_death_row.hashinfo;
+		if (h == done) /* most namespaces share one */
+			continue;
+		for (i = 0; i <= h->ehash_mask; i++, cond_resched())
+			if (!hlist_nulls_empty(&h->ehash[i].chain))
+				take_back(h, i);
+		done = h;
+	}
+	up_read(&net_rwsem);
+	synchronize_rcu_tasks(); /* who has found ours before is out of it */
+}

@@ -208,6 +208,7 @@ int tlsport_raw_accept_to(struct socket *listen, struct socket *sock, const stru
 			  bool kern);
 struct socket *tlsport_raw_accept(struct sock *sk, const struct proto_ops *ops);
 int tlsport_raw_reset_queue(struct sock *listen);
+void tlsport_raw_exit(void);
 
 /* mptcp.c */
 bool tlsport_mptcp_listener(const struct sock *sk);

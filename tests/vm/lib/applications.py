@@ -468,3 +468,12 @@ def accept_queues(port):
     """Of each listening socket of TCP: how many wait in it, and its backlog, as ss shows them."""
     lines = run("ss", "-tlnH", f"sport = :{port}").stdout.decode().splitlines()
     return [tuple(map(int, line.split()[1:3])) for line in lines]
+
+
+def request_timer(port):
+    """Seconds until TCP looks again at a client's request for a connection, 0 without one; of IPv4."""
+    for line in read_text("/proc/net/tcp").splitlines()[1:]:
+        _, local, _, state, _, timer, *_ = line.split()
+        if state == "03" and int(local.split(":")[1], 16) == port:  # SYN_RECV
+            return int(timer.split(":")[1], 16) / os.sysconf("SC_CLK_TCK")
+    return 0
