@@ -37,6 +37,24 @@ CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 BASE_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -Iinclude/uapi -Iuserspace -MMD -MP
 
+# wolfSSL: "built" here from source (scripts/wolfssl), or the package of the "system".
+WOLFSSL ?= built
+ifeq ($(WOLFSSL),built)
+ifndef WOLFSSL_PREFIX
+WOLFSSL_PREFIX := $(shell scripts/wolfssl --prefix)
+endif
+WOLFSSL_LIBRARY := $(WOLFSSL_PREFIX)/lib/libwolfssl.a
+WOLFSSL_CFLAGS := -I$(WOLFSSL_PREFIX)/include
+WOLFSSL_LIBS := $(WOLFSSL_LIBRARY) -lm
+$(WOLFSSL_LIBRARY):
+	@scripts/wolfssl >/dev/null
+else ifeq ($(WOLFSSL),system)
+WOLFSSL_CFLAGS := $(shell pkg-config --cflags wolfssl)
+WOLFSSL_LIBS := $(shell pkg-config --libs wolfssl)
+else
+$(error WOLFSSL is "built" or "system", not "$(WOLFSSL)")
+endif
+
 include userspace/tlsportd/Makefile.inc
 include userspace/tlsportctl/Makefile.inc
 include tests/vm/uring/Makefile.inc
@@ -47,7 +65,7 @@ TEST_PROGRAMS := uring
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile check start stop install uninstall clean
+.PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile check start stop install uninstall clean FORCE
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -65,13 +83,19 @@ $(B)/%: tests/vm/programs/%.rs
 	@mkdir -p $(@D)
 	env -u MAKEFLAGS -u MFLAGS rustc -O -D warnings -o $@ $<
 
+# Objects are made anew when the library is another one.
+$(BUILD)/.wolfssl: $(WOLFSSL_LIBRARY) FORCE
+	@mkdir -p $(@D)
+	@echo "$(WOLFSSL_CFLAGS) $(WOLFSSL_LIBS)" | cmp -s - $@ || echo "$(WOLFSSL_CFLAGS) $(WOLFSSL_LIBS)" >$@
+FORCE:
+
 # program NAME, DIRECTORY of its objects, extra flags: the objects of a program
 # are its own, for its flags are
 define program
 $(1)_OBJS := $$(patsubst %.c,$(2)/$(1).d/%.o,$$($(1)_SRCS))
 $(2)/$(1): $$($(1)_OBJS)
 	$$(CC) $$(CFLAGS) $(3) $$(LDFLAGS) -o $$@ $$^ $$($(1)_LIBS)
-$(2)/$(1).d/%.o: %.c
+$(2)/$(1).d/%.o: %.c $(BUILD)/.wolfssl
 	@mkdir -p $$(@D)
 	$$(CC) $$(BASE_CFLAGS) $(3) $$($(1)_CFLAGS) -c -o $$@ $$<
 -include $$($(1)_OBJS:.o=.d)
