@@ -84,7 +84,9 @@ static void test_defaults(void **state)
 	assert_int_equal(port->suite_count, TLS_SUITES);
 	assert_int_equal(port->suites[0], 0x1302);
 	assert_int_equal(port->group_count, TLS_GROUPS);
-	assert_int_equal(port->groups[0], GROUP_X25519);
+	assert_int_equal(port->groups[0], GROUP_X25519MLKEM768);
+	assert_int_equal(port->groups[1], GROUP_X25519);
+	assert_false(port->groups_chosen);
 	assert_int_equal(port->truncation, TLSPORT_TRUNCATION_STRICT);
 	assert_int_equal(port->handshake_timeout, 10000);
 	assert_int_equal(port->max_handshakes, 4096);
@@ -122,6 +124,7 @@ static void test_every_key(void **state)
 	assert_int_equal(port->suites[0], 0x1301);
 	assert_int_equal(port->suites[1], 0xcca8);
 	assert_int_equal(port->group_count, 2);
+	assert_true(port->groups_chosen);
 	assert_int_equal(port->groups[0], GROUP_SECP384R1);
 	assert_int_equal(port->truncation, TLSPORT_TRUNCATION_TOLERATE);
 	assert_int_equal(port->handshake_timeout, 2500);
@@ -247,7 +250,7 @@ static void test_keys(void **state)
 	KEY("ciphers = AES128-SHA", "'AES128-SHA' is not one of TLS_AES_256_GCM_SHA384");
 	KEY("ciphers = ", "'' is not one of");
 	KEY("ciphers = TLS_AES_128_GCM_SHA256:TLS_AES_128_GCM_SHA256", "is there twice");
-	KEY("groups = X448", "'X448' is not one of X25519, P-256, P-384");
+	KEY("groups = X448", "'X448' is not one of X25519MLKEM768, X25519, P-256, P-384");
 	KEY("groups = P-256:secp256r1", "is there twice");
 	KEY("truncation = maybe", "'maybe' is not strict or tolerate");
 	KEY("resumption = yes", "'yes' is not on or off");

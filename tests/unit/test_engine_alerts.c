@@ -14,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/kdf.h>
 
+#include "../../userspace/tlsportd/crypt.h"
 #include "engine_client.h"
 #include "hello_build.h"
 
@@ -209,6 +210,31 @@ static void test_public_values(void **state)
 		assert_int_equal(judge_share(groups[i], point, len), -1);
 		OPENSSL_free(point);
 		EVP_PKEY_free(pkeys[i]);
+	}
+}
+
+/* FIPS 203, 7.2: numbers of the encapsulation key are below 3329. */
+static void test_hybrid_values(void **state)
+{
+	uint8_t share[1216] = { 0 }, *x25519 = share + 1184;
+
+	(void)state;
+	x25519[0] = 9;
+	memset(share + 1152, 0xff, 32); /* a seed */
+	assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, share, sizeof(share)), 0);
+	assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, share, sizeof(share) - 1), -1);
+	assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, x25519, 32), -1);
+	x25519[0] = 1;
+	assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, share, sizeof(share)), -1);
+	x25519[0] = 9;
+	for (int i = 0; i < 1152; i += 3) {
+		memcpy(share + i, "\x00\x0d\xd0", 3); /* 3328, 3328 */
+		assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, share, sizeof(share)), 0);
+		memcpy(share + i, "\x01\x0d\xd0", 3); /* 3329, 3328 */
+		assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, share, sizeof(share)), -1);
+		memcpy(share + i, "\x00\x1d\xd0", 3); /* 3328, 3329 */
+		assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, share, sizeof(share)), -1);
+		memset(share + i, 0, 3);
 	}
 }
 
@@ -774,6 +800,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_warnings),
 		cmocka_unit_test(test_port_without_certificate),
 		cmocka_unit_test(test_public_values),
+		cmocka_unit_test(test_hybrid_values),
 		cmocka_unit_test(test_odd_but_good_hellos),
 		cmocka_unit_test(test_fragments_of_one_byte),
 		cmocka_unit_test(test_second_message_in_the_record),

@@ -17,8 +17,8 @@ static const struct hello_policy both = {
 	.max_version = TLS_1_3,
 	.suites = { 0x1302, 0x1301, 0x1303, 0xc02c, 0xc02b, 0xcca9 },
 	.suite_count = 6,
-	.groups = { GROUP_X25519, GROUP_SECP256R1, GROUP_SECP384R1 },
-	.group_count = 3,
+	.groups = { GROUP_X25519MLKEM768, GROUP_X25519, GROUP_SECP256R1, GROUP_SECP384R1 },
+	.group_count = 4,
 	.auth = AUTH_ECDSA,
 	.curve = GROUP_SECP256R1,
 	.resumption = true,
@@ -299,6 +299,28 @@ static void share_compressed(struct test_hello *h)
 	SET(h, AT_KEY_SHARE, 0, 69, 0, 23, 0, 65, 2);
 	e->len = 2 + 69;
 }
+/* The first of the client's, with a share, or what looks like one, and one of X25519. */
+static void add_hybrid(struct test_hello *h, uint16_t len)
+{
+	struct test_extension *e = &h->extensions[AT_KEY_SHARE];
+	uint8_t *at = e->body + 2;
+
+	SET(h, AT_GROUPS, 0, 8, 0x11, 0xec, 0, 29, 0, 23, 0, 24);
+	memmove(at + 4 + len, at, 36);
+	put16(at, GROUP_X25519MLKEM768);
+	put16(at + 2, len);
+	memset(at + 4, 1, len);
+	e->len = 2 + 4 + len + 36;
+	put16(e->body, e->len - 2);
+}
+static void share_hybrid(struct test_hello *h)
+{
+	add_hybrid(h, 1216);
+}
+static void share_hybrid_short(struct test_hello *h)
+{
+	add_hybrid(h, 1184);
+}
 static void share_unknown_group(struct test_hello *h)
 {
 	SET(h, AT_GROUPS, 0, 6, 0x1a, 0x1a, 0, 29, 0, 23);
@@ -515,6 +537,8 @@ static const struct {
 	BAD(share_twice, ILLEGAL_PARAMETER),
 	BAD(share_p384_as_p256, ILLEGAL_PARAMETER),
 	BAD(share_compressed, ILLEGAL_PARAMETER),
+	GOOD(share_hybrid, TLS_1_3),
+	BAD(share_hybrid_short, ILLEGAL_PARAMETER),
 	GOOD(share_unknown_group, TLS_1_3),
 	BAD(name_empty_list, DECODE_ERROR),
 	BAD(name_empty, DECODE_ERROR),
@@ -603,6 +627,35 @@ static void test_a_share_saves_a_retry(void **state)
 	assert_int_equal(judge(&hello, &choice), 0);
 	assert_int_equal(choice.group, GROUP_X25519);
 	assert_true(choice.retry);
+}
+
+/* First where there is a share, no reason for another round trip, nothing in TLS 1.2. */
+static void test_hybrid_group(void **state)
+{
+	struct hello_choice choice;
+	struct test_hello hello;
+
+	(void)state;
+	test_hello_init(&hello);
+	share_hybrid(&hello);
+	assert_int_equal(judge(&hello, &choice), 0);
+	assert_int_equal(choice.group, GROUP_X25519MLKEM768);
+	assert_int_equal(choice.share.len, 1216);
+	test_hello_init(&hello);
+	SET(&hello, AT_GROUPS, 0, 8, 0x11, 0xec, 0, 29, 0, 23, 0, 24);
+	assert_int_equal(judge(&hello, &choice), 0);
+	assert_int_equal(choice.group, GROUP_X25519);
+	assert_false(choice.retry);
+	share_empty(&hello);
+	assert_int_equal(judge(&hello, &choice), 0);
+	assert_int_equal(choice.group, GROUP_X25519MLKEM768);
+	assert_true(choice.retry);
+	only_12(&hello);
+	assert_int_equal(judge(&hello, &choice), 0);
+	assert_int_equal(choice.group, GROUP_X25519);
+	DROP(&hello, AT_GROUPS);
+	assert_int_equal(judge(&hello, &choice), 0);
+	assert_int_equal(choice.group, GROUP_SECP256R1);
 }
 
 static void test_port_without_one_version(void **state)
@@ -836,6 +889,7 @@ int main(void)
 		cmocka_unit_test(test_each_case_has_its_alert),
 		cmocka_unit_test(test_server_order_decides),
 		cmocka_unit_test(test_a_share_saves_a_retry),
+		cmocka_unit_test(test_hybrid_group),
 		cmocka_unit_test(test_port_without_one_version),
 		cmocka_unit_test(test_tickets_need_forward_secrecy),
 		cmocka_unit_test(test_truncation_is_a_decode_error),

@@ -120,6 +120,28 @@ def cbc():
     refused(lib.client_hello((0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028)), 40)
 
 
+@test("X25519MLKEM768 is the group with an openssl that has it, else X25519; a port may say otherwise", core=True)
+def groups():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    listed = lib.run("openssl", "list", "-tls-groups", check=False).stdout  # OpenSSL 3.5 and newer
+    hybrid = b"X25519MLKEM768" in listed
+    best = "X25519MLKEM768" if hybrid else "X25519"
+    cases = [((), best), (("-groups", "X25519:P-256"), "X25519")]
+    if hybrid:  # the second is asked for by HelloRetryRequest
+        cases += [(("-groups", "X25519MLKEM768"), best), (("-groups", "P-521:X25519MLKEM768"), best)]
+    for settings in ({}, {"groups": "X25519"}):
+        lib.enable(port, **settings)
+        for words, group in cases if not settings else [((), "X25519")]:
+            tool = lib.Tool("openssl", "s_client", "-tls1_3", "-connect", f"127.0.0.1:{port}", *words)
+            tool.expect(b"Verify return code")
+            tool.echo(b"a line")
+            out = bytes(tool.out)
+            tool.stop()
+            assert f"Temp Key: {group},".encode() in out or f"TLS1.3 group: {group}\n".encode() in out, (words, out)
+
+
 @test("openssl s_client is refused with TLS 1.0, TLS 1.1 and CBC", core=True)
 def openssl_refused():
     port = lib.new_port()

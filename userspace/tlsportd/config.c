@@ -76,6 +76,7 @@ static const struct {
 	const char *name;
 	uint16_t group;
 } groups[TLS_GROUPS] = {
+	{ "X25519MLKEM768", GROUP_X25519MLKEM768 },
 	{ "X25519", GROUP_X25519 },
 	{ "P-256", GROUP_SECP256R1 },
 	{ "P-384", GROUP_SECP384R1 },
@@ -184,19 +185,30 @@ static uint16_t group_by_name(const char *name, size_t len)
 	return 0;
 }
 
+const char *config_group_name(uint16_t group)
+{
+	for (size_t i = 0; i < TLS_GROUPS; i++)
+		if (groups[i].group == group)
+			return groups[i].name;
+	return NULL;
+}
+
 static int set_groups(struct reader *reader, struct port_config *port, const char *value)
 {
 	size_t len;
 
 	port->group_count = 0;
+	port->groups_chosen = true;
 	for (;; value += len + 1) {
 		uint16_t group;
 
 		len = strcspn(value, ":");
 		group = group_by_name(value, len);
 		if (!group)
-			return complain(reader, "groups: '%.*s' is not one of X25519, P-256, P-384",
-					(int)len, value);
+			return complain(
+				reader,
+				"groups: '%.*s' is not one of X25519MLKEM768, X25519, P-256, P-384",
+				(int)len, value);
 		if (add_once(port->groups, &port->group_count, group))
 			return complain(reader, "groups: '%.*s' is there twice", (int)len, value);
 		if (!value[len])

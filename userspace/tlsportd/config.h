@@ -39,6 +39,7 @@ struct port_config {
 	size_t suite_count;
 	uint16_t groups[TLS_GROUPS];
 	size_t group_count;
+	bool groups_chosen; /* by the administrator; else all that the library has */
 	uint8_t truncation; /* enum tlsport_truncation */
 	uint32_t handshake_timeout;
 	uint32_t max_handshakes;
@@ -66,6 +67,8 @@ int config_load(const char *config_dir, const char *run_dir, struct config *conf
 		struct text *errors);
 void config_free(struct config *config);
 
+/* As groups = has it; NULL: none of ours. */
+const char *config_group_name(uint16_t group);
 const struct port_config *config_find(const struct config *config, uint16_t port);
 
 #endif /* _TLSPORTD_CONFIG_H */

@@ -68,6 +68,9 @@ struct crypt_piece {
 };
 int crypt_sha256(const struct crypt_piece *pieces, size_t count, uint8_t to[CRYPT_SHA256_LEN]);
 
+/* Can it exchange keys in this group?  Some groups are younger than some libraries. */
+bool crypt_has_group(uint16_t group);
+
 /* Is this public value one that a handshake may use?  0 or -1. */
 int crypt_share_check(uint16_t group, const uint8_t *share, size_t len);
 

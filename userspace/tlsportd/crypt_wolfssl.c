@@ -250,6 +250,28 @@ static int check_point(ecc_key *key)
 	return err ? -1 : 0;
 }
 
+/*
+ * An encapsulation key of ML-KEM-768: 768 numbers of 12 bits, each below q (FIPS 203,
+ * 7.2), and 32 bytes that may be anything.
+ */
+static int check_mlkem768(const uint8_t *key)
+{
+	for (size_t i = 0; i < 1152; i += 3)
+		if ((key[i] | (key[i + 1] & 0xf) << 8) >= 3329 ||
+		    (key[i + 1] >> 4 | key[i + 2] << 4) >= 3329)
+			return -1;
+	return 0;
+}
+
+bool crypt_has_group(uint16_t group)
+{
+#ifndef WOLFSSL_HAVE_MLKEM
+	if (group == GROUP_X25519MLKEM768)
+		return false;
+#endif
+	return true;
+}
+
 int crypt_share_check(uint16_t group, const uint8_t *share, size_t len)
 {
 	int curve = group == GROUP_SECP256R1 ? ECC_SECP256R1 : ECC_SECP384R1;
@@ -259,6 +281,10 @@ int crypt_share_check(uint16_t group, const uint8_t *share, size_t len)
 
 	if (group == GROUP_X25519)
 		return check_x25519(share, len);
+	if (group == GROUP_X25519MLKEM768) /* the new one, then the old one */
+		return len != 1184 + 32 || check_mlkem768(share) || check_x25519(share + 1184, 32) ?
+			       -1 :
+			       0;
 	if (len != want || share[0] != 4 || wc_ecc_init(&key))
 		return -1;
 	err = wc_ecc_import_x963_ex(share, len, &key, curve) || check_point(&key);

@@ -4,8 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypt.h"
 #include "generation.h"
 #include "log.h"
+
+/* Of those that nobody has asked for, the ones that the library has. */
+static int choose_groups(const struct port_config *config, struct engine_policy *policy, char *err,
+			 size_t errlen)
+{
+	for (size_t i = 0; i < config->group_count; i++) {
+		uint16_t group = config->groups[i];
+
+		if (crypt_has_group(group)) {
+			policy->groups[policy->group_count++] = group;
+		} else if (config->groups_chosen) {
+			snprintf(err, errlen, "groups: wolfSSL %s has no %s", engine_library(),
+				 config_group_name(group));
+			return -1;
+		}
+	}
+	return 0;
+}
 
 static void load_port(struct served_port *port, const struct ticket_keys *tickets)
 {
@@ -15,13 +34,13 @@ static void load_port(struct served_port *port, const struct ticket_keys *ticket
 		.min_version = config->min_version,
 		.max_version = config->max_version,
 		.suite_count = config->suite_count,
-		.group_count = config->group_count,
 		.tickets = config->resumption ? tickets : NULL,
 	};
 	struct cert_files files;
 
 	memcpy(policy.suites, config->suites, sizeof(policy.suites));
-	memcpy(policy.groups, config->groups, sizeof(policy.groups));
+	if (choose_groups(config, &policy, port->error, sizeof(port->error)))
+		return;
 	if (cert_files_read(config->cert, config->key, &files, port->error, sizeof(port->error)))
 		return;
 	if (!cert_files_check(&files, config->cert, config->key, &port->facts, port->error,

@@ -371,6 +371,8 @@ size_t hello_share_len(uint16_t group)
 	switch (group) {
 	case GROUP_X25519:
 		return 32;
+	case GROUP_X25519MLKEM768:
+		return 1184 + 32;
 	case GROUP_SECP256R1:
 		return 1 + 2 * 32;
 	case GROUP_SECP384R1:
@@ -396,7 +398,7 @@ static int check_shares(const struct hello *hello)
 		seen[group / 8] |= 1 << group % 8;
 		if (want && share.len != want)
 			return ALERT_ILLEGAL_PARAMETER;
-		if (want > 32 && share.data[0] != 4)
+		if ((group == GROUP_SECP256R1 || group == GROUP_SECP384R1) && share.data[0] != 4)
 			return ALERT_ILLEGAL_PARAMETER; /* RFC 8446 4.2.8.2: uncompressed */
 	}
 	return 0;
@@ -487,6 +489,8 @@ static int choose_tls12(const struct hello *hello, const struct hello_policy *po
 	for (size_t i = 0; i < policy->group_count && !choice->group; i++) {
 		uint16_t group = policy->groups[i];
 
+		if (group == GROUP_X25519MLKEM768)
+			continue;
 		/* RFC 8422 4: no extension, any group; then one that all have */
 		if (hello->groups.data ? list_has(hello->groups, group) : group != GROUP_X25519)
 			choice->group = group;

@@ -63,6 +63,7 @@ enum tls_group {
 	GROUP_SECP384R1 = 24,
 	GROUP_SECP521R1 = 25,
 	GROUP_X25519 = 29,
+	GROUP_X25519MLKEM768 = 0x11ec, /* TLS 1.3 alone */
 };
 
 enum tls_aead {
@@ -102,7 +103,7 @@ struct tls_suite {
 };
 
 #define TLS_SUITES 9
-#define TLS_GROUPS 3
+#define TLS_GROUPS 4
 
 /* All of them, in the default order of preference. */
 extern const struct tls_suite tls_suites[TLS_SUITES];
