@@ -413,7 +413,7 @@ static void open_step(struct tlsport_conn *conn)
 		return;
 	tlsport_transmit_due(sock, tlsport_session_base(sock));
 	if (!tlsport_transmit_is_due(conn))
-		conn->sk->sk_write_space(conn->sk);
+		tlsport_transmit_room(conn->sk, conn->sk->sk_write_space);
 }
 
 static void conn_work(struct work_struct *work)

@@ -477,8 +477,7 @@ static bool wants_notification(const struct sock *sk, const struct msghdr *msg, 
 }
 
 /* Of send(2): others TCP ignores and net/tls refuses.  Both refuse urgent data. */
-#define KEPT_FLAGS \
-	(MSG_OOB | MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_COMPAT | TLSPORT_SPLICE_FLAGS)
+#define KEPT_FLAGS (MSG_OOB | MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL | TLSPORT_SPLICE_FLAGS)
 
 /*
  * More than a record: net/tls gives each to TCP as if it were a call of its own.

@@ -359,6 +359,7 @@ void tlsport_session_exit(void);
 void tlsport_transmit_alert(struct tlsport_conn *conn, u8 level, u8 description);
 int tlsport_transmit_close_record(struct socket *sock, const struct proto_ops *base);
 void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base);
+void tlsport_transmit_room(struct sock *sk, void (*write_space)(struct sock *sk));
 bool tlsport_transmit_is_due(const struct tlsport_conn *conn);
 void tlsport_transmit_overdue(struct tlsport_conn *conn);
 int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags);

@@ -120,15 +120,30 @@ static bool stuck(const struct sock *sk)
 	return data_race(tcp_rtx_and_write_queues_empty(sk));
 }
 
-/* tx_lock held.  Net/tls's work item tries again, as if there were room now. */
+/* tx_lock held.  Net/tls tries again, as if there were room now. */
 static void unstick(struct sock *sk)
 {
 	const struct tlsport_conn *conn = tlsport_conn_of(sk);
 
 	if (conn->state == TLSPORT_CONN_CLOSING) /* our callbacks are in */
-		conn->write_space(sk);
+		tlsport_transmit_room(sk, conn->write_space);
 	else
-		sk->sk_write_space(sk);
+		tlsport_transmit_room(sk, sk->sk_write_space);
+}
+
+/**
+ * tlsport_transmit_room - there is room to send
+ * @sk: attached
+ * @write_space: net/tls's callback, of its sk or saved from there
+ *
+ * With TCP's lock, as TCP itself calls it: what an interface encrypts net/tls sends
+ * from there.  Context: process.
+ */
+void tlsport_transmit_room(struct sock *sk, void (*write_space)(struct sock *sk))
+{
+	lock_sock(sk);
+	write_space(sk);
+	release_sock(sk);
 }
 
 /*
@@ -185,6 +200,24 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 	return 0;
 }
 
+/*
+ * tx_lock held.  For an interface net/tls would make an empty record of no data, behind
+ * the open one.
+ */
+static int close_nic_record(struct sock *sk)
+{
+	struct tls_context *ctx = tls_get_ctx(sk);
+	int err;
+
+	if (!mutex_trylock(&ctx->tx_lock))
+		return -EAGAIN;
+	lock_sock(sk);
+	err = ctx->push_pending_record(sk, MSG_DONTWAIT | MSG_NOSIGNAL);
+	release_sock(sk);
+	mutex_unlock(&ctx->tx_lock);
+	return send_error(sk, err);
+}
+
 /**
  * tlsport_transmit_close_record - what comes next begins a record
  * @sock: who has the sk
@@ -195,8 +228,12 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
  */
 int tlsport_transmit_close_record(struct socket *sock, const struct proto_ops *base)
 {
-	if (!tls_get_ctx(sock->sk)->pending_open_record_frags)
+	const struct tls_context *ctx = tls_get_ctx(sock->sk);
+
+	if (!ctx->pending_open_record_frags)
 		return 0;
+	if (ctx->tx_conf == TLSPORT_CONF_HW)
+		return close_nic_record(sock->sk);
 	return send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
 }
 
