@@ -177,7 +177,7 @@ MODULE := build/kmod/$(KVER)/tlsport.ko
 # MODE:SOURCE:DESTINATION of whatever is installed.
 FILES = $(foreach p,$(PROGRAMS),755:$(B)/$(p):$(sbindir)/$(p)) \
 	$(foreach m,$(wildcard Documentation/man/*.[58]),644:$(m):$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
-	$(foreach h,tlsport.h tlsport_reason.h,644:include/uapi/linux/$(h):$(includedir)/linux/$(h)) \
+	$(foreach h,tlsport.h tlsport_reason.h tlsport_sw.h,644:include/uapi/linux/$(h):$(includedir)/linux/$(h)) \
 	644:userspace/tlsportctl/completion.bash:$(completiondir)/tlsportctl \
 	644:$(B)/tlsport.service:$(unitdir)/tlsport.service \
 	644:$(MODULE):$(moduledir)/tlsport.ko

@@ -73,8 +73,8 @@ int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info
 	return 0;
 }
 
-static int set_keys(struct socket *sock, int direction, void __user *scratch,
-		    const struct nlattr *nla)
+static int give_keys(struct socket *sock, int direction, void __user *scratch,
+		     const struct nlattr *nla)
 {
 	int err = -EFAULT;
 
@@ -86,6 +86,22 @@ static int set_keys(struct socket *sock, int direction, void __user *scratch,
 		err = -EFAULT;
 out:
 	pagefault_enable();
+	return err;
+}
+
+/* An interface that is to stay out of it does. */
+static int set_keys(struct socket *sock, int direction, void __user *scratch,
+		    const struct nlattr *nla, enum tlsport_offload policy)
+{
+	int err = 0;
+
+	if (policy == TLSPORT_OFFLOAD_OFF)
+		err = tlsport_offload_keep_out(sock->sk, direction);
+	if (err)
+		return err;
+	err = give_keys(sock, direction, scratch, nla);
+	if (policy == TLSPORT_OFFLOAD_OFF)
+		err = tlsport_offload_let_in(sock->sk, direction, err);
 	return err;
 }
 
@@ -120,13 +136,14 @@ static void keep_secrets(struct tlsport_conn *conn, struct genl_info *info)
  * session by TX.
  *
  * Context: the worker's sendmsg(), conn->lock held.
- * Return: 0 or a negative errno: the connection must end.
+ * Return: 0; -EPROTO: attached, but the port requires an interface that encrypts, so
+ * that the connection must end, with an alert; another negative errno: by RST.
  */
 int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_info *info)
 {
 	const struct tls_crypto_info *keys = nla_data(info->attrs[TLSPORT_A_HS_TX]);
+	enum tlsport_offload policy = READ_ONCE(conn->port->offload);
 	struct socket *sock = conn->sock;
-	struct tls_context *ctx;
 	int err, one = 1;
 
 	if (!scratch)
@@ -137,11 +154,11 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 			return err;
 	}
 	restore_write_space(conn);
-	err = set_keys(sock, TLS_TX, scratch, info->attrs[TLSPORT_A_HS_TX]);
+	err = set_keys(sock, TLS_TX, scratch, info->attrs[TLSPORT_A_HS_TX], policy);
 	if (err)
 		return err;
 	tlsport_conn_restore_callbacks(conn);
-	err = set_keys(sock, TLS_RX, scratch, info->attrs[TLSPORT_A_HS_RX]);
+	err = set_keys(sock, TLS_RX, scratch, info->attrs[TLSPORT_A_HS_RX], policy);
 	if (err)
 		return err;
 	if (keys->version == TLS_1_3_VERSION) { /* decrypt straight into the reader's buffer */
@@ -152,14 +169,12 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	}
 	if (!tlsport_session_ops(conn->sk, sock->ops))
 		return -EOPNOTSUPP;
-	ctx = tls_get_ctx(conn->sk);
-	conn->tx_nic = ctx->tx_conf == TLSPORT_CONF_HW;
-	conn->rx_nic = ctx->rx_conf == TLSPORT_CONF_HW;
+	tlsport_offload_attached(conn, keys, policy);
 	conn->version = keys->version;
 	conn->cipher = keys->cipher_type;
 	conn->key_limit = READ_ONCE(conn->port->key_limit);
 	keep_secrets(conn, info);
-	return 0;
+	return policy == TLSPORT_OFFLOAD_REQUIRE && conn->tx_sw != TLSPORT_SW_NONE ? -EPROTO : 0;
 }
 
 /* Context: the sk cannot close.  Who encrypts, as /proc/crypto names it; NULL: a NIC. */

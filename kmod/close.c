@@ -233,6 +233,27 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 	return base->release(sock);
 }
 
+/**
+ * tlsport_close_unaccepted - end an attached connection that no application had
+ * @conn: its socket is private, without our callbacks
+ * @alert: fatal, goes out before the FIN
+ *
+ * Context: process, conn->lock held.
+ */
+void tlsport_close_unaccepted(struct tlsport_conn *conn, u8 alert)
+{
+	timer_delete_sync(&conn->timer);
+	WRITE_ONCE(conn->timed_out, false);
+	tlsport_transmit_alert(conn, TLSPORT_ALERT_FATAL, alert);
+	WRITE_ONCE(conn->sk->sk_sndtimeo, 0);
+	set_bit(SOCK_NOSPACE, &conn->sock->flags);
+	conn->state = TLSPORT_CONN_CLOSING;
+	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
+	conn->una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
+	tlsport_conn_set_callbacks(conn);
+	tlsport_close_work(conn);
+}
+
 /* SO_LINGER: wait as TCP does, for the peer's acknowledgment of everything */
 static void linger(struct tlsport_conn *conn, struct completion *acked, unsigned long timeout)
 {
@@ -254,6 +275,7 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 {
 	DECLARE_COMPLETION_ONSTACK(acked);
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	struct tlsport_offload_now now;
 	struct sock *sk = sock->sk;
 	unsigned long timeout = 0;
 
@@ -261,7 +283,8 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 		timeout = sk->sk_lingertime;
 	refcount_inc(&conn->ref);
 	mutex_lock(&conn->lock);
-	if (tlsport_record_broken(sk)) { /* nobody has read that far, nor what is before it */
+	tlsport_offload_look(conn, &now); /* the last that counts */
+	if (tlsport_record_broken(sk)) {  /* nobody has read that far, nor what is before it */
 		tlsport_control_handle_locked(sock, base);
 		tlsport_control_record_error_locked(sock, base, -EBADMSG);
 	}

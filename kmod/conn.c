@@ -682,6 +682,16 @@ static void attached(struct tlsport_conn *conn, struct genl_info *info)
 		tlsport_conn_queue(conn);
 }
 
+/* conn->lock held: the port requires offload.  The alert goes out by software. */
+static void refuse_attached(struct tlsport_conn *conn)
+{
+	tlsport_conn_note(conn, TLSPORT_REASON_OFFLOAD_REQUIRED);
+	leave_handshake(conn);
+	tlsport_listener_forget(conn);
+	atomic_inc(&conn->port->open); /* as of every one that is attached, until it is dead */
+	tlsport_close_unaccepted(conn, TLSPORT_ALERT_INTERNAL_ERROR);
+}
+
 /**
  * tlsport_conn_continue - CONTINUE from the worker
  * @conn: the connection, a reference is the caller's
@@ -725,6 +735,11 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 	err = tlsport_attach(conn, page ? scratch : NULL, info);
 	if (!err) {
 		attached(conn, info);
+		goto out;
+	}
+	if (err == -EPROTO && conn->version) {
+		refuse_attached(conn);
+		err = 0; /* the answer was good */
 		goto out;
 	}
 	reason = err == -ENOMEM ? TLSPORT_REASON_NO_MEMORY : TLSPORT_REASON_ATTACH_FAILED;

@@ -9,6 +9,21 @@ static int put_u64(struct sk_buff *skb, int attr, u64 value, int pad)
 	return nla_put_u64_64bit(skb, attr, value, pad);
 }
 
+static int put_sw(struct sk_buff *skb, u32 why, u64 tx, u64 rx)
+{
+	struct nlattr *nest;
+
+	if (!tx && !rx)
+		return 0;
+	nest = nla_nest_start(skb, TLSPORT_A_STATS_SW);
+	if (!nest || nla_put_u32(skb, TLSPORT_A_SW_REASON, why) ||
+	    put_u64(skb, TLSPORT_A_SW_TX, tx, TLSPORT_A_SW_PAD) ||
+	    put_u64(skb, TLSPORT_A_SW_RX, rx, TLSPORT_A_SW_PAD))
+		return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
 static int put_stats(struct sk_buff *skb, const struct tlsport_port *port)
 {
 	struct nlattr *nest = nla_nest_start(skb, TLSPORT_A_PORT_STATS), *ended;
@@ -30,6 +45,9 @@ static int put_stats(struct sk_buff *skb, const struct tlsport_port *port)
 			return -EMSGSIZE;
 		nla_nest_end(skb, ended);
 	}
+	for (i = 0; i < __TLSPORT_SW_COUNT; i++)
+		if (put_sw(skb, i, sum.tx_sw[i], sum.rx_sw[i]))
+			return -EMSGSIZE;
 	nla_nest_end(skb, nest);
 	return 0;
 }
@@ -96,6 +114,7 @@ static int put_port(struct sk_buff *skb, struct net *net, const struct tlsport_p
 	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES, port->max_handshakes) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE, port->max_per_source) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_KEY_LIMIT, port->key_limit) ||
+	    nla_put_u8(skb, TLSPORT_A_PORT_OFFLOAD, port->offload) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS, served) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS_SHUT, shut) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKES, atomic_read(&port->handshakes)) ||
@@ -219,20 +238,40 @@ int tlsport_listener_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
+static u8 mode(enum tlsport_sw why)
+{
+	return why == TLSPORT_SW_NONE ? TLSPORT_MODE_NIC : TLSPORT_MODE_SW;
+}
+
 /* conn->lock held. */
-static int put_conn(struct sk_buff *skb, const struct tlsport_conn *conn,
-		    struct netlink_callback *cb)
+static int put_crypt(struct sk_buff *skb, struct tlsport_conn *conn)
+{
+	bool attached = conn->state == TLSPORT_CONN_READY || conn->state == TLSPORT_CONN_OPEN;
+	struct tlsport_offload_now now = { .tx = conn->tx_sw, .rx = conn->rx_sw };
+	const char *driver;
+
+	if (!conn->version)
+		return nla_put_u8(skb, TLSPORT_A_CONN_TX_MODE, TLSPORT_MODE_NONE) ?:
+			       nla_put_u8(skb, TLSPORT_A_CONN_RX_MODE, TLSPORT_MODE_NONE);
+	driver = attached ? tlsport_attach_driver(conn->sk) : NULL;
+	if (attached)
+		tlsport_offload_look(conn, &now);
+	if (nla_put_u8(skb, TLSPORT_A_CONN_TX_MODE, mode(now.tx)) ||
+	    nla_put_u8(skb, TLSPORT_A_CONN_RX_MODE, mode(now.rx)) ||
+	    (driver && nla_put_string(skb, TLSPORT_A_CONN_DRIVER, driver)) ||
+	    (now.tx && nla_put_u8(skb, TLSPORT_A_CONN_TX_SW, now.tx)) ||
+	    (now.rx && nla_put_u8(skb, TLSPORT_A_CONN_RX_SW, now.rx)) ||
+	    (now.device[0] && nla_put_string(skb, TLSPORT_A_CONN_DEVICE, now.device)))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/* conn->lock held. */
+static int put_conn(struct sk_buff *skb, struct tlsport_conn *conn, struct netlink_callback *cb)
 {
 	int alen = conn->family == AF_INET6 ? 16 : 4;
-	bool attached = conn->state == TLSPORT_CONN_READY || conn->state == TLSPORT_CONN_OPEN;
-	const char *driver = attached ? tlsport_attach_driver(conn->sk) : NULL;
-	u8 tx = TLSPORT_MODE_NONE, rx = TLSPORT_MODE_NONE;
 	void *hdr;
 
-	if (conn->version) {
-		tx = conn->tx_nic ? TLSPORT_MODE_NIC : TLSPORT_MODE_SW;
-		rx = conn->rx_nic ? TLSPORT_MODE_NIC : TLSPORT_MODE_SW;
-	}
 	hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &tlsport_genl_family,
 			  NLM_F_MULTI, TLSPORT_CMD_CONN_GET);
 	if (!hdr)
@@ -250,9 +289,7 @@ static int put_conn(struct sk_buff *skb, const struct tlsport_conn *conn,
 	    (conn->resumed && nla_put_flag(skb, TLSPORT_A_CONN_RESUMED)) ||
 	    (conn->server_name &&
 	     nla_put_string(skb, TLSPORT_A_CONN_SERVER_NAME, conn->server_name)) ||
-	    nla_put_u8(skb, TLSPORT_A_CONN_TX_MODE, tx) ||
-	    nla_put_u8(skb, TLSPORT_A_CONN_RX_MODE, rx) ||
-	    (driver && nla_put_string(skb, TLSPORT_A_CONN_DRIVER, driver))) {
+	    put_crypt(skb, conn)) {
 		genlmsg_cancel(skb, hdr);
 		return -EMSGSIZE;
 	}

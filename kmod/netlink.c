@@ -25,6 +25,7 @@ static const struct nla_policy port_policy[] = {
 	[TLSPORT_A_PORT_MAX_HANDSHAKES] = NLA_POLICY_FULL_RANGE(NLA_U32, &count_range),
 	[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE] = NLA_POLICY_FULL_RANGE(NLA_U32, &count_range),
 	[TLSPORT_A_PORT_KEY_LIMIT] = NLA_POLICY_FULL_RANGE(NLA_U32, &limit_range),
+	[TLSPORT_A_PORT_OFFLOAD] = NLA_POLICY_MAX(NLA_U8, TLSPORT_OFFLOAD_REQUIRE),
 };
 
 static const struct nla_policy conn_policy[] = {
@@ -151,7 +152,7 @@ static const struct genl_ops netlink_ops[] = {
 		.cmd = TLSPORT_CMD_PORT_SET,
 		.doit = port_set_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_KEY_LIMIT),
+		OP_POLICY(port, TLSPORT_A_PORT_OFFLOAD),
 	},
 	{
 		.cmd = TLSPORT_CMD_PORT_DEL,

@@ -60,6 +60,7 @@ static struct tlsport_port *port_new(u16 number)
 	port->min_version = TLS_1_2_VERSION;
 	port->max_version = TLS_1_3_VERSION;
 	port->truncation = TLSPORT_TRUNCATION_STRICT;
+	port->offload = TLSPORT_OFFLOAD_AUTO;
 	port->handshake_timeout = TLSPORT_HANDSHAKE_TIMEOUT_MS;
 	port->max_handshakes = TLSPORT_MAX_HANDSHAKES;
 	port->max_per_source = TLSPORT_MAX_PER_SOURCE;
@@ -90,6 +91,8 @@ static void port_policy(struct tlsport_port *port, struct nlattr **attrs)
 			   nla_get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE]));
 	if (attrs[TLSPORT_A_PORT_KEY_LIMIT])
 		WRITE_ONCE(port->key_limit, nla_get_u32(attrs[TLSPORT_A_PORT_KEY_LIMIT]));
+	if (attrs[TLSPORT_A_PORT_OFFLOAD])
+		WRITE_ONCE(port->offload, nla_get_u8(attrs[TLSPORT_A_PORT_OFFLOAD]));
 }
 
 static int port_check_versions(const struct tlsport_port *port, struct nlattr **attrs,

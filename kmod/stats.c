@@ -14,5 +14,9 @@ void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlspor
 			sum->count[i] += READ_ONCE(s->count[i]);
 		for (i = 0; i < ARRAY_SIZE(sum->ended); i++)
 			sum->ended[i] += READ_ONCE(s->ended[i]);
+		for (i = 0; i < ARRAY_SIZE(sum->tx_sw); i++) {
+			sum->tx_sw[i] += READ_ONCE(s->tx_sw[i]);
+			sum->rx_sw[i] += READ_ONCE(s->rx_sw[i]);
+		}
 	}
 }

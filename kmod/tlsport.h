@@ -113,6 +113,7 @@ static inline struct tlsport_net *tlsport_pernet(const struct net *net)
 struct tlsport_stats {
 	u64 count[__TLSPORT_A_STATS_MAX];
 	u64 ended[__TLSPORT_REASON_COUNT];
+	u64 tx_sw[__TLSPORT_SW_COUNT], rx_sw[__TLSPORT_SW_COUNT]; /* NONE: an interface */
 };
 
 #define TLSPORT_STAT(port, what) this_cpu_inc((port)->stats->count[TLSPORT_A_STATS_##what])
@@ -129,7 +130,7 @@ struct tlsport_port {
 	bool disabled;
 	/* policy: written under tlsport_net.lock, read by READ_ONCE */
 	u16 min_version, max_version;
-	u8 truncation;
+	u8 truncation, offload;
 	u32 handshake_timeout; /* ms */
 	u32 max_handshakes, max_per_source, key_limit;
 	atomic_t handshakes, open;
@@ -266,7 +267,9 @@ struct tlsport_conn {
 	/* facts */
 	ktime_t started;
 	u16 family, peer_port, version, suite, cipher;
-	bool resumed, tx_nic, rx_nic;
+	bool resumed;
+	u8 tx_sw, rx_sw; /* enum tlsport_sw, of when the keys came */
+	u16 left;	 /* BIT(enum tlsport_sw): counted since, see tlsport_offload_look() */
 	struct in6_addr local, peer;
 	char *server_name;
 	/* session: rx_*, alert under lock; tx_flags by atomic bit operations */
@@ -349,6 +352,18 @@ int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info
 int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_info *info);
 const char *tlsport_attach_driver(const struct sock *sk);
 
+/* offload.c */
+struct tlsport_offload_now {
+	enum tlsport_sw tx, rx;
+	char device[IFNAMSIZ]; /* "": none */
+};
+
+int tlsport_offload_keep_out(struct sock *sk, int direction);
+int tlsport_offload_let_in(struct sock *sk, int direction, int err);
+void tlsport_offload_attached(struct tlsport_conn *conn, const struct tls_crypto_info *keys,
+			      enum tlsport_offload policy);
+void tlsport_offload_look(struct tlsport_conn *conn, struct tlsport_offload_now *now);
+
 /* session.c */
 const struct proto_ops *tlsport_session_ops(const struct sock *sk, const struct proto_ops *base);
 const struct proto_ops *tlsport_session_base(const struct socket *sock);
@@ -390,6 +405,7 @@ int tlsport_control_record_error(struct socket *sock, const struct proto_ops *ba
 
 /* close.c */
 int tlsport_close(struct socket *sock, const struct proto_ops *base);
+void tlsport_close_unaccepted(struct tlsport_conn *conn, u8 alert);
 void tlsport_close_work(struct tlsport_conn *conn);
 
 /* rekey.c */

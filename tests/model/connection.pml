@@ -446,6 +446,20 @@ inline attach_and_ready()
 	fi
 }
 
+/* The keys are attached, and the port requires offload */
+inline refuse_attached()
+{
+	atomic {
+		attached = true;
+		leave_handshake();
+		listener_forget();
+		timer_delete_sync();
+		timed_out = false;
+		state = CLOSING
+	};
+	close_work()
+}
+
 /* awaits() is true */
 inline take_answer()
 {
@@ -455,6 +469,7 @@ inline take_answer()
 	:: attach_and_ready()
 	:: end_reset()			/* the answer is wrong, or the peer is gone */
 	:: state = HELLO; end_after_alert()
+	:: refuse_attached()
 	fi
 }
 

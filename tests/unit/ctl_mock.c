@@ -140,6 +140,8 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		port->policy.max_handshakes_per_source = policy->max_handshakes_per_source;
 	if (policy->given & 1U << TLSPORT_A_PORT_KEY_LIMIT)
 		port->policy.key_limit = policy->key_limit;
+	if (policy->given & 1U << TLSPORT_A_PORT_OFFLOAD)
+		port->policy.offload = policy->offload;
 	return 0;
 }
 

@@ -3,7 +3,7 @@
 """The netlink ABI is written down three times; they say the same.
 
 Documentation/netlink/specs/tlsport.yaml, include/uapi/linux/tlsport.h (with
-tlsport_reason.h) and the policies in kmod/netlink.c.  Output is TAP.
+tlsport_reason.h and tlsport_sw.h) and the policies in kmod/netlink.c.  Output is TAP.
 """
 
 import os
@@ -19,6 +19,7 @@ SPEC = os.path.join(ROOT, "Documentation/netlink/specs/tlsport.yaml")
 UAPI = os.path.join(ROOT, "include/uapi")
 HEADER = os.path.join(UAPI, "linux/tlsport.h")
 REASONS = os.path.join(UAPI, "linux/tlsport_reason.h")
+SW = os.path.join(UAPI, "linux/tlsport_sw.h")
 POLICY_DIR = os.path.join(ROOT, "kmod")
 CC = os.environ.get("CC", "cc")
 
@@ -178,9 +179,11 @@ class Header:
         match = re.match(r"(?:multi: )?(u8|u16|u32|u64|flag|binary|string|nest)\b", words)
         return match.group(1) if match else None
 
-    def reasons(self):
-        text = open(REASONS, encoding="utf-8").read()
-        return re.findall(r'X\((\w+), "(\w+)", "([^"]*)"\)', text)
+    @staticmethod
+    def table(path):
+        """A table of reasons: symbol, name, text"""
+        with open(path, encoding="utf-8") as f:
+            return re.findall(r'X\((\w+), "([\w-]+)", "([^"]*)"\)', f.read())
 
 
 def read_policies():
@@ -342,18 +345,20 @@ def check_commands(spec, header):
 
 
 def check_reasons(spec, header):
-    expect = [(e["name"].replace("-", "_"), e["doc"]) for e in spec.enums["reason"]["entries"]]
-    found = [(name, text) for _, name, text in header.reasons()]
+    """The counters of why a connection ended have underscores in their names."""
     out = []
-    if expect != found:
+    for enum, path, separator in (("reason", REASONS, "_"), ("sw", SW, "-")):
+        expect = [(e["name"].replace("-", separator), e["doc"]) for e in spec.enums[enum]["entries"]]
+        table = header.table(path)
+        found = [(name, text) for _, name, text in table]
         for left, right in zip(expect, found):
             if left != right:
-                out.append(f"reason: {left} in the spec, {right} in the header")
+                out.append(f"{enum}: {left} in the spec, {right} in the header")
         if len(expect) != len(found):
-            out.append(f"reason: {len(expect)} in the spec, {len(found)} in the header")
-    for symbol, name, _ in header.reasons():
-        if symbol.lower() != name:
-            out.append(f"reason {symbol}: its name is {name}")
+            out.append(f"{enum}: {len(expect)} in the spec, {len(found)} in the header")
+        for symbol, name, _ in table:
+            if symbol.lower() != name.replace("-", "_"):
+                out.append(f"{enum} {symbol}: its name is {name}")
     return out
 
 

@@ -93,6 +93,8 @@ static void test_defaults(void **state)
 	assert_int_equal(port->max_handshakes_per_source, 1024);
 	assert_int_equal(port->key_limit, 16777216);
 	assert_true(port->resumption);
+	assert_int_equal(port->offload, TLSPORT_OFFLOAD_AUTO);
+	assert_int_equal(config_max_version(port), TLS_1_3);
 	assert_false(port->broken);
 }
 
@@ -114,7 +116,9 @@ static void test_every_key(void **state)
 		 "max-handshakes = 10\n"
 		 "max-handshakes-per-source = 1000000\n"
 		 "key-limit = 1000\n"
-		 "resumption = off\n");
+		 "resumption = off\n"
+		 "offload = off\n"
+		 "offload-tls13 = refuse\n");
 	assert_int_equal(load(), 0);
 	port = config_find(&config, 8443);
 	assert_string_equal(port->cert, "/a b/c.pem");
@@ -132,6 +136,22 @@ static void test_every_key(void **state)
 	assert_int_equal(port->max_handshakes_per_source, 1000000);
 	assert_int_equal(port->key_limit, 1000);
 	assert_false(port->resumption);
+	assert_int_equal(port->offload, TLSPORT_OFFLOAD_OFF);
+	assert_true(port->offload_refuse_tls13);
+}
+
+/* The kernel offloads TLS 1.2 only. */
+static void test_offload_takes_tls13_away(void **state)
+{
+	(void)state;
+	put_file(etc, "tlsport.conf",
+		 "[port 1]\ncert = /a\noffload = require\n"
+		 "[port 2]\ncert = /a\noffload = require\noffload-tls13 = refuse\n"
+		 "[port 3]\ncert = /a\noffload-tls13 = negotiate-1.2\n");
+	assert_int_equal(load(), 0);
+	assert_int_equal(config_max_version(config_find(&config, 1)), TLS_1_2);
+	assert_int_equal(config_max_version(config_find(&config, 2)), TLS_1_3);
+	assert_int_equal(config_max_version(config_find(&config, 3)), TLS_1_3);
 }
 
 static void test_times(void **state)
@@ -263,10 +283,15 @@ static void test_keys(void **state)
 	KEY("max-handshakes = 1000001", "not a number");
 	KEY("max-handshakes = ten", "not a number");
 	KEY("max-handshakes-per-source = 1.5", "not a number");
+	KEY("offload = on", "'on' is not auto, off or require");
+	KEY("offload-tls13 = 1.2", "'1.2' is not negotiate-1.2 or refuse");
+	KEY("offload-min-bytes = 1", "unknown key 'offload-min-bytes'");
 	KEY("key-limit = 16777217", "not a number from 1 to 16777216");
 	KEY("  min-version = 1.3", "an indented line goes on the one before");
 	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\nmax-version = 1.2\n", 1,
 		  "min-version is above max-version");
+	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\noffload = require\n", 1,
+		  "offload = require leaves no TLS version with min-version 1.3");
 }
 
 static void test_all_errors_at_once(void **state)
@@ -356,6 +381,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_defaults),
 		TEST(test_every_key),
+		TEST(test_offload_takes_tls13_away),
 		TEST(test_times),
 		TEST(test_long_lines),
 		TEST(test_lists_go_on),

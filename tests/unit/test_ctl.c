@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --min-version, --max-version, --ciphers, --groups, " \
 	"--truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--key-limit, --resumption, --runtime"
+	"--key-limit, --resumption, --offload, --offload-tls13, --runtime"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
@@ -121,6 +121,11 @@ static void bad_input_is_one_exact_line(void **state)
 		{ "enable 443 --key-limit 16777217", 2,
 		  "--key-limit: '16777217' is not a number from 1 to 16777216" },
 		{ "enable 443 --resumption never", 2, "--resumption: 'never' is not on or off" },
+		{ "enable 443 --offload on", 2, "--offload: 'on' is not auto, off or require" },
+		{ "enable 443 --offload-tls13 1.2", 2,
+		  "--offload-tls13: '1.2' is not negotiate-1.2 or refuse" },
+		{ "enable 443 --offload require --min-version 1.3", 2,
+		  "--offload require leaves no TLS version with min-version 1.3: the kernel offloads TLS 1.2 only" },
 		{ "enable 443", 1,
 		  "port 443 is not enabled yet: name its certificate with --cert FILE" },
 		{ "disable 443", 1, "port 443 is not enabled" },
@@ -268,6 +273,34 @@ static void settings_become_a_policy(void **state)
 	settings_to_policy(values, &policy);
 	assert_int_equal(policy.handshake_timeout, 100);
 	assert_int_equal(setting_index("nothing"), -1);
+}
+
+/* The kernel offloads TLS 1.2 only: the policy says what becomes of TLS 1.3. */
+static void offload_limits_the_version(void **state)
+{
+	const char *values[SETTING_COUNT] = { NULL };
+	struct tlsport_nl_policy policy;
+
+	(void)state;
+	values[setting_index("offload")] = "require";
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.given,
+			 1U << TLSPORT_A_PORT_OFFLOAD | 1U << TLSPORT_A_PORT_MAX_VERSION);
+	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_REQUIRE);
+	assert_int_equal(policy.max_version, 0x0303);
+	values[setting_index("offload-tls13")] = "refuse";
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.max_version, 0x0304);
+	values[setting_index("offload-tls13")] = "negotiate-1.2";
+	values[setting_index("offload")] = "auto";
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_AUTO);
+	assert_int_equal(policy.max_version, 0x0304);
+	values[setting_index("max-version")] = "1.2";
+	values[setting_index("offload")] = "off";
+	settings_to_policy(values, &policy);
+	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_OFF);
+	assert_int_equal(policy.max_version, 0x0303);
 }
 
 /* dropin.c */
@@ -722,6 +755,9 @@ static void fill_status(void)
 	};
 	port->stats[TLSPORT_A_STATS_STARTED] = 18446744073709ULL;
 	port->ended[TLSPORT_REASON_NOT_TLS] = 3;
+	port->policy.offload = TLSPORT_OFFLOAD_REQUIRE;
+	port->tx_sw[TLSPORT_SW_NONE] = 5;
+	port->rx_sw[TLSPORT_SW_DEVICE_FULL] = 6;
 	mock_write("sys/module/tlsport/version", "0.1\n");
 	mock_write("proc/crypto",
 		   "name         : gcm(aes)\ndriver       : slow\npriority     : 100\n\n"
@@ -746,6 +782,12 @@ static void status_shows_counters_with_reasons(void **state)
 	assert_non_null(strstr(mock.out, "port 443 (https): served\n"));
 	assert_non_null(strstr(mock.out, "18446744073709  connections taken\n"));
 	assert_non_null(strstr(mock.out, "because the peer did not speak TLS\n"));
+	assert_non_null(
+		strstr(mock.out, "offload require: clients that speak TLS 1.3 are refused\n"));
+	assert_non_null(
+		strstr(mock.out, "  nic -                         5 sending, 0 receiving: "));
+	assert_non_null(
+		strstr(mock.out, "  sw  device-full               0 sending, 6 receiving: "));
 }
 
 static void json_is_valid_everywhere(void **state)
@@ -798,18 +840,22 @@ static void conns_are_described(void **state)
 		.suite = 0x1301,
 		.resumed = true,
 		.tx_mode = TLSPORT_MODE_SW,
+		.tx_sw = TLSPORT_SW_TLS13,
+		.device = "eth0",
 		.rx_mode = TLSPORT_MODE_NIC,
 	};
 	strcpy(conn->server_name, "a\033[1mb.example");
 	strcpy(conn->driver, "generic-gcm-aesni");
 	expect("conns", 0,
-	       "ID  STATE  PEER                LOCAL          TLS  SUITE                   TX  RX   DRIVER             RESUMED  NAME            AGE\n"
-	       "42  open   [2001:db8::9]:5555  192.0.2.1:443  1.3  TLS_AES_128_GCM_SHA256  sw  nic  generic-gcm-aesni  yes      a?[1mb.example  1m01s\n",
+	       "ID  STATE  PEER                LOCAL          TLS  SUITE                   TX  WHY    RX   WHY  DEVICE  DRIVER             RESUMED  NAME            AGE\n"
+	       "42  open   [2001:db8::9]:5555  192.0.2.1:443  1.3  TLS_AES_128_GCM_SHA256  sw  tls13  nic  -    eth0    generic-gcm-aesni  yes      a?[1mb.example  1m01s\n",
 	       "");
 	value = run_json("conns https --json");
 	row = json_array_get(json_object_get(value, "connections"), 0);
 	assert_int_equal(json_integer_value(json_object_get(row, "age_ms")), 61500);
 	assert_string_equal(text_of(row, "server_name"), "a?[1mb.example");
+	assert_string_equal(text_of(row, "tx_why"), "tls13");
+	assert_true(json_is_null(json_object_get(row, "rx_why")));
 	json_decref(value);
 	value = run_json("conns 444 --json");
 	assert_int_equal(json_array_size(json_object_get(value, "connections")), 0);
@@ -862,6 +908,7 @@ int main(void)
 		PROMISE(services_have_their_ports),
 		PROMISE(services_need_no_module),
 		PROMISE(settings_become_a_policy),
+		PROMISE(offload_limits_the_version),
 		PROMISE(dropin_keeps_what_is_not_changed),
 		PROMISE(replaced_list_goes_with_all_its_lines),
 		PROMISE(what_is_configured_by_hand_is_left_alone),

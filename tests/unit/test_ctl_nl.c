@@ -35,6 +35,16 @@ static void put_ended(struct nl_msg *msg, uint32_t reason, uint64_t count)
 	nla_nest_end(msg, nest);
 }
 
+static void put_sw(struct nl_msg *msg, uint32_t reason, uint64_t tx, uint64_t rx)
+{
+	struct nlattr *nest = nla_nest_start(msg, TLSPORT_A_STATS_SW);
+
+	nla_put_u32(msg, TLSPORT_A_SW_REASON, reason);
+	nla_put_u64(msg, TLSPORT_A_SW_TX, tx);
+	nla_put_u64(msg, TLSPORT_A_SW_RX, rx);
+	nla_nest_end(msg, nest);
+}
+
 static void port_is_parsed(void **state)
 {
 	struct nl_msg *msg = new_message(TLSPORT_CMD_PORT_GET);
@@ -53,6 +63,9 @@ static void port_is_parsed(void **state)
 	put_ended(msg, TLSPORT_REASON_NOT_TLS, 7);
 	put_ended(msg, TLSPORT_REASON_SHED, 8);
 	put_ended(msg, __TLSPORT_REASON_COUNT + 5, 9);
+	put_sw(msg, TLSPORT_SW_NONE, 3, 2);
+	put_sw(msg, TLSPORT_SW_TLS13, 0, 1ULL << 40);
+	put_sw(msg, __TLSPORT_SW_COUNT + 5, 9, 9);
 	nla_nest_end(msg, nest);
 	/* A newer module's */
 	nla_put_u32(msg, TLSPORT_A_PORT_MAX + 1, 1);
@@ -67,6 +80,9 @@ static void port_is_parsed(void **state)
 	assert_int_equal(port.ended[TLSPORT_REASON_NOT_TLS], 7);
 	assert_int_equal(port.ended[TLSPORT_REASON_SHED], 8);
 	assert_int_equal(port.ended[TLSPORT_REASON_CLOSED], 0);
+	assert_int_equal(port.tx_sw[TLSPORT_SW_NONE], 3);
+	assert_int_equal(port.rx_sw[TLSPORT_SW_NONE], 2);
+	assert_int_equal(port.rx_sw[TLSPORT_SW_TLS13], 1ULL << 40);
 	nlmsg_free(msg);
 }
 
@@ -104,7 +120,7 @@ static void only_given_settings_are_sent(void **state)
 static void policy_survives_the_way_there_and_back(void **state)
 {
 	const struct tlsport_nl_policy policy = {
-		TLSPORT_NL_POLICY_ALL, 0x0304, 0x0304, 1, 5000, 6, 7, 8,
+		TLSPORT_NL_POLICY_ALL, 0x0304, 0x0304, 1, 5000, 6, 7, 8, TLSPORT_OFFLOAD_REQUIRE,
 	};
 	struct nl_msg *msg = new_message(TLSPORT_CMD_PORT_SET);
 	struct tlsport_nl_port port;
@@ -120,6 +136,7 @@ static void policy_survives_the_way_there_and_back(void **state)
 	assert_int_equal(port.policy.max_handshakes, policy.max_handshakes);
 	assert_int_equal(port.policy.max_handshakes_per_source, policy.max_handshakes_per_source);
 	assert_int_equal(port.policy.key_limit, policy.key_limit);
+	assert_int_equal(port.policy.offload, policy.offload);
 	nlmsg_free(msg);
 }
 
@@ -156,6 +173,8 @@ static void conn_is_parsed(void **state)
 	nla_put_string(msg, TLSPORT_A_CONN_SERVER_NAME, "example.org");
 	/* Not terminated: the kernel's NLA_STRING may be so. */
 	nla_put(msg, TLSPORT_A_CONN_DRIVER, 3, "gcm");
+	nla_put_u8(msg, TLSPORT_A_CONN_TX_SW, TLSPORT_SW_DEVICE_DOWN);
+	nla_put_string(msg, TLSPORT_A_CONN_DEVICE, "eth0");
 	assert_int_equal(tlsport_nl_conn_parse(nlmsg_hdr(msg), &conn), 0);
 	assert_int_equal(conn.id, 1ULL << 33);
 	assert_int_equal(conn.peer.len, 4);
@@ -163,6 +182,9 @@ static void conn_is_parsed(void **state)
 	assert_true(conn.resumed);
 	assert_string_equal(conn.server_name, "example.org");
 	assert_string_equal(conn.driver, "gcm");
+	assert_int_equal(conn.tx_sw, TLSPORT_SW_DEVICE_DOWN);
+	assert_int_equal(conn.rx_sw, TLSPORT_SW_NONE);
+	assert_string_equal(conn.device, "eth0");
 	nlmsg_free(msg);
 }
 

@@ -776,6 +776,23 @@ static void test_mutated_flights(void **state)
 	assert_true(failed > (unsigned int)rounds / 2);
 }
 
+static void test_tls13_where_offload_is_required(void **state)
+{
+	struct engine_policy policy = test_policy(443);
+	struct engine_context *usual = context;
+	struct test_hello hello;
+	uint8_t record[4096];
+
+	(void)state;
+	policy.refuse_tls13 = true;
+	context = test_context(&policy, TEST_P256);
+	test_hello_init(&hello);
+	expect("TLS 1.3", record, test_hello_record(&hello, record), ALERT_PROTOCOL_VERSION,
+	       TLSPORT_REASON_OFFLOAD_REQUIRED);
+	engine_context_free(context);
+	context = usual;
+}
+
 static int setup(void **state)
 {
 	const struct engine_policy policy = test_policy(443);
@@ -814,6 +831,7 @@ int main(void)
 		cmocka_unit_test(test_second_flight_of_tls12),
 		cmocka_unit_test(test_alert_of_resumed_tls12_is_protected),
 		cmocka_unit_test(test_mutated_flights),
+		cmocka_unit_test(test_tls13_where_offload_is_required),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -53,6 +53,28 @@ const char *tlsport_nl_reason_text(unsigned int reason)
 	return reason < __TLSPORT_REASON_COUNT ? reason_texts[reason] : "?";
 }
 
+static const char *const sw_names[] = {
+#define SW_NAME(symbol, name, text) [TLSPORT_SW_##symbol] = name,
+	TLSPORT_SW_REASONS(SW_NAME)
+#undef SW_NAME
+};
+
+static const char *const sw_texts[] = {
+#define SW_TEXT(symbol, name, text) [TLSPORT_SW_##symbol] = text,
+	TLSPORT_SW_REASONS(SW_TEXT)
+#undef SW_TEXT
+};
+
+const char *tlsport_nl_sw_name(unsigned int reason)
+{
+	return reason < __TLSPORT_SW_COUNT ? sw_names[reason] : "?";
+}
+
+const char *tlsport_nl_sw_text(unsigned int reason)
+{
+	return reason < __TLSPORT_SW_COUNT ? sw_texts[reason] : "?";
+}
+
 /* Minimal lengths.  Strings are without: get_string() ends them. */
 static struct nla_policy port_policy[TLSPORT_A_PORT_MAX + 1] = {
 	[TLSPORT_A_PORT_NUMBER] = { .type = NLA_U16 },
@@ -63,6 +85,7 @@ static struct nla_policy port_policy[TLSPORT_A_PORT_MAX + 1] = {
 	[TLSPORT_A_PORT_MAX_HANDSHAKES] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_KEY_LIMIT] = { .type = NLA_U32 },
+	[TLSPORT_A_PORT_OFFLOAD] = { .type = NLA_U8 },
 	[TLSPORT_A_PORT_LISTENERS] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_LISTENERS_SHUT] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_HANDSHAKES] = { .type = NLA_U32 },
@@ -72,6 +95,10 @@ static struct nla_policy port_policy[TLSPORT_A_PORT_MAX + 1] = {
 
 static struct nla_policy ended_policy[TLSPORT_A_ENDED_MAX + 1] = {
 	[TLSPORT_A_ENDED_REASON] = { .type = NLA_U32 },
+};
+
+static struct nla_policy sw_policy[TLSPORT_A_SW_MAX + 1] = {
+	[TLSPORT_A_SW_REASON] = { .type = NLA_U32 },
 };
 
 static struct nla_policy listener_policy[TLSPORT_A_LISTENER_MAX + 1] = {
@@ -95,6 +122,8 @@ static struct nla_policy conn_policy[TLSPORT_A_CONN_MAX + 1] = {
 	[TLSPORT_A_CONN_RESUMED] = { .type = NLA_FLAG },
 	[TLSPORT_A_CONN_TX_MODE] = { .type = NLA_U8 },
 	[TLSPORT_A_CONN_RX_MODE] = { .type = NLA_U8 },
+	[TLSPORT_A_CONN_TX_SW] = { .type = NLA_U8 },
+	[TLSPORT_A_CONN_RX_SW] = { .type = NLA_U8 },
 };
 
 static uint8_t get_u8(struct nlattr *attr)
@@ -156,6 +185,22 @@ static int parse_ended(struct nlattr *attr, uint64_t *ended)
 	return 0;
 }
 
+static int parse_sw(struct nlattr *attr, struct tlsport_nl_port *port)
+{
+	struct nlattr *attrs[TLSPORT_A_SW_MAX + 1];
+	uint32_t reason;
+
+	if (nla_parse_nested(attrs, TLSPORT_A_SW_MAX, attr, sw_policy) < 0 ||
+	    !attrs[TLSPORT_A_SW_REASON])
+		return -EBADMSG;
+	reason = nla_get_u32(attrs[TLSPORT_A_SW_REASON]);
+	if (reason < __TLSPORT_SW_COUNT) {
+		port->tx_sw[reason] = get_uint(attrs[TLSPORT_A_SW_TX]);
+		port->rx_sw[reason] = get_uint(attrs[TLSPORT_A_SW_RX]);
+	}
+	return 0;
+}
+
 static int parse_stats(struct nlattr *nest, struct tlsport_nl_port *port)
 {
 	struct nlattr *attr;
@@ -163,8 +208,9 @@ static int parse_stats(struct nlattr *nest, struct tlsport_nl_port *port)
 
 	nla_for_each_nested(attr, nest, rest) {
 		type = nla_type(attr);
-		if (type == TLSPORT_A_STATS_ENDED) {
-			ret = parse_ended(attr, port->ended);
+		if (type == TLSPORT_A_STATS_ENDED || type == TLSPORT_A_STATS_SW) {
+			ret = type == TLSPORT_A_STATS_SW ? parse_sw(attr, port) :
+							   parse_ended(attr, port->ended);
 			if (ret)
 				return ret;
 		} else if (type > TLSPORT_A_STATS_PAD && type <= TLSPORT_A_STATS_MAX) {
@@ -192,6 +238,7 @@ int tlsport_nl_port_parse(struct nlmsghdr *msg, struct tlsport_nl_port *port)
 	port->policy.max_handshakes_per_source =
 		get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE]);
 	port->policy.key_limit = get_u32(attrs[TLSPORT_A_PORT_KEY_LIMIT]);
+	port->policy.offload = get_u8(attrs[TLSPORT_A_PORT_OFFLOAD]);
 	port->listeners = get_u32(attrs[TLSPORT_A_PORT_LISTENERS]);
 	port->listeners_shut = get_u32(attrs[TLSPORT_A_PORT_LISTENERS_SHUT]);
 	port->handshakes = get_u32(attrs[TLSPORT_A_PORT_HANDSHAKES]);
@@ -240,8 +287,11 @@ int tlsport_nl_conn_parse(struct nlmsghdr *msg, struct tlsport_nl_conn *conn)
 	conn->resumed = attrs[TLSPORT_A_CONN_RESUMED];
 	conn->tx_mode = get_u8(attrs[TLSPORT_A_CONN_TX_MODE]);
 	conn->rx_mode = get_u8(attrs[TLSPORT_A_CONN_RX_MODE]);
+	conn->tx_sw = get_u8(attrs[TLSPORT_A_CONN_TX_SW]);
+	conn->rx_sw = get_u8(attrs[TLSPORT_A_CONN_RX_SW]);
 	get_string(attrs[TLSPORT_A_CONN_SERVER_NAME], conn->server_name, sizeof(conn->server_name));
 	get_string(attrs[TLSPORT_A_CONN_DRIVER], conn->driver, sizeof(conn->driver));
+	get_string(attrs[TLSPORT_A_CONN_DEVICE], conn->device, sizeof(conn->device));
 	return 0;
 }
 
@@ -270,6 +320,8 @@ int tlsport_nl_policy_put(struct nl_msg *msg, uint16_t number,
 				  policy->max_handshakes_per_source);
 	if (!ret && given(policy, TLSPORT_A_PORT_KEY_LIMIT))
 		ret = nla_put_u32(msg, TLSPORT_A_PORT_KEY_LIMIT, policy->key_limit);
+	if (!ret && given(policy, TLSPORT_A_PORT_OFFLOAD))
+		ret = nla_put_u8(msg, TLSPORT_A_PORT_OFFLOAD, policy->offload);
 	return ret ? -EMSGSIZE : 0;
 }
 

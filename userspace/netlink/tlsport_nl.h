@@ -24,6 +24,7 @@
 /* RFC 6066: a host name in SNI; the longest driver name of the crypto API. */
 #define TLSPORT_NL_NAME_LEN   256
 #define TLSPORT_NL_DRIVER_LEN 128
+#define TLSPORT_NL_DEVICE_LEN 16 /* IFNAMSIZ */
 
 /**
  * struct tlsport_nl - a socket of the family
@@ -47,6 +48,7 @@ struct tlsport_nl {
  * @max_handshakes: in flight on the port
  * @max_handshakes_per_source: in flight from one address
  * @key_limit: records that are sent under one key
+ * @offload: enum tlsport_offload
  */
 struct tlsport_nl_policy {
 	uint32_t given;
@@ -57,13 +59,14 @@ struct tlsport_nl_policy {
 	uint32_t max_handshakes;
 	uint32_t max_handshakes_per_source;
 	uint32_t key_limit;
+	uint8_t offload;
 };
 
 #define TLSPORT_NL_POLICY_ALL \
 	(1U << TLSPORT_A_PORT_MIN_VERSION | 1U << TLSPORT_A_PORT_MAX_VERSION | \
 	 1U << TLSPORT_A_PORT_TRUNCATION | 1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT | \
 	 1U << TLSPORT_A_PORT_MAX_HANDSHAKES | 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE | \
-	 1U << TLSPORT_A_PORT_KEY_LIMIT)
+	 1U << TLSPORT_A_PORT_KEY_LIMIT | 1U << TLSPORT_A_PORT_OFFLOAD)
 
 /**
  * struct tlsport_nl_port - a registered port
@@ -73,8 +76,10 @@ struct tlsport_nl_policy {
  * @listeners_shut: listening sockets kept shut now
  * @handshakes: in flight now
  * @open: attached connections now
- * @stats: counters, index TLSPORT_A_STATS_* (ENDED and PAD stay 0)
+ * @stats: counters, index TLSPORT_A_STATS_* (nests and PAD stay 0)
  * @ended: counters, index enum tlsport_reason
+ * @tx_sw: directions that send, by enum tlsport_sw; NONE: a network interface did them
+ * @rx_sw: directions that receive, likewise
  */
 struct tlsport_nl_port {
 	uint16_t number;
@@ -85,6 +90,8 @@ struct tlsport_nl_port {
 	uint32_t open;
 	uint64_t stats[TLSPORT_A_STATS_MAX + 1];
 	uint64_t ended[__TLSPORT_REASON_COUNT];
+	uint64_t tx_sw[__TLSPORT_SW_COUNT];
+	uint64_t rx_sw[__TLSPORT_SW_COUNT];
 };
 
 /**
@@ -123,8 +130,11 @@ struct tlsport_nl_conn {
 	bool resumed;
 	uint8_t tx_mode;
 	uint8_t rx_mode;
+	uint8_t tx_sw; /* enum tlsport_sw, when the mode is SW */
+	uint8_t rx_sw;
 	char server_name[TLSPORT_NL_NAME_LEN];
 	char driver[TLSPORT_NL_DRIVER_LEN];
+	char device[TLSPORT_NL_DEVICE_LEN];
 };
 
 typedef int (*tlsport_nl_port_fn)(const struct tlsport_nl_port *port, void *arg);
@@ -173,5 +183,8 @@ bool tlsport_nl_error_text(const struct nlmsghdr *msg, char *text, size_t len);
 /* The reasons of tlsport_reason.h: "peer_reset", "the peer reset it"; "?" past the table. */
 const char *tlsport_nl_reason_name(unsigned int reason);
 const char *tlsport_nl_reason_text(unsigned int reason);
+/* Those of tlsport_sw.h, likewise. */
+const char *tlsport_nl_sw_name(unsigned int reason);
+const char *tlsport_nl_sw_text(unsigned int reason);
 
 #endif /* _TLSPORT_NL_H */

@@ -17,7 +17,7 @@ _tlsportctl()
 	local general="--json --help --config-dir --run-dir"
 	local settings="--cert --key --min-version --max-version --ciphers --groups --truncation
 		--handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
-		--resumption --runtime"
+		--resumption --offload --offload-tls13 --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
 	COMPREPLY=()
@@ -50,6 +50,12 @@ _tlsportctl()
 		return ;;
 	--resumption)
 		mapfile -t COMPREPLY < <(compgen -W "on off" -- "$cur")
+		return ;;
+	--offload)
+		mapfile -t COMPREPLY < <(compgen -W "auto off require" -- "$cur")
+		return ;;
+	--offload-tls13)
+		mapfile -t COMPREPLY < <(compgen -W "negotiate-1.2 refuse" -- "$cur")
 		return ;;
 	--ciphers|--groups|--handshake-timeout|--max-handshakes|--max-handshakes-per-source|--key-limit)
 		return ;;

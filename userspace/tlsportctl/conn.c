@@ -80,10 +80,16 @@ static void clean_name(const char *name, char *text, size_t len)
 	text[i] = '\0';
 }
 
+/* Why it is software; NULL: it is not, or there are no keys yet. */
+static const char *sw_name(uint8_t mode, uint8_t sw)
+{
+	return mode == TLSPORT_MODE_SW && sw ? tlsport_nl_sw_name(sw) : NULL;
+}
+
 static int add_conn(const struct tlsport_nl_conn *conn, void *arg)
 {
 	char server_name[TLSPORT_NL_NAME_LEN], driver[TLSPORT_NL_DRIVER_LEN];
-	char local[64], peer[64], suite[64];
+	char local[64], peer[64], suite[64], device[TLSPORT_NL_DEVICE_LEN];
 	json_t *rows = arg;
 
 	format_endpoint(&conn->local, conn->port, local, sizeof(local));
@@ -91,15 +97,20 @@ static int add_conn(const struct tlsport_nl_conn *conn, void *arg)
 	suite_text(conn->suite, suite, sizeof(suite));
 	clean_name(conn->server_name, server_name, sizeof(server_name));
 	clean_name(conn->driver, driver, sizeof(driver));
+	clean_name(conn->device, device, sizeof(device));
 	json_array_append_new(
 		rows,
-		json_pack("{s:I, s:i, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?, s:I}",
-			  "id", (json_int_t)conn->id, "port", (int)conn->port, "state",
-			  state_name(conn->state), "peer", peer, "local", local, "version",
-			  version_name(conn->version), "suite", conn->version ? suite : NULL, "tx",
-			  mode_name(conn->tx_mode), "rx", mode_name(conn->rx_mode), "driver",
-			  driver[0] ? driver : NULL, "resumed", conn->resumed, "server_name",
-			  server_name[0] ? server_name : NULL, "age_ms", (json_int_t)conn->age));
+		json_pack(
+			"{s:I, s:i, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?, s:I}",
+			"id", (json_int_t)conn->id, "port", (int)conn->port, "state",
+			state_name(conn->state), "peer", peer, "local", local, "version",
+			version_name(conn->version), "suite", conn->version ? suite : NULL, "tx",
+			mode_name(conn->tx_mode), "tx_why", sw_name(conn->tx_mode, conn->tx_sw),
+			"rx", mode_name(conn->rx_mode), "rx_why",
+			sw_name(conn->rx_mode, conn->rx_sw), "device", device[0] ? device : NULL,
+			"driver", driver[0] ? driver : NULL, "resumed", conn->resumed,
+			"server_name", server_name[0] ? server_name : NULL, "age_ms",
+			(json_int_t)conn->age));
 	return 0;
 }
 
@@ -124,7 +135,10 @@ static const struct column columns[] = {
 	{ "version", "TLS", NULL },
 	{ "suite", "SUITE", NULL },
 	{ "tx", "TX", NULL },
+	{ "tx_why", "WHY", NULL },
 	{ "rx", "RX", NULL },
+	{ "rx_why", "WHY", NULL },
+	{ "device", "DEVICE", NULL },
 	{ "driver", "DRIVER", NULL },
 	{ "resumed", "RESUMED", NULL },
 	{ "server_name", "NAME", NULL },

@@ -130,7 +130,7 @@ struct setting {
 	int attribute;
 };
 
-#define SETTING_COUNT 12
+#define SETTING_COUNT 14
 extern const struct setting settings[SETTING_COUNT];
 
 /* Index in settings[], -1: no such setting */

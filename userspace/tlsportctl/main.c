@@ -25,6 +25,8 @@
 	"  --max-handshakes-per-source N  in flight from one address (1024)\n" \
 	"  --key-limit N                  records sent under one key (16777216)\n" \
 	"  --resumption on|off            session tickets (on)\n" \
+	"  --offload auto|off|require     records done by the network interface (auto)\n" \
+	"  --offload-tls13 negotiate-1.2|refuse  clients of TLS 1.3, when required (negotiate-1.2)\n" \
 	"  --runtime                      until the next boot: write to the run directory\n"
 
 struct ctl ctl = {

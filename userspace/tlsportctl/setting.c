@@ -112,6 +112,22 @@ static bool valid_key_limit(const char *value, char *why, size_t len)
 	return valid_count(value, KEY_LIMIT_MAX, why, len);
 }
 
+static bool valid_offload(const char *value, char *why, size_t len)
+{
+	if (!strcmp(value, "auto") || !strcmp(value, "off") || !strcmp(value, "require"))
+		return true;
+	snprintf(why, len, "'%s' is not auto, off or require", value);
+	return false;
+}
+
+static bool valid_offload_tls13(const char *value, char *why, size_t len)
+{
+	if (!strcmp(value, "negotiate-1.2") || !strcmp(value, "refuse"))
+		return true;
+	snprintf(why, len, "'%s' is not negotiate-1.2 or refuse", value);
+	return false;
+}
+
 const struct setting settings[SETTING_COUNT] = {
 	{ "cert", valid_file, 0 },
 	{ "key", valid_file, 0 },
@@ -125,6 +141,8 @@ const struct setting settings[SETTING_COUNT] = {
 	{ "max-handshakes-per-source", valid_handshakes, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE },
 	{ "key-limit", valid_key_limit, TLSPORT_A_PORT_KEY_LIMIT },
 	{ "resumption", valid_switch, 0 },
+	{ "offload", valid_offload, TLSPORT_A_PORT_OFFLOAD },
+	{ "offload-tls13", valid_offload_tls13, 0 },
 };
 
 int setting_index(const char *name)
@@ -135,6 +153,13 @@ int setting_index(const char *name)
 		if (!strcmp(settings[i].name, name))
 			return i;
 	return -1;
+}
+
+static bool is_set_to(const char *const values[], const char *name, const char *value)
+{
+	const char *found = values[setting_index(name)];
+
+	return found && !strcmp(found, value);
 }
 
 bool settings_valid(const char *const values[], char *why, size_t len)
@@ -154,7 +179,31 @@ bool settings_valid(const char *const values[], char *why, size_t len)
 		snprintf(why, len, "min-version %s is above max-version %s", min, max);
 		return false;
 	}
+	if (is_set_to(values, "offload", "require") && is_set_to(values, "min-version", "1.3")) {
+		snprintf(
+			why, len,
+			"offload require leaves no TLS version with min-version 1.3: the kernel offloads TLS 1.2 only");
+		return false;
+	}
 	return true;
+}
+
+static uint8_t offload_mode(const char *value)
+{
+	if (!strcmp(value, "off"))
+		return TLSPORT_OFFLOAD_OFF;
+	return strcmp(value, "require") ? TLSPORT_OFFLOAD_AUTO : TLSPORT_OFFLOAD_REQUIRE;
+}
+
+/* As tlsportd does it: offload = require takes TLS 1.3 away, and another value gives it back. */
+static void limit_version(const char *const values[], struct tlsport_nl_policy *policy)
+{
+	policy->given |= 1U << TLSPORT_A_PORT_MAX_VERSION;
+	if (policy->offload == TLSPORT_OFFLOAD_REQUIRE &&
+	    !is_set_to(values, "offload-tls13", "refuse"))
+		policy->max_version = 0x0303;
+	else if (!values[setting_index("max-version")])
+		policy->max_version = 0x0304;
 }
 
 void settings_to_policy(const char *const values[], struct tlsport_nl_policy *policy)
@@ -191,6 +240,11 @@ void settings_to_policy(const char *const values[], struct tlsport_nl_policy *po
 		case TLSPORT_A_PORT_KEY_LIMIT:
 			policy->key_limit = atol(value);
 			break;
+		case TLSPORT_A_PORT_OFFLOAD:
+			policy->offload = offload_mode(value);
+			break;
 		}
 	}
+	if (values[setting_index("offload")])
+		limit_version(values, policy);
 }

@@ -50,6 +50,42 @@ static json_t *ended_json(const struct tlsport_nl_port *port)
 	return ended;
 }
 
+static const char *offload_text(uint8_t offload)
+{
+	switch (offload) {
+	case TLSPORT_OFFLOAD_OFF:
+		return "off";
+	case TLSPORT_OFFLOAD_REQUIRE:
+		return "require";
+	default:
+		return "auto";
+	}
+}
+
+/* What becomes of clients of TLS 1.3, NULL: nothing special */
+static const char *offload_tls13(const struct tlsport_nl_policy *policy)
+{
+	if (policy->offload != TLSPORT_OFFLOAD_REQUIRE)
+		return NULL;
+	return policy->max_version == 0x0303 ? "negotiate-1.2" : "refuse";
+}
+
+static json_t *crypt_json(const struct tlsport_nl_port *port)
+{
+	json_t *crypt = json_array();
+	unsigned int why;
+
+	for (why = 0; why < __TLSPORT_SW_COUNT; why++)
+		if (port->tx_sw[why] || port->rx_sw[why])
+			json_array_append_new(crypt, json_pack("{s:s, s:s?, s:I, s:I, s:s}", "mode",
+							       why ? "sw" : "nic", "why",
+							       why ? tlsport_nl_sw_name(why) : NULL,
+							       "tx", (json_int_t)port->tx_sw[why],
+							       "rx", (json_int_t)port->rx_sw[why],
+							       "text", tlsport_nl_sw_text(why)));
+	return crypt;
+}
+
 static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemon)
 {
 	const struct tlsport_nl_policy *policy = &port->policy;
@@ -62,7 +98,7 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 				    json_integer(port->stats[counters[i].stat]));
 	port_state(port, daemon, port->number, &state);
 	return json_pack(
-		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:o, s:o, s:O?}",
+		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:s?}, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:O?}",
 		"port", (int)port->number, "service", service_name(port->number), "state",
 		state.state, "why", output_string(state.why), "policy", "min_version",
 		version_text(policy->min_version), "max_version", version_text(policy->max_version),
@@ -71,10 +107,12 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 		"handshake_timeout_ms", (json_int_t)policy->handshake_timeout, "max_handshakes",
 		(json_int_t)policy->max_handshakes, "max_handshakes_per_source",
 		(json_int_t)policy->max_handshakes_per_source, "key_limit",
-		(json_int_t)policy->key_limit, "listeners", (json_int_t)port->listeners,
+		(json_int_t)policy->key_limit, "offload", offload_text(policy->offload),
+		"offload_tls13", offload_tls13(policy), "listeners", (json_int_t)port->listeners,
 		"listeners_shut", (json_int_t)port->listeners_shut, "handshakes",
 		(json_int_t)port->handshakes, "open", (json_int_t)port->open, "stats", stats,
-		"ended", ended_json(port), "certificate", daemon_port(daemon, port->number));
+		"ended", ended_json(port), "crypt", crypt_json(port), "certificate",
+		daemon_port(daemon, port->number));
 }
 
 static long long number(const json_t *object, const char *key)
@@ -136,6 +174,25 @@ static void print_certificate(const json_t *certificate)
 	output_line("  from %s", string(certificate, "cert"));
 }
 
+static void print_offload(const json_t *port)
+{
+	const json_t *policy = json_object_get(port, "policy"), *tls13, *row;
+	char why[CTL_ERROR_LEN];
+	size_t i;
+
+	tls13 = json_object_get(policy, "offload_tls13");
+	output_line("  offload %s%s", string(policy, "offload"),
+		    !json_is_string(tls13) ? "" :
+		    strcmp(json_string_value(tls13), "refuse") ?
+					     ": clients of TLS 1.3 get TLS 1.2" :
+					     ": clients that speak TLS 1.3 are refused");
+	json_array_foreach(json_object_get(port, "crypt"), i, row) {
+		output_cell(json_object_get(row, "why"), why, sizeof(why));
+		output_line("  %-3s %-17s %9lld sending, %lld receiving: %s", string(row, "mode"),
+			    why, number(row, "tx"), number(row, "rx"), string(row, "text"));
+	}
+}
+
 static void print_port(const json_t *port)
 {
 	const json_t *policy = json_object_get(port, "policy");
@@ -155,6 +212,7 @@ static void print_port(const json_t *port)
 		string(policy, "truncation"), number(policy, "max_handshakes"),
 		number(policy, "max_handshakes_per_source"),
 		number(policy, "handshake_timeout_ms") / 1000.0, number(policy, "key_limit"));
+	print_offload(port);
 	output_line("  now: %lld listening, %lld kept shut, %lld handshakes, %lld connections",
 		    number(port, "listeners"), number(port, "listeners_shut"),
 		    number(port, "handshakes"), number(port, "open"));

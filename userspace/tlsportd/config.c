@@ -284,6 +284,28 @@ static int set_resumption(struct reader *reader, struct port_config *port, const
 	return 0;
 }
 
+static int set_offload(struct reader *reader, struct port_config *port, const char *value)
+{
+	if (!strcmp(value, "auto"))
+		port->offload = TLSPORT_OFFLOAD_AUTO;
+	else if (!strcmp(value, "off"))
+		port->offload = TLSPORT_OFFLOAD_OFF;
+	else if (!strcmp(value, "require"))
+		port->offload = TLSPORT_OFFLOAD_REQUIRE;
+	else
+		return complain(reader, "offload: '%s' is not auto, off or require", value);
+	return 0;
+}
+
+static int set_offload_tls13(struct reader *reader, struct port_config *port, const char *value)
+{
+	if (strcmp(value, "negotiate-1.2") && strcmp(value, "refuse"))
+		return complain(reader, "offload-tls13: '%s' is not negotiate-1.2 or refuse",
+				value);
+	port->offload_refuse_tls13 = !strcmp(value, "refuse");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*set)(struct reader *reader, struct port_config *port, const char *value);
@@ -301,6 +323,8 @@ static const struct {
 	{ "max-handshakes-per-source", set_max_handshakes_per_source, false },
 	{ "key-limit", set_key_limit, false },
 	{ "resumption", set_resumption, false },
+	{ "offload", set_offload, false },
+	{ "offload-tls13", set_offload_tls13, false },
 };
 
 #define KEYS ((int)(sizeof(keys) / sizeof(keys[0])))
@@ -353,6 +377,7 @@ static void set_defaults(struct port_config *port)
 	port->max_handshakes_per_source = 1024;
 	port->key_limit = KEY_LIMIT_MAX;
 	port->resumption = true;
+	port->offload = TLSPORT_OFFLOAD_AUTO;
 }
 
 static int begin_port(struct reader *reader, unsigned int number)
@@ -648,6 +673,14 @@ static void check_ports(struct config *config, struct text *errors)
 			port->broken = true;
 			port->min_version = port->max_version;
 		}
+		if (port->offload == TLSPORT_OFFLOAD_REQUIRE && port->min_version == TLS_1_3) {
+			text_add(
+				errors,
+				"%s:%u: port %u: offload = require leaves no TLS version with min-version 1.3: the kernel offloads TLS 1.2 only\n",
+				port->file, port->line, port->port);
+			port->broken = true;
+			port->offload = TLSPORT_OFFLOAD_AUTO;
+		}
 	}
 }
 
@@ -684,6 +717,13 @@ void config_free(struct config *config)
 	}
 	free(config->ports);
 	memset(config, 0, sizeof(*config));
+}
+
+uint16_t config_max_version(const struct port_config *port)
+{
+	return port->offload == TLSPORT_OFFLOAD_REQUIRE && !port->offload_refuse_tls13 ?
+		       TLS_1_2 :
+		       port->max_version;
 }
 
 const struct port_config *config_find(const struct config *config, uint16_t port)

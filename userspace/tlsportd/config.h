@@ -23,6 +23,7 @@
  * @line: of its section, 1 when there is no section line
  * @broken: something in its section is wrong: it can only be kept shut
  * @given: bit of each key that was given
+ * @max_version: as given; see config_max_version()
  * @handshake_timeout: milliseconds
  */
 struct port_config {
@@ -46,6 +47,8 @@ struct port_config {
 	uint32_t max_handshakes_per_source;
 	uint32_t key_limit;
 	bool resumption;
+	uint8_t offload;	   /* enum tlsport_offload */
+	bool offload_refuse_tls13; /* else TLS 1.2 is negotiated, where offload is required */
 };
 
 struct config {
@@ -69,6 +72,10 @@ void config_free(struct config *config);
 
 /* As groups = has it; NULL: none of ours. */
 const char *config_group_name(uint16_t group);
+
+/* The highest TLS version that is spoken: offload = require may take TLS 1.3 away. */
+uint16_t config_max_version(const struct port_config *port);
+
 const struct port_config *config_find(const struct config *config, uint16_t port);
 
 #endif /* _TLSPORTD_CONFIG_H */

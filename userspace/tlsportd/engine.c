@@ -44,6 +44,7 @@ struct engine_context {
 	struct hello_policy policy;
 	struct library_context *library;
 	const struct ticket_keys *tickets;
+	bool refuse_tls13;
 	uint8_t binding[CRYPT_SHA256_LEN];
 };
 
@@ -133,6 +134,7 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	want->auth = facts->key_kind == CERT_KEY_RSA ? AUTH_RSA : AUTH_ECDSA;
 	want->curve = curve_of(facts);
 	want->resumption = policy->tickets != NULL;
+	context->refuse_tls13 = policy->refuse_tls13;
 	for (size_t i = 0; i < policy->suite_count; i++) {
 		const struct tls_suite *suite = tls_suite_by_id(policy->suites[i]);
 
@@ -503,6 +505,11 @@ static int on_hello_whole(struct engine *engine)
 	alert = hello_choose(&hello, &engine->context->policy, &engine->choice);
 	if (alert)
 		return refuse(engine, alert, "ClientHello offers nothing that the port allows");
+	if (engine->context->refuse_tls13 && engine->choice.version == TLS_1_3) {
+		engine->reason = TLSPORT_REASON_OFFLOAD_REQUIRED;
+		return refuse(engine, ALERT_PROTOCOL_VERSION,
+			      "the port requires offload, which TLS 1.3 has not");
+	}
 	if (engine->state == STATE_RETRIED) {
 		alert = hello_parse(engine->hello1.bytes, engine->hello1.len, &hello1);
 		if (!alert)

@@ -15,6 +15,7 @@
 
 /**
  * struct engine_policy - what one port asks, as configured
+ * @refuse_tls13: who would get TLS 1.3 is refused: no offload
  * @suites: in order of preference; those that do not fit the key are skipped
  * @tickets: keys of session tickets; NULL: no resumption
  */
@@ -22,6 +23,7 @@ struct engine_policy {
 	uint16_t port;
 	uint16_t min_version;
 	uint16_t max_version;
+	bool refuse_tls13;
 	uint16_t suites[TLS_SUITES];
 	size_t suite_count;
 	uint16_t groups[TLS_GROUPS];

@@ -26,19 +26,33 @@ static int choose_groups(const struct port_config *config, struct engine_policy 
 	return 0;
 }
 
+/* The kernel offloads AES-GCM only: where offload is required nothing else is negotiated. */
+static void choose_suites(const struct port_config *config, struct engine_policy *policy)
+{
+	const struct tls_suite *suite;
+
+	for (size_t i = 0; i < config->suite_count; i++) {
+		suite = tls_suite_by_id(config->suites[i]);
+		if (config->offload == TLSPORT_OFFLOAD_REQUIRE && suite &&
+		    suite->aead == AEAD_CHACHA20_POLY1305)
+			continue;
+		policy->suites[policy->suite_count++] = config->suites[i];
+	}
+}
+
 static void load_port(struct served_port *port, const struct ticket_keys *tickets)
 {
 	const struct port_config *config = port->config;
 	struct engine_policy policy = {
 		.port = config->port,
 		.min_version = config->min_version,
-		.max_version = config->max_version,
-		.suite_count = config->suite_count,
+		.max_version = config_max_version(config),
+		.refuse_tls13 = config->offload == TLSPORT_OFFLOAD_REQUIRE,
 		.tickets = config->resumption ? tickets : NULL,
 	};
 	struct cert_files files;
 
-	memcpy(policy.suites, config->suites, sizeof(policy.suites));
+	choose_suites(config, &policy);
 	if (choose_groups(config, &policy, port->error, sizeof(port->error)))
 		return;
 	if (cert_files_read(config->cert, config->key, &files, port->error, sizeof(port->error)))

@@ -243,12 +243,13 @@ static struct tlsport_nl_policy policy_of(const struct port_config *port)
 	return (struct tlsport_nl_policy){
 		.given = TLSPORT_NL_POLICY_ALL,
 		.min_version = port->min_version,
-		.max_version = port->max_version,
+		.max_version = config_max_version(port),
 		.truncation = port->truncation,
 		.handshake_timeout = port->handshake_timeout,
 		.max_handshakes = port->max_handshakes,
 		.max_handshakes_per_source = port->max_handshakes_per_source,
 		.key_limit = port->key_limit,
+		.offload = port->offload,
 	};
 }
 

@@ -12,6 +12,7 @@
 #define _UAPI_LINUX_TLSPORT_H
 
 #include <linux/tlsport_reason.h>
+#include <linux/tlsport_sw.h>
 
 #define TLSPORT_FAMILY_NAME	"tlsport"
 #define TLSPORT_FAMILY_VERSION	1
@@ -31,6 +32,30 @@ enum tlsport_reason {
 #undef TLSPORT_REASON_ENUM
 	/* private: */
 	__TLSPORT_REASON_COUNT
+};
+
+/**
+ * enum tlsport_sw - why software does the records (table in tlsport_sw.h)
+ */
+enum tlsport_sw {
+#define TLSPORT_SW_ENUM(symbol, name, text) TLSPORT_SW_##symbol,
+	TLSPORT_SW_REASONS(TLSPORT_SW_ENUM)
+#undef TLSPORT_SW_ENUM
+	/* private: */
+	__TLSPORT_SW_COUNT
+};
+
+/**
+ * enum tlsport_offload - may a network interface do the records of a port?
+ * @TLSPORT_OFFLOAD_AUTO: where it can (default)
+ * @TLSPORT_OFFLOAD_OFF: never
+ * @TLSPORT_OFFLOAD_REQUIRE: a connection whose records it does not encrypt is
+ *	refused
+ */
+enum tlsport_offload {
+	TLSPORT_OFFLOAD_AUTO,
+	TLSPORT_OFFLOAD_OFF,
+	TLSPORT_OFFLOAD_REQUIRE,
 };
 
 /**
@@ -106,6 +131,7 @@ enum {
 	 * comes KeyUpdate or, with TLS 1.2, the end.  AES-GCM allows 2^24.5.
 	 */
 	TLSPORT_A_PORT_KEY_LIMIT,
+	TLSPORT_A_PORT_OFFLOAD,			/* u8, enum tlsport_offload */
 	/* PORT_GET only: */
 	TLSPORT_A_PORT_LISTENERS,		/* u32, listening sockets served now */
 	TLSPORT_A_PORT_LISTENERS_SHUT,		/* u32, listening sockets kept shut now */
@@ -133,6 +159,8 @@ enum {
 	TLSPORT_A_STATS_KEY_UPDATES,		/* KeyUpdate messages carried out */
 	/* multi: nest of TLSPORT_A_ENDED_*, one a reason whose count is not 0 */
 	TLSPORT_A_STATS_ENDED,
+	/* multi: nest of TLSPORT_A_SW_*, one a reason that was met */
+	TLSPORT_A_STATS_SW,
 	__TLSPORT_A_STATS_MAX,
 };
 
@@ -147,6 +175,21 @@ enum {
 };
 
 #define TLSPORT_A_ENDED_MAX (__TLSPORT_A_ENDED_MAX - 1)
+
+/*
+ * Directions of connections by who did their records; one that leaves its
+ * interface later counts under both.
+ */
+enum {
+	TLSPORT_A_SW_UNSPEC,
+	TLSPORT_A_SW_PAD,
+	TLSPORT_A_SW_REASON,			/* u32, enum tlsport_sw; none: an interface */
+	TLSPORT_A_SW_TX,			/* u64 */
+	TLSPORT_A_SW_RX,			/* u64 */
+	__TLSPORT_A_SW_MAX,
+};
+
+#define TLSPORT_A_SW_MAX (__TLSPORT_A_SW_MAX - 1)
 
 /* A listening socket on a registered port: LISTENER_GET */
 enum {
@@ -182,6 +225,10 @@ enum {
 	TLSPORT_A_CONN_TX_MODE,			/* u8, enum tlsport_mode */
 	TLSPORT_A_CONN_RX_MODE,			/* u8, enum tlsport_mode */
 	TLSPORT_A_CONN_DRIVER,			/* string, of TX, as in /proc/crypto */
+	TLSPORT_A_CONN_TX_SW,			/* u8, enum tlsport_sw, of TX that is SW */
+	TLSPORT_A_CONN_RX_SW,			/* u8, enum tlsport_sw, of RX that is SW */
+	/* string: the interface that has the connection's keys, or else that of its route */
+	TLSPORT_A_CONN_DEVICE,
 	__TLSPORT_A_CONN_MAX,
 };
 

@@ -33,6 +33,7 @@
 	X(LISTENER_CLOSED, "listener_closed", "the listening socket was closed first") \
 	X(PLAINTEXT_RESET, "plaintext_reset", "it was in plaintext when its port was enabled") \
 	X(LINGER_TIMEOUT, "linger_timeout", "the peer did not take the last bytes in time") \
-	X(KEY_LIMIT, "key_limit", "its TLS 1.2 key had encrypted all the records that it may")
+	X(KEY_LIMIT, "key_limit", "its TLS 1.2 key had encrypted all the records that it may") \
+	X(OFFLOAD_REQUIRED, "offload_required", "the port requires offload, and it had none")
 
 #endif /* _UAPI_LINUX_TLSPORT_REASON_H */
