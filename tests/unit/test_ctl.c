@@ -76,7 +76,7 @@ static void bad_input_is_one_exact_line(void **state)
 	} cases[] = {
 		{ "", 2, "no command: see tlsportctl --help" },
 		{ "open 443", 2,
-		  "unknown command 'open': there are enable, disable, list, status, conns, services, reload, check-config" },
+		  "unknown command 'open': there are enable, disable, list, status, conns, check, services, reload, check-config" },
 		{ "enable", 2,
 		  "enable needs a port: tlsportctl enable PORT --cert FILE --key FILE" },
 		{ "disable", 2, "disable needs a port: tlsportctl disable PORT" },
@@ -790,6 +790,52 @@ static void status_shows_counters_with_reasons(void **state)
 		strstr(mock.out, "  sw  device-full               0 sending, 6 receiving: "));
 }
 
+static enum feature_state features[3][2];
+
+/* eth0, eth1, eth2 */
+static enum feature_state mock_feature(const char *device, const char *name)
+{
+	assert_int_equal(strlen(device), 4);
+	return features[device[3] - '0'][!strcmp(name, "tls-hw-rx-offload")];
+}
+
+static void check_finds_what_is_off(void **state)
+{
+	(void)state;
+	fill_status();
+	ctl.feature = mock_feature;
+	features[0][0] = FEATURE_OFF;
+	features[0][1] = FEATURE_ON;
+	features[1][0] = FEATURE_ON;
+	features[1][1] = FEATURE_OFF;
+	mock.conns[mock.conn_count++] = (struct tlsport_nl_conn){ .id = 1, .device = "eth0" };
+	mock.conns[mock.conn_count++] = (struct tlsport_nl_conn){ .id = 2, .device = "lo" };
+	mock_write("proc/net/route",
+		   "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
+		   "eth1\t00000000\t01020304\t0003\t0\t0\t0\t00000000\n"
+		   "eth7\t00000A0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n");
+	mock_write(
+		"proc/net/ipv6_route",
+		"00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+		"fe800000000000000000000000000001 00000400 00000001 00000000 00000003     eth2\n");
+	expect("check", 1,
+	       "eth0 can encrypt TLS and does not: turn it on with 'ethtool -K eth0 tls-hw-tx-offload on'\n"
+	       "eth1 can decrypt TLS and does not: turn it on with 'ethtool -K eth1 tls-hw-rx-offload on'\n"
+	       "eth2 cannot encrypt TLS, which a port with offload require needs\n",
+	       "");
+	mock.ports[0].policy.offload = TLSPORT_OFFLOAD_OFF;
+	expect("check", 0, "nothing was found\n", "");
+	mock_write(
+		"proc/crypto",
+		"name         : gcm(aes)\ndriver       : gcm_base(ctr(aes-generic),ghash-generic)\n"
+		"priority     : 100\n");
+	expect("check", 1,
+	       "gcm(aes) is served by gcm_base(ctr(aes-generic),ghash-generic), the generic C code: "
+	       "load the driver for this processor (x86: modprobe aesni_intel)\n",
+	       "");
+	ctl.feature = system_feature;
+}
+
 static void json_is_valid_everywhere(void **state)
 {
 	static const char *const lines[] = {
@@ -936,6 +982,7 @@ int main(void)
 		PROMISE(list_tells_who_is_served),
 		PROMISE(states_follow_kernel_and_daemon),
 		PROMISE(status_shows_counters_with_reasons),
+		PROMISE(check_finds_what_is_off),
 		PROMISE(json_is_valid_everywhere),
 		PROMISE(garbage_from_the_daemon_is_no_status),
 		PROMISE(conns_are_described),

@@ -13,7 +13,7 @@ _tlsportctl_services()
 
 _tlsportctl()
 {
-	local commands="enable disable list status conns services reload check-config"
+	local commands="enable disable list status conns check services reload check-config"
 	local general="--json --help --config-dir --run-dir"
 	local settings="--cert --key --min-version --max-version --ciphers --groups --truncation
 		--handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit

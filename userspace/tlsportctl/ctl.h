@@ -32,6 +32,13 @@ enum ctl_status {
 	CTL_USAGE,
 };
 
+/* Of a network interface, as ethtool(8) shows it */
+enum feature_state {
+	FEATURE_ABSENT,
+	FEATURE_OFF,
+	FEATURE_ON,
+};
+
 /**
  * struct ctl - where things are; set by main.c, and by tests
  * @config_dir: permanent drop-ins are in ports.d below it
@@ -39,6 +46,7 @@ enum ctl_status {
  * @proc_dir: procfs
  * @sys_dir: sysfs
  * @tlsportd: program that check-config runs; NULL: beside us, else in PATH
+ * @feature: state of a feature of an interface
  * @json: print JSON
  * @out: standard output
  * @err: standard error
@@ -49,6 +57,7 @@ struct ctl {
 	const char *proc_dir;
 	const char *sys_dir;
 	const char *tlsportd;
+	enum feature_state (*feature)(const char *device, const char *name);
 	bool json;
 	FILE *out;
 	FILE *err;
@@ -243,6 +252,11 @@ int status_command(int argc, char *argv[]);
 json_t *system_module_version(void);
 json_t *system_gcm_driver(void);
 json_t *system_tls_stat(void);
+
+/* check.c */
+
+int check_command(int argc, char *argv[]);
+enum feature_state system_feature(const char *device, const char *name);
 
 /* conn.c */
 

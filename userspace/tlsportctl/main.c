@@ -34,6 +34,7 @@ struct ctl ctl = {
 	.run_dir = RUN_DIR,
 	.proc_dir = "/proc",
 	.sys_dir = "/sys",
+	.feature = system_feature,
 };
 
 static const struct command commands[] = {
@@ -44,6 +45,7 @@ static const struct command commands[] = {
 	{ "list", list_command, "", "enabled ports, their state and certificates", NULL },
 	{ "status", status_command, "[PORT]", "module, helper and all counters", NULL },
 	{ "conns", conns_command, "[PORT]", "connections on enabled ports", NULL },
+	{ "check", check_command, "", "what this machine could do better: nothing changes", NULL },
 	{ "services", services_command, "", "well-known TLS ports, and which are enabled here",
 	  NULL },
 	{ "reload", reload_command, "", "have tlsportd read configuration and certificates again",

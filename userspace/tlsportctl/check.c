@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * check: what this machine could do better for the connections on enabled ports.
+ * It changes nothing: a finding is one line that says what is wrong and what to do.
+ *
+ * Interfaces are those that connections use now and those of the default routes.
+ */
+#include "ctl.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+
+#define DEVICES_MAX 64
+#define LINE_LEN    512
+
+struct devices {
+	char names[DEVICES_MAX][IFNAMSIZ];
+	size_t count;
+};
+
+static const struct {
+	const char *name;
+	const char *what;
+} tls_features[] = {
+	{ "tls-hw-tx-offload", "encrypt" },
+	{ "tls-hw-rx-offload", "decrypt" },
+};
+
+static void add_device(struct devices *devices, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < devices->count; i++)
+		if (!strcmp(devices->names[i], name))
+			return;
+	if (*name && strcmp(name, "lo") && i < DEVICES_MAX)
+		snprintf(devices->names[devices->count++], IFNAMSIZ, "%s", name);
+}
+
+static int add_of_conn(const struct tlsport_nl_conn *conn, void *arg)
+{
+	add_device(arg, conn->device);
+	return 0;
+}
+
+static FILE *open_proc(const char *name)
+{
+	char path[CTL_PATH_LEN];
+
+	snprintf(path, sizeof(path), "%s/%s", ctl.proc_dir, name);
+	return fopen(path, "re");
+}
+
+static void add_default_routes(struct devices *devices)
+{
+	char line[LINE_LEN], name[IFNAMSIZ], destination[33], prefix[3], mask[9];
+	FILE *file = open_proc("net/route");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%15s %32s %*s %*s %*s %*s %*s %8s", name, destination, mask) ==
+			    3 &&
+		    !strcmp(destination, "00000000") && !strcmp(mask, "00000000"))
+			add_device(devices, name);
+	if (file)
+		fclose(file);
+	file = open_proc("net/ipv6_route");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%32s %2s %*s %*s %*s %*s %*s %*s %*s %15s", destination, prefix,
+			   name) == 3 &&
+		    !strcmp(prefix, "00") && strspn(destination, "0") == 32)
+			add_device(devices, name);
+	if (file)
+		fclose(file);
+}
+
+static int ethtool(int fd, const char *device, void *data)
+{
+	struct ifreq request = { .ifr_data = data };
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", device);
+	return ioctl(fd, SIOCETHTOOL, &request);
+}
+
+static int count_features(int fd, const char *device)
+{
+	struct {
+		struct ethtool_sset_info info;
+		uint32_t count;
+	} query = { { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES }, 0 };
+
+	return ethtool(fd, device, &query) || !query.info.sset_mask ? 0 : (int)query.count;
+}
+
+/* The number of the feature, -1: the kernel does not know it */
+static int feature_bit(int fd, const char *device, int count, const char *name)
+{
+	struct ethtool_gstrings *strings =
+		calloc(1, sizeof(*strings) + (size_t)count * ETH_GSTRING_LEN);
+	int i = count;
+
+	if (!strings)
+		return -1;
+	strings->cmd = ETHTOOL_GSTRINGS;
+	strings->string_set = ETH_SS_FEATURES;
+	strings->len = count;
+	if (!ethtool(fd, device, strings))
+		for (i = 0; i < count; i++)
+			if (!strncmp((char *)strings->data + (size_t)i * ETH_GSTRING_LEN, name,
+				     ETH_GSTRING_LEN))
+				break;
+	free(strings);
+	return i < count ? i : -1;
+}
+
+enum feature_state system_feature(const char *device, const char *name)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), count, bit;
+	enum feature_state state = FEATURE_ABSENT;
+	struct ethtool_gfeatures *features = NULL;
+	size_t blocks;
+
+	if (fd < 0)
+		return state;
+	count = count_features(fd, device);
+	bit = count > 0 ? feature_bit(fd, device, count, name) : -1;
+	if (bit < 0)
+		goto out;
+	blocks = (count + 31) / 32;
+	features = calloc(1, sizeof(*features) + blocks * sizeof(features->features[0]));
+	if (!features)
+		goto out;
+	features->cmd = ETHTOOL_GFEATURES;
+	features->size = blocks;
+	if (ethtool(fd, device, features))
+		goto out;
+	if (features->features[bit / 32].active & 1U << bit % 32)
+		state = FEATURE_ON;
+	else if (features->features[bit / 32].available & 1U << bit % 32)
+		state = FEATURE_OFF;
+out:
+	free(features);
+	close(fd);
+	return state;
+}
+
+static void __attribute__((format(printf, 2, 3))) found(json_t *findings, const char *format, ...)
+{
+	char text[CTL_ERROR_LEN];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	output_line("%s", text);
+	json_array_append_new(findings, output_string(text));
+}
+
+/* Tables in memory: slow, and their timing tells of the key. */
+static bool is_generic(const char *driver)
+{
+	return strstr(driver, "aes-generic") || strstr(driver, "aes-fixed-time");
+}
+
+static void check_driver(json_t *findings)
+{
+	json_t *driver = system_gcm_driver();
+	const char *name = json_string_value(driver);
+
+	if (name && is_generic(name))
+		found(findings,
+		      "gcm(aes) is served by %s, the generic C code: load the driver for this processor (x86: modprobe aesni_intel)",
+		      name);
+	json_decref(driver);
+}
+
+static void check_device(json_t *findings, const char *device, bool required)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(tls_features) / sizeof(tls_features[0]); i++) {
+		switch (ctl.feature(device, tls_features[i].name)) {
+		case FEATURE_OFF:
+			found(findings,
+			      "%s can %s TLS and does not: turn it on with 'ethtool -K %s %s on'",
+			      device, tls_features[i].what, device, tls_features[i].name);
+			break;
+		case FEATURE_ABSENT:
+			if (required && !i)
+				found(findings,
+				      "%s cannot %s TLS, which a port with offload require needs",
+				      device, tls_features[i].what);
+			break;
+		case FEATURE_ON:
+			break;
+		}
+	}
+}
+
+static int check_all(struct tlsport_nl *nl)
+{
+	bool wanted = false, required = false;
+	struct devices devices = { .count = 0 };
+	json_t *findings, *names;
+	struct port_list list;
+	size_t i, count;
+
+	if (port_list_get(nl, &list))
+		return fail("%s", nl->error);
+	for (i = 0; i < list.count; i++) {
+		wanted |= list.ports[i].policy.offload != TLSPORT_OFFLOAD_OFF;
+		required |= list.ports[i].policy.offload == TLSPORT_OFFLOAD_REQUIRE;
+	}
+	free(list.ports);
+	if (wanted && tlsport_nl_ops->conns(nl, 0, add_of_conn, &devices))
+		return fail("%s", nl->error);
+	if (wanted)
+		add_default_routes(&devices);
+	findings = json_array();
+	names = json_array();
+	check_driver(findings);
+	for (i = 0; i < devices.count; i++) {
+		json_array_append_new(names, output_string(devices.names[i]));
+		check_device(findings, devices.names[i], required);
+	}
+	count = json_array_size(findings);
+	if (!count)
+		output_line("nothing was found");
+	output_json(json_pack("{s:o, s:o}", "findings", findings, "devices", names));
+	return count ? CTL_FAILED : CTL_DONE;
+}
+
+int check_command(int argc, char *argv[])
+{
+	static const struct args_option none[] = { { NULL, false } };
+	struct tlsport_nl nl;
+	struct args args;
+	int ret;
+
+	ret = args_parse(argc, argv, none, 0, &args);
+	if (ret)
+		return ret;
+	if (tlsport_nl_ops->open(&nl))
+		return fail("%s", nl.error);
+	ret = check_all(&nl);
+	tlsport_nl_ops->close(&nl);
+	return ret;
+}
