@@ -43,7 +43,8 @@ def bad_input():
                     ("--handshake-timeout", "1ms"), ("--handshake-timeout", "700s"), ("--truncation", "maybe"),
                     ("--max-handshakes", "0"), ("--max-handshakes-per-source", "1000001"), ("--key-limit", "0"),
                     ("--ciphers", "RC4-SHA"),
-                    ("--groups", "P-999"), ("--resumption", "perhaps")):
+                    ("--groups", "P-999"), ("--resumption", "perhaps"), ("--offload", "on"),
+                    ("--offload-tls13", "1.2"), ("--offload", "require", "--min-version", "1.3")):
         refused("enable", port, *good, *setting)
     refused("enable", port, *good, "--colour", "blue", saying="--colour")
     for words in (("disable",), ("disable", port), ("disable", "x"), ("status", port), ("conns", "x")):
@@ -70,7 +71,7 @@ def unprivileged():
 
 @test("every command has --help")
 def helps():
-    for command in ("enable", "disable", "list", "status", "conns", "services", "reload", "check-config"):
+    for command in ("enable", "disable", "list", "status", "conns", "check", "services", "reload", "check-config"):
         assert command in lib.ctl(command, "--help").out, command
 
 

@@ -14,6 +14,7 @@ from .kernel_log import *
 from .life import *
 from .memory import *
 from .namespace import *
+from .nic import *
 from .objects import *
 from .pair import *
 from .product import *

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Records that a network interface does: when it does, why it does not, and that the data is right either way."""
+import os
+import socket
+import ssl
+import threading
+
+import lib
+from lib import TLS12, TLS13, digest, equal, offload_test, test
+
+GCM = "ECDHE-ECDSA-AES128-GCM-SHA256"
+BY_NIC = ("nic", None, "nic", None)
+SIZE = 1 << 20
+
+
+class Offloaded:
+    """A connection of the far host to a server here, of TLS 1.2 unless said otherwise."""
+
+    def __init__(self, nic=None, version=TLS12, port=None, ciphers=GCM, **settings):
+        self.nic = nic or lib.Nic()
+        self.port = port or lib.new_port()
+        if not port:
+            lib.enable(self.port, **settings)
+        self.listener = lib.listen(self.port, "0.0.0.0")
+        self.version, self.ciphers = version, ciphers
+        self.client = self.conn = None
+
+    def connect(self, **options):
+        context = lib.tls_context(self.version, self.ciphers if self.version == TLS12 else None)
+        options.update(host=self.nic.address, context=context)
+        self.client = lib.inside(self.nic.namespace, lambda: lib.TlsClient(self.port, **options))
+        lib.defer(self.client.sock.close)
+        self.conn = self.listener.accept()[0]
+        lib.defer(self.conn.close)
+        return self
+
+    def move(self, size=SIZE):
+        """Bytes both ways at once."""
+        there, back = os.urandom(size), os.urandom(size)
+        got = []
+
+        def serve():
+            got.append(digest(read_exactly(self.conn, size)))
+        reader = threading.Thread(target=serve, daemon=True)
+        writer = threading.Thread(target=lambda: self.conn.sendall(back), daemon=True)
+        self.conn.settimeout(60 * lib.SLOW)
+        reader.start()
+        writer.start()
+        self.client.write(there)
+        equal(digest(self.client.read_exactly(size)), digest(back), "what was sent")
+        writer.join()
+        reader.join()
+        equal(got, [digest(there)], "what was received")
+
+    def end(self):
+        """close_notify both ways, and nothing is left; the device has no flow."""
+        self.conn.close()
+        self.client.end()
+        lib.no_conns(self.port)
+
+    def crypt(self, *wanted):
+        lib.is_crypt(self.port, *wanted)
+
+
+def read_exactly(conn, size):
+    data = bytearray()
+    while len(data) < size:
+        more = conn.recv(min(1 << 16, size - len(data)))
+        assert more, f"the connection ended after {len(data)} of {size} bytes"
+        data += more
+    return bytes(data)
+
+
+def counts(port):
+    """{why or "nic": (sending, receiving)}"""
+    return {row["why"] or "nic": (row["tx"], row["rx"]) for row in lib.status(port)["crypt"]}
+
+
+@offload_test("auto: the interface encrypts and decrypts TLS 1.2, and all bytes are right", core=True)
+def auto():
+    before = lib.KtlsDelta()
+    c = Offloaded().connect()
+    c.crypt(*BY_NIC, "nic0")
+    equal((before["TlsTxDevice"], before["TlsRxDevice"], c.nic.flows()), (1, 1, 2), "of net/tls and the interface")
+    c.move()
+    for name, least in (("tx_tls_encrypted_bytes", SIZE), ("rx_tls_decrypted_bytes", SIZE * 9 // 10)):
+        assert c.nic.counter(name) >= least, f"{name} {c.nic.counter(name)}, at least {least}"
+    equal(counts(c.port), {"nic": (1, 1)}, "of the port")
+    c.end()
+    equal(counts(c.port), {"nic": (1, 1)}, "of the port, after the end")
+    lib.wait_for(lambda: not c.nic.flows(), 20, "the interface has forgotten the flows")
+
+
+@offload_test("a record that MSG_MORE or a cork left open goes out whole, and no empty one behind it")
+def open_record():
+    c = Offloaded().connect()
+    wire = bytearray()
+    receive = c.client.sock.recv
+
+    def pull():
+        data = receive(65536)
+        assert data, "the connection ended"
+        wire.extend(data)
+        c.client.incoming.write(data)
+    c.client.pull = pull
+    c.conn.send(b"held, then pushed by its time", socket.MSG_MORE)
+    equal(c.client.read_exactly(29), b"held, then pushed by its time")
+    c.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    c.conn.send(b"corked")
+    c.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    equal(c.client.read_exactly(6), b"corked")
+    c.conn.send(b"last", socket.MSG_MORE)
+    c.conn.close()
+    equal(c.client.read_all(), b"last")
+    kinds = [(kind, len(body) - 24) for kind, _, body in lib.parse_records(bytes(wire))[0]]
+    equal(kinds, [(23, 29), (23, 6), (23, 4), (21, 2)], "records")
+
+
+@offload_test("a peer that does not read: close() returns at once, and all arrives when it does")
+def close_full():
+    c = Offloaded().connect(rcvbuf=8192)
+    data = lib.fill(c.conn)
+    with lib.at_once("close()"):
+        c.conn.close()
+    got, how = c.client.read_slowly(30000)
+    equal((digest(got), how), (digest(data), "close_notify"), "what arrived")
+
+
+@test("where the interface cannot: the reason is one of the codes, and the port counts it", core=True)
+def no_feature():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port)
+    with lib.TlsClient(port) as client:
+        with listener.accept()[0]:
+            why = "no-feature" if lib.kernel_offloads() else "no-kernel-support"
+            lib.is_crypt(port, "sw", why, "sw", why, "lo")
+            equal(counts(port), {why: (1, 1)}, "of the port")
+        client.end()
+
+
+@offload_test("TLS 1.3 and CHACHA20-POLY1305 are software's: tls13, cipher")
+def tls13_and_cipher():
+    nic = lib.Nic()
+    c = Offloaded(nic, TLS13).connect()
+    c.crypt("sw", "tls13", "sw", "tls13", "nic0")
+    c.move(100000)
+    c.end()
+    c = Offloaded(nic, ciphers="ECDHE-ECDSA-CHACHA20-POLY1305").connect()
+    c.crypt("sw", "cipher", "sw", "cipher", "nic0")
+    c.move(100000)
+    c.end()
+
+
+@offload_test("off: never the interface, though the first request comes with the end of the handshake", core=True)
+def off():
+    c = Offloaded(offload="off")
+    before = lib.KtlsDelta()
+    context = lib.tls_context(TLS12, GCM)
+    for i in range(20):
+        client = lib.inside("far", lambda: lib.TlsClient(c.port, host=c.nic.address, context=context,
+                                                         handshake=False))
+        # Finished and data in one segment, and TCP acknowledges at once
+        client.handshake(flush=False)
+        client.tls.write(b"early %02d" % i)
+        client.flush()
+        conn = c.listener.accept()[0]
+        equal(lib.crypt(c.port)[:4], ("sw", "off-by-policy", "sw", "off-by-policy"))
+        equal(conn.recv(100), b"early %02d" % i)
+        conn.sendall(b"answer")
+        equal(client.read_exactly(6), b"answer")
+        conn.close()
+        client.end()
+        lib.no_conns(c.port)
+    c.connect().move()
+    equal([before[name] for name in ("TlsTxDevice", "TlsRxDevice", "TlsTxSw", "TlsRxSw")], [0, 0, 21, 21], "kTLS")
+    equal(counts(c.port), {"off-by-policy": (21, 21)}, "of the port")
+    c.end()
+
+
+def refused(c, alert):
+    """The client gets this alert, and the end is counted."""
+    ended = lib.status(c.port)["ended"].get("offload_required", 0)
+    try:
+        c.client = lib.inside("far", lambda: lib.TlsClient(c.port, version=c.version, host=c.nic.address))
+        c.client.read()
+        raise AssertionError("it was not refused")
+    except ssl.SSLError as error:
+        assert alert in str(error), error
+    finally:
+        if c.client:
+            c.client.sock.close()
+    lib.wait_for(lambda: lib.status(c.port)["ended"].get("offload_required") == ended + 1, 20, "the end is counted")
+    lib.no_conns(c.port)
+
+
+@offload_test("require: of a client of TLS 1.3 comes what the administrator chose, and status says which")
+def require():
+    c = Offloaded(offload="require", version=None).connect()
+    equal(c.client.tls.version(), "TLSv1.2", "negotiate-1.2, the default")
+    c.crypt(*BY_NIC, "nic0")
+    c.move(100000)
+    c.end()
+    equal(lib.status(c.port)["policy"]["offload_tls13"], "negotiate-1.2")
+    assert "clients of TLS 1.3 get TLS 1.2" in lib.ctl("status", c.port).out
+    lib.ctl("enable", c.port, "--offload-tls13", "refuse")
+    equal(lib.status(c.port)["policy"]["offload_tls13"], "refuse")
+    assert "clients that speak TLS 1.3 are refused" in lib.ctl("status", c.port).out
+    c.version = TLS13
+    refused(c, "PROTOCOL_VERSION")
+    c.version = TLS12
+    c.connect().crypt(*BY_NIC, "nic0")
+    c.end()
+
+
+@offload_test("require: without an interface that encrypts the connection ends with an alert, before the application")
+def require_fails():
+    c = Offloaded(offload="require")
+    c.nic.feature("tx", "off")
+    refused(c, "INTERNAL_ERROR")
+    c.listener.settimeout(0.1)
+    try:
+        c.listener.accept()
+        raise AssertionError("the application got it")
+    except TimeoutError:
+        pass
+    c.listener.settimeout(20 * lib.SLOW)
+    c.nic.feature("tx", "on")
+    c.nic.feature("rx", "off")
+    c.connect().crypt("nic", None, "sw", "no-feature", "nic0")
+    c.move(100000)
+    c.end()
+
+
+@offload_test("device-full: the direction that has no room is software's")
+def device_full():
+    c = Offloaded()
+    for flows, wanted in ((1, ("nic", None, "sw", "device-full")), (0, ("sw", "device-full", "sw", "device-full"))):
+        c.nic.knob("max_flows", flows)
+        c.connect().crypt(*wanted, "nic0")
+        c.move(100000)
+        c.end()
+        lib.wait_for(lambda: not c.nic.flows(), 20, "the interface has forgotten the flows")
+    equal(counts(c.port), {"nic": (1, 0), "device-full": (1, 2)}, "of the port")
+
+
+@offload_test("a feature that is off is no-feature, and check says how to turn it on")
+def check():
+    c = Offloaded()
+    for which, wanted in (("tx", ("sw", "no-feature", "nic", None)), ("rx", ("nic", None, "sw", "no-feature"))):
+        c.nic.feature(which, "off")
+        c.connect().crypt(*wanted, "nic0")
+        done = lib.ctl("check", check=False)
+        equal(done.returncode, 1, "status of check")
+        assert f"ethtool -K nic0 {lib.FEATURES[which]} on" in done.out, done.out
+        c.nic.feature(which, "on")
+        assert "nic0" not in lib.ctl("check", check=False).out
+        c.move(100000)
+        c.end()
+
+
+@offload_test("the link goes down and comes back: software goes on, nothing is lost, and the mode says device-down")
+def link_down():
+    c = Offloaded().connect()
+    c.move(100000)
+    c.nic.link("down")
+    equal(lib.crypt(c.port)[:4], ("sw", "device-down", "sw", "device-down"), "while it is down")
+    c.conn.sendall(b"sent while it was down")
+    c.nic.link("up")
+    equal(c.client.read_exactly(22), b"sent while it was down")
+    c.move()
+    c.crypt("sw", "device-down", "sw", "device-down", "nic0")
+    equal(counts(c.port), {"nic": (1, 1), "device-down": (1, 1)}, "of the port")
+    c.end()
+
+
+@offload_test("the route leads elsewhere: the data stays right, the mode says route-changed, and nic when it is back")
+def route_changed():
+    other = lib.Nic("nic1", 1)
+    c = Offloaded(lib.Nic()).connect()
+    c.move(100000)
+    lib.run("ip", "route", "add", c.nic.peer + "/32", "dev", other.name, "src", c.nic.address)
+    lib.run("ip", "-n", "far", "route", "add", c.nic.address + "/32", "dev", other.far, "src", c.nic.peer)
+    c.move()
+    c.crypt("sw", "route-changed", "sw", "route-changed", "nic1")
+    lib.run("ip", "route", "del", c.nic.peer + "/32", "dev", other.name)
+    lib.run("ip", "-n", "far", "route", "del", c.nic.address + "/32", "dev", other.far)
+    c.move()
+    c.crypt(*BY_NIC, "nic0")
+    equal(counts(c.port), {"nic": (1, 1), "route-changed": (1, 1)}, "of the port")
+    c.end()
+
+
+@offload_test("the interface moves to another network namespace and back: nothing is lost")
+def namespace_move():
+    c = Offloaded().connect()
+    c.move(100000)
+    lib.run("ip", "netns", "add", "away")
+    lib.defer(lib.run, "ip", "netns", "del", "away")
+    c.nic.link("netns", "away")
+    equal(lib.crypt(c.port)[:4], ("sw", "device-down", "sw", "device-down"), "while it is away")
+    c.conn.sendall(b"sent without an interface")
+    lib.run("ip", "-n", "away", "link", "set", "nic0", "netns", "1")
+    c.nic.up()
+    equal(c.client.read_exactly(25), b"sent without an interface")
+    c.move()
+    c.crypt("sw", "device-down", "sw", "device-down", "nic0")
+    c.end()
+
+
+@offload_test("over a VLAN the interface is not asked: no-feature, and the data is right")
+def vlan():
+    nic = lib.Nic()
+    for name, net, address in (("nic0", (), "198.18.9.1"), (nic.far, ("-n", "far"), "198.18.9.2")):
+        lib.run("ip", *net, "link", "add", "link", name, "name", "vlan9", "type", "vlan", "id", "9")
+        lib.run("ip", *net, "address", "add", address + "/24", "dev", "vlan9")
+        lib.run("ip", *net, "link", "set", "vlan9", "up")
+    nic.address = "198.18.9.1"
+    c = Offloaded(nic).connect()
+    c.crypt("sw", "no-feature", "sw", "no-feature", "vlan9")
+    c.move(100000)
+    c.end()
+
+
+@offload_test("over a bond: a mode that keeps to one interface a connection offloads, and goes on when that is lost")
+def bond():
+    lib.run("modprobe", "bonding", "max_bonds=0")
+    nic, other = lib.Nic(), lib.Nic("nic1", 1)
+    for net, names in (((), (nic.name, other.name)), (("-n", "far"), (nic.far, other.far))):
+        lib.run("ip", *net, "link", "add", "bond0", "type", "bond", "mode", "balance-xor", "miimon", "100",
+                "xmit_hash_policy", "layer3+4")
+        for name in names:
+            lib.run("ip", *net, "link", "set", name, "down")
+            lib.run("ip", *net, "link", "set", name, "master", "bond0")
+        lib.run("ip", *net, "address", "add", "198.18.8.1/24" if not net else "198.18.8.2/24", "dev", "bond0")
+        lib.run("ip", *net, "link", "set", "bond0", "up")
+    lib.defer(lib.run, "ip", "link", "del", "bond0")
+    nic.address = "198.18.8.1"
+    c = Offloaded(nic).connect()
+    used = lib.crypt(c.port)[4]
+    c.crypt(*BY_NIC, used)
+    c.move()
+    lib.run("ip", "link", "set", used, "down")
+    c.move()
+    equal(lib.crypt(c.port)[:4], ("sw", "device-down", "sw", "device-down"), "when its interface was lost")
+    c.end()
