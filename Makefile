@@ -180,6 +180,7 @@ FILES = $(foreach p,$(PROGRAMS),755:$(B)/$(p):$(sbindir)/$(p)) \
 	$(foreach h,tlsport.h tlsport_reason.h tlsport_sw.h,644:include/uapi/linux/$(h):$(includedir)/linux/$(h)) \
 	644:userspace/tlsportctl/completion.bash:$(completiondir)/tlsportctl \
 	644:$(B)/tlsport.service:$(unitdir)/tlsport.service \
+	644:$(B)/tlsport@.service:$(unitdir)/tlsport@.service \
 	644:$(MODULE):$(moduledir)/tlsport.ko
 part = $(word $(1),$(subst :, ,$(2)))
 define install_file
@@ -196,6 +197,7 @@ endef
 install: userspace
 	@[ -f $(MODULE) ] || { echo "no module for Linux $(KVER) was built: install its headers and run 'make kmod'" >&2; exit 1; }
 	sed 's,@sbindir@,$(sbindir),g' systemd/tlsport.service >$(B)/tlsport.service
+	sed -f systemd/netns.sed $(B)/tlsport.service >$(B)/tlsport@.service
 	$(foreach f,$(FILES),$(call install_file,$(f)))
 	$(INSTALL) -d $(DESTDIR)/etc/tlsport/ports.d
 	$(refresh)

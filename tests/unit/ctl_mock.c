@@ -382,6 +382,7 @@ int mock_setup(void **state)
 	ctl.proc_dir = proc;
 	ctl.sys_dir = sys;
 	ctl.tlsportd = NULL;
+	ctl.netns = NULL;
 	tlsport_nl_ops = &mock_ops;
 	return 0;
 }

@@ -145,6 +145,17 @@ static void bad_input_is_one_exact_line(void **state)
 	assert_string_equal(mock.steps, "");
 }
 
+static void bad_namespace_is_told(void **state)
+{
+	(void)state;
+	expect("list --netns", 2, "", "tlsportctl: --netns needs a value\n");
+	expect("--netns ../etc list", 2, "",
+	       "tlsportctl: --netns: '../etc' is not the name of a network namespace\n");
+	expect("--netns tlsport-no-such list", 1, "",
+	       "tlsportctl: there is no network namespace 'tlsport-no-such': 'ip netns list' shows those that there are\n");
+	assert_string_equal(netns_unit(), "tlsport@tlsport-no-such");
+}
+
 static void errors_are_json_too(void **state)
 {
 	json_t *value;
@@ -947,6 +958,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		PROMISE(bad_input_is_one_exact_line),
+		PROMISE(bad_namespace_is_told),
 		PROMISE(errors_are_json_too),
 		PROMISE(missing_module_is_said),
 		PROMISE(missing_right_is_said_and_nothing_written),

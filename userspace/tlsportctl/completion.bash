@@ -14,7 +14,7 @@ _tlsportctl_services()
 _tlsportctl()
 {
 	local commands="enable disable list status conns check services reload check-config"
-	local general="--json --help --config-dir --run-dir"
+	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --min-version --max-version --ciphers --groups --truncation
 		--handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --offload --offload-tls13 --runtime"
@@ -23,7 +23,7 @@ _tlsportctl()
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--config-dir|--run-dir)
+		--config-dir|--run-dir|--netns)
 			((i++)) ;;
 		-*)
 			;;
@@ -41,6 +41,9 @@ _tlsportctl()
 	--config-dir|--run-dir)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return ;;
+	--netns)
+		mapfile -t COMPREPLY < <(compgen -W "$(ip netns list 2>/dev/null | awk '{ print $1 }')" -- "$cur")
 		return ;;
 	--min-version|--max-version)
 		mapfile -t COMPREPLY < <(compgen -W "1.2 1.3" -- "$cur")

@@ -43,6 +43,7 @@ enum feature_state {
  * struct ctl - where things are; set by main.c, and by tests
  * @config_dir: permanent drop-ins are in ports.d below it
  * @run_dir: runtime drop-ins, and the control socket of tlsportd
+ * @netns: name of the network namespace; NULL: this one
  * @proc_dir: procfs
  * @sys_dir: sysfs
  * @tlsportd: program that check-config runs; NULL: beside us, else in PATH
@@ -54,6 +55,7 @@ enum feature_state {
 struct ctl {
 	const char *config_dir;
 	const char *run_dir;
+	const char *netns;
 	const char *proc_dir;
 	const char *sys_dir;
 	const char *tlsportd;
@@ -85,6 +87,13 @@ struct command {
 
 /* The tests compile main.c with -Dmain=tlsportctl_main. */
 int tlsportctl_main(int argc, char *argv[]);
+
+/* netns.c */
+
+/* Goes into ctl.netns, and sets the directories that are not.  CTL_DONE, CTL_FAILED or CTL_USAGE, told */
+int netns_enter(void);
+/* Of systemd, that starts the tlsportd of the namespace */
+const char *netns_unit(void);
 
 /* args.c: a command's own arguments */
 

@@ -166,7 +166,7 @@ int reload_command(int argc, char *argv[])
 		return ret;
 	answer = daemon_reload(&text);
 	if (answer == DAEMON_ABSENT)
-		ret = fail("tlsportd is not running: start it (systemctl start tlsport)");
+		ret = fail("tlsportd is not running: start it (systemctl start %s)", netns_unit());
 	else if (answer == DAEMON_ERROR)
 		ret = fail("tlsportd did not reload: %s", text ? text : "out of memory");
 	else

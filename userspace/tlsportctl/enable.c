@@ -197,8 +197,8 @@ static int reload_daemon(struct change *change, bool *served)
 	answer = daemon_reload(&text);
 	*served = answer == DAEMON_OK;
 	if (answer == DAEMON_ABSENT)
-		warn("tlsportd is not running: port %u is shut until it is started (systemctl start tlsport)",
-		     change->port);
+		warn("tlsportd is not running: port %u is shut until it is started (systemctl start %s)",
+		     change->port, netns_unit());
 	else if (answer == DAEMON_ERROR)
 		ret = fail("port %u: tlsportd refused, nothing was changed: %s", change->port,
 			   text ? text : "out of memory");

@@ -30,8 +30,6 @@
 	"  --runtime                      until the next boot: write to the run directory\n"
 
 struct ctl ctl = {
-	.config_dir = CONFIG_DIR,
-	.run_dir = RUN_DIR,
 	.proc_dir = "/proc",
 	.sys_dir = "/sys",
 	.feature = system_feature,
@@ -67,6 +65,7 @@ static void print_general_help(void)
 			 "  --json            print JSON\n"
 			 "  --config-dir DIR  instead of " CONFIG_DIR "\n"
 			 "  --run-dir DIR     instead of " RUN_DIR "\n"
+			 "  --netns NAME      in this network namespace, by its own tlsportd\n"
 			 "  --help            of tlsportctl, or of a command\n"
 			 "  --version\n");
 }
@@ -107,20 +106,20 @@ struct general {
 	const char *bare;
 };
 
-static bool take_directory(const char *name, const char **dir, int argc, char *argv[], int *i,
-			   struct general *general)
+static bool take_value(const char *name, const char **value, int argc, char *argv[], int *i,
+		       struct general *general)
 {
 	size_t len = strlen(name);
 
 	if (!strcmp(argv[*i], name)) {
 		if (*i + 1 < argc)
-			*dir = argv[++*i];
+			*value = argv[++*i];
 		else
 			general->bare = name;
 		return true;
 	}
 	if (!strncmp(argv[*i], name, len) && argv[*i][len] == '=') {
-		*dir = argv[*i] + len + 1;
+		*value = argv[*i] + len + 1;
 		return true;
 	}
 	return false;
@@ -138,9 +137,9 @@ static int take_general(int argc, char *argv[], struct general *general)
 			general->help = true;
 		else if (!strcmp(argv[i], "--version"))
 			general->version = true;
-		else if (!take_directory("--config-dir", &ctl.config_dir, argc, argv, &i,
-					 general) &&
-			 !take_directory("--run-dir", &ctl.run_dir, argc, argv, &i, general))
+		else if (!take_value("--config-dir", &ctl.config_dir, argc, argv, &i, general) &&
+			 !take_value("--run-dir", &ctl.run_dir, argc, argv, &i, general) &&
+			 !take_value("--netns", &ctl.netns, argc, argv, &i, general))
 			argv[kept++] = argv[i];
 	}
 	argv[kept] = NULL;
@@ -151,6 +150,7 @@ int main(int argc, char *argv[])
 {
 	struct general general = { 0 };
 	const struct command *command;
+	int ret;
 
 	if (!ctl.out)
 		ctl.out = stdout;
@@ -177,5 +177,12 @@ int main(int argc, char *argv[])
 	}
 	if (!command)
 		return usage("no command: see tlsportctl --help");
+	ret = ctl.netns ? netns_enter() : CTL_DONE;
+	if (ret)
+		return ret;
+	if (!ctl.config_dir)
+		ctl.config_dir = CONFIG_DIR;
+	if (!ctl.run_dir)
+		ctl.run_dir = RUN_DIR;
 	return command->run(argc - 1, argv + 1);
 }

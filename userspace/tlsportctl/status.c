@@ -133,7 +133,8 @@ static void print_helper(const json_t *daemon)
 	size_t i;
 
 	if (!daemon) {
-		output_line("helper   not running: all ports are shut (systemctl start tlsport)");
+		output_line("helper   not running: all ports are shut (systemctl start %s)",
+			    netns_unit());
 		return;
 	}
 	output_line("helper   tlsportd %s (pid %lld), wolfSSL %s", string(daemon, "version"),
