@@ -167,6 +167,12 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 		if (err)
 			return err;
 	}
+	if (READ_ONCE(conn->port->zerocopy)) { /* of an interface alone, see zerocopy.c */
+		err = sock->ops->setsockopt(sock, SOL_TLS, TLS_TX_ZEROCOPY_RO, KERNEL_SOCKPTR(&one),
+					    sizeof(one));
+		if (err)
+			return err;
+	}
 	if (!tlsport_session_ops(conn->sk, sock->ops))
 		return -EOPNOTSUPP;
 	tlsport_offload_attached(conn, keys, policy);

@@ -33,7 +33,7 @@ static int put_stats(struct sk_buff *skb, const struct tlsport_port *port)
 	if (!nest)
 		return -EMSGSIZE;
 	tlsport_stats_sum(port->stats, &sum);
-	for (i = TLSPORT_A_STATS_STARTED; i <= TLSPORT_A_STATS_KEY_UPDATES; i++)
+	for (i = TLSPORT_A_STATS_STARTED; i <= TLSPORT_A_STATS_SENDFILE_COPIED; i++)
 		if (put_u64(skb, i, sum.count[i], TLSPORT_A_STATS_PAD))
 			return -EMSGSIZE;
 	for (i = 0; i < __TLSPORT_REASON_COUNT; i++) {
@@ -115,6 +115,7 @@ static int put_port(struct sk_buff *skb, struct net *net, const struct tlsport_p
 	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE, port->max_per_source) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_KEY_LIMIT, port->key_limit) ||
 	    nla_put_u8(skb, TLSPORT_A_PORT_OFFLOAD, port->offload) ||
+	    nla_put_u8(skb, TLSPORT_A_PORT_ZEROCOPY, port->zerocopy) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS, served) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS_SHUT, shut) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKES, atomic_read(&port->handshakes)) ||

@@ -26,6 +26,7 @@ static const struct nla_policy port_policy[] = {
 	[TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE] = NLA_POLICY_FULL_RANGE(NLA_U32, &count_range),
 	[TLSPORT_A_PORT_KEY_LIMIT] = NLA_POLICY_FULL_RANGE(NLA_U32, &limit_range),
 	[TLSPORT_A_PORT_OFFLOAD] = NLA_POLICY_MAX(NLA_U8, TLSPORT_OFFLOAD_REQUIRE),
+	[TLSPORT_A_PORT_ZEROCOPY] = NLA_POLICY_MAX(NLA_U8, 1),
 };
 
 static const struct nla_policy conn_policy[] = {
@@ -152,7 +153,7 @@ static const struct genl_ops netlink_ops[] = {
 		.cmd = TLSPORT_CMD_PORT_SET,
 		.doit = port_set_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_OFFLOAD),
+		OP_POLICY(port, TLSPORT_A_PORT_ZEROCOPY),
 	},
 	{
 		.cmd = TLSPORT_CMD_PORT_DEL,

@@ -93,6 +93,8 @@ static void port_policy(struct tlsport_port *port, struct nlattr **attrs)
 		WRITE_ONCE(port->key_limit, nla_get_u32(attrs[TLSPORT_A_PORT_KEY_LIMIT]));
 	if (attrs[TLSPORT_A_PORT_OFFLOAD])
 		WRITE_ONCE(port->offload, nla_get_u8(attrs[TLSPORT_A_PORT_OFFLOAD]));
+	if (attrs[TLSPORT_A_PORT_ZEROCOPY])
+		WRITE_ONCE(port->zerocopy, nla_get_u8(attrs[TLSPORT_A_PORT_ZEROCOPY]));
 }
 
 static int port_check_versions(const struct tlsport_port *port, struct nlattr **attrs,

@@ -558,6 +558,31 @@ static ssize_t session_sendpage(struct socket *sock, struct page *page, int offs
 }
 #endif
 
+/* An interface encrypts: pages of files that may change are copied, see zerocopy.c. */
+static int nic_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	if ((msg->msg_flags & TLSPORT_SPLICE_FLAGS) &&
+	    !tlsport_zerocopy_iter(sock->sk, &msg->msg_iter))
+		msg->msg_flags &= ~TLSPORT_SPLICE_FLAGS;
+	return session_sendmsg(sock, msg, len);
+}
+
+#ifdef TLSPORT_HAVE_SENDPAGE
+static ssize_t nic_sendpage(struct socket *sock, struct page *page, int offset, size_t size,
+			    int flags)
+{
+	struct bio_vec vec = { .bv_page = page, .bv_offset = offset, .bv_len = size };
+	struct msghdr msg = { .msg_flags = flags };
+
+	if (tlsport_zerocopy_page(sock->sk, page))
+		return session_sendpage(sock, page, offset, size, flags);
+	if (flags & MSG_SENDPAGE_NOTLAST)
+		msg.msg_flags |= MSG_MORE;
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, size);
+	return session_sendmsg(sock, &msg, size);
+}
+#endif
+
 /* sendfile ends, or the cork is pulled: the record that MSG_MORE left open goes out. */
 static void push_open_record(struct socket *sock)
 {
@@ -644,7 +669,7 @@ static int session_release(struct socket *sock)
 	return sock->sk ? tlsport_close(sock, tlsport_session_base(sock)) : 0;
 }
 
-static void fill(struct session_table *t, const struct proto_ops *base)
+static void fill(struct session_table *t, const struct proto_ops *base, bool nic)
 {
 	t->base = base;
 	t->ops = *base;
@@ -654,9 +679,9 @@ static void fill(struct session_table *t, const struct proto_ops *base)
 	t->ops.splice_read = session_splice_read;
 	t->ops.poll = session_poll;
 	t->ops.ioctl = session_ioctl;
-	t->ops.sendmsg = session_sendmsg;
+	t->ops.sendmsg = nic ? nic_sendmsg : session_sendmsg;
 #ifdef TLSPORT_HAVE_SENDPAGE
-	t->ops.sendpage = session_sendpage;
+	t->ops.sendpage = nic ? nic_sendpage : session_sendpage;
 #endif
 	t->ops.splice_eof = push_open_record;
 	t->ops.setsockopt = session_setsockopt;
@@ -692,7 +717,7 @@ const struct proto_ops *tlsport_session_ops(const struct sock *sk, const struct 
 		/* the table that is copied belongs to net/tls, which stays from now on */
 		t->owner = inet_csk(sk)->icsk_ulp_ops->owner;
 		__module_get(t->owner);
-		fill(t, base);
+		fill(t, base, tls_get_ctx(sk)->tx_conf == TLSPORT_CONF_HW);
 		ntables++;
 	}
 	mutex_unlock(&tables_lock);

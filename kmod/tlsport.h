@@ -130,7 +130,7 @@ struct tlsport_port {
 	bool disabled;
 	/* policy: written under tlsport_net.lock, read by READ_ONCE */
 	u16 min_version, max_version;
-	u8 truncation, offload;
+	u8 truncation, offload, zerocopy;
 	u32 handshake_timeout; /* ms */
 	u32 max_handshakes, max_per_source, key_limit;
 	atomic_t handshakes, open;
@@ -363,6 +363,10 @@ int tlsport_offload_let_in(struct sock *sk, int direction, int err);
 void tlsport_offload_attached(struct tlsport_conn *conn, const struct tls_crypto_info *keys,
 			      enum tlsport_offload policy);
 void tlsport_offload_look(struct tlsport_conn *conn, struct tlsport_offload_now *now);
+
+/* zerocopy.c */
+bool tlsport_zerocopy_page(const struct sock *sk, struct page *page);
+bool tlsport_zerocopy_iter(const struct sock *sk, const struct iov_iter *iter);
 
 /* session.c */
 const struct proto_ops *tlsport_session_ops(const struct sock *sk, const struct proto_ops *base);

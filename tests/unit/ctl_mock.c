@@ -142,6 +142,8 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		port->policy.key_limit = policy->key_limit;
 	if (policy->given & 1U << TLSPORT_A_PORT_OFFLOAD)
 		port->policy.offload = policy->offload;
+	if (policy->given & 1U << TLSPORT_A_PORT_ZEROCOPY)
+		port->policy.zerocopy = policy->zerocopy;
 	return 0;
 }
 

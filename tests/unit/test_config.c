@@ -95,6 +95,7 @@ static void test_defaults(void **state)
 	assert_true(port->resumption);
 	assert_int_equal(port->offload, TLSPORT_OFFLOAD_AUTO);
 	assert_int_equal(config_max_version(port), TLS_1_3);
+	assert_false(port->zerocopy);
 	assert_false(port->broken);
 }
 
@@ -118,7 +119,8 @@ static void test_every_key(void **state)
 		 "key-limit = 1000\n"
 		 "resumption = off\n"
 		 "offload = off\n"
-		 "offload-tls13 = refuse\n");
+		 "offload-tls13 = refuse\n"
+		 "zerocopy = on\n");
 	assert_int_equal(load(), 0);
 	port = config_find(&config, 8443);
 	assert_string_equal(port->cert, "/a b/c.pem");
@@ -138,6 +140,7 @@ static void test_every_key(void **state)
 	assert_false(port->resumption);
 	assert_int_equal(port->offload, TLSPORT_OFFLOAD_OFF);
 	assert_true(port->offload_refuse_tls13);
+	assert_true(port->zerocopy);
 }
 
 /* The kernel offloads TLS 1.2 only. */
@@ -283,6 +286,7 @@ static void test_keys(void **state)
 	KEY("max-handshakes = 1000001", "not a number");
 	KEY("max-handshakes = ten", "not a number");
 	KEY("max-handshakes-per-source = 1.5", "not a number");
+	KEY("zerocopy = yes", "'yes' is not on or off");
 	KEY("offload = on", "'on' is not auto, off or require");
 	KEY("offload-tls13 = 1.2", "'1.2' is not negotiate-1.2 or refuse");
 	KEY("offload-min-bytes = 1", "unknown key 'offload-min-bytes'");

@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --min-version, --max-version, --ciphers, --groups, " \
 	"--truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--key-limit, --resumption, --offload, --offload-tls13, --runtime"
+	"--key-limit, --resumption, --offload, --offload-tls13, --zerocopy, --runtime"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
@@ -121,6 +121,7 @@ static void bad_input_is_one_exact_line(void **state)
 		{ "enable 443 --key-limit 16777217", 2,
 		  "--key-limit: '16777217' is not a number from 1 to 16777216" },
 		{ "enable 443 --resumption never", 2, "--resumption: 'never' is not on or off" },
+		{ "enable 443 --zerocopy yes", 2, "--zerocopy: 'yes' is not on or off" },
 		{ "enable 443 --offload on", 2, "--offload: 'on' is not auto, off or require" },
 		{ "enable 443 --offload-tls13 1.2", 2,
 		  "--offload-tls13: '1.2' is not negotiate-1.2 or refuse" },
@@ -265,18 +266,20 @@ static void settings_become_a_policy(void **state)
 	values[setting_index("handshake-timeout")] = "5";
 	values[setting_index("max-handshakes-per-source")] = "7";
 	values[setting_index("key-limit")] = "8";
+	values[setting_index("zerocopy")] = "on";
 	values[setting_index("ciphers")] = "A:B";
 	settings_to_policy(values, &policy);
-	assert_int_equal(policy.given, 1U << TLSPORT_A_PORT_MIN_VERSION |
-					       1U << TLSPORT_A_PORT_TRUNCATION |
-					       1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT |
-					       1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE |
-					       1U << TLSPORT_A_PORT_KEY_LIMIT);
+	assert_int_equal(policy.given,
+			 1U << TLSPORT_A_PORT_MIN_VERSION | 1U << TLSPORT_A_PORT_TRUNCATION |
+				 1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT |
+				 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE |
+				 1U << TLSPORT_A_PORT_KEY_LIMIT | 1U << TLSPORT_A_PORT_ZEROCOPY);
 	assert_int_equal(policy.min_version, 0x0304);
 	assert_int_equal(policy.truncation, TLSPORT_TRUNCATION_TOLERATE);
 	assert_int_equal(policy.handshake_timeout, 5000);
 	assert_int_equal(policy.max_handshakes_per_source, 7);
 	assert_int_equal(policy.key_limit, 8);
+	assert_int_equal(policy.zerocopy, 1);
 	values[setting_index("handshake-timeout")] = "2.5s";
 	settings_to_policy(values, &policy);
 	assert_int_equal(policy.handshake_timeout, 2500);
@@ -794,7 +797,8 @@ static void status_shows_counters_with_reasons(void **state)
 	assert_non_null(strstr(mock.out, "18446744073709  connections taken\n"));
 	assert_non_null(strstr(mock.out, "because the peer did not speak TLS\n"));
 	assert_non_null(
-		strstr(mock.out, "offload require: clients that speak TLS 1.3 are refused\n"));
+		strstr(mock.out,
+		       "offload require, zerocopy off: clients that speak TLS 1.3 are refused\n"));
 	assert_non_null(
 		strstr(mock.out, "  nic -                         5 sending, 0 receiving: "));
 	assert_non_null(

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Records that a network interface does: when it does, why it does not, and that the data is right either way."""
+import fcntl
 import os
 import socket
 import ssl
@@ -114,6 +115,59 @@ def open_record():
     equal(c.client.read_all(), b"last")
     kinds = [(kind, len(body) - 24) for kind, _, body in lib.parse_records(bytes(wire))[0]]
     equal(kinds, [(23, 29), (23, 6), (23, 4), (21, 2)], "records")
+
+
+def copied(port):
+    return lib.status(port)["stats"]["sendfile_copied"]
+
+
+def held_file(data, seals):
+    """A file in memory, sealed perhaps; written through the descriptor."""
+    file = os.memfd_create("file", os.MFD_ALLOW_SEALING)
+    lib.defer(os.close, file)
+    os.write(file, data)
+    if seals:
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    return file
+
+
+@offload_test("zerocopy: a file that nobody can write passes uncopied, one that can change is copied before it does")
+def zerocopy():
+    c = Offloaded(zerocopy="on").connect()
+    assert "zerocopy on" in lib.ctl("status", c.port).out
+    data = os.urandom(100000)
+    sealed = held_file(data, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    equal(os.sendfile(c.conn.fileno(), sealed, 0, len(data)), len(data))
+    equal(digest(c.client.read_exactly(len(data))), digest(data), "the sealed file")
+    equal(copied(c.port), 0, "calls that were copied")
+    opened = held_file(data, fcntl.F_SEAL_FUTURE_WRITE)
+    equal(os.sendfile(c.conn.fileno(), opened, 0, len(data)), len(data))
+    equal(digest(c.client.read_exactly(len(data))), digest(data), "the file that was mapped before it was sealed")
+    before = copied(c.port)
+    assert before, "not copied, and may be mapped by somebody"
+    # what is on the wire is lost, the file changes, and TCP sends again
+    c.nic.knob("drop", 1000000)
+    written = held_file(data, 0)
+    equal(os.sendfile(c.conn.fileno(), written, 0, len(data)), len(data))
+    os.pwrite(written, bytes(len(data)), 0)
+    c.nic.knob("drop", 0)
+    equal(digest(c.client.read_exactly(len(data))), digest(data), "the file as it was when it was sent")
+    assert copied(c.port) > before
+    c.end()
+
+
+@offload_test("zerocopy off, the default: what sendfile() has sent may change")
+def sendfile():
+    c = Offloaded().connect()
+    data = os.urandom(100000)
+    c.nic.knob("drop", 1000000)
+    file = held_file(data, 0)
+    equal(os.sendfile(c.conn.fileno(), file, 0, len(data)), len(data))
+    os.pwrite(file, bytes(len(data)), 0)
+    c.nic.knob("drop", 0)
+    equal(digest(c.client.read_exactly(len(data))), digest(data), "the file as it was when it was sent")
+    equal(copied(c.port), 0, "counted only where zerocopy is on")
+    c.end()
 
 
 @offload_test("a peer that does not read: close() returns at once, and all arrives when it does")

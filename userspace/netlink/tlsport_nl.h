@@ -49,6 +49,7 @@ struct tlsport_nl {
  * @max_handshakes_per_source: in flight from one address
  * @key_limit: records that are sent under one key
  * @offload: enum tlsport_offload
+ * @zerocopy: 0 or 1
  */
 struct tlsport_nl_policy {
 	uint32_t given;
@@ -60,13 +61,15 @@ struct tlsport_nl_policy {
 	uint32_t max_handshakes_per_source;
 	uint32_t key_limit;
 	uint8_t offload;
+	uint8_t zerocopy;
 };
 
 #define TLSPORT_NL_POLICY_ALL \
 	(1U << TLSPORT_A_PORT_MIN_VERSION | 1U << TLSPORT_A_PORT_MAX_VERSION | \
 	 1U << TLSPORT_A_PORT_TRUNCATION | 1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT | \
 	 1U << TLSPORT_A_PORT_MAX_HANDSHAKES | 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE | \
-	 1U << TLSPORT_A_PORT_KEY_LIMIT | 1U << TLSPORT_A_PORT_OFFLOAD)
+	 1U << TLSPORT_A_PORT_KEY_LIMIT | 1U << TLSPORT_A_PORT_OFFLOAD | \
+	 1U << TLSPORT_A_PORT_ZEROCOPY)
 
 /**
  * struct tlsport_nl_port - a registered port

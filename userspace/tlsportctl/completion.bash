@@ -17,7 +17,7 @@ _tlsportctl()
 	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --min-version --max-version --ciphers --groups --truncation
 		--handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
-		--resumption --offload --offload-tls13 --runtime"
+		--resumption --offload --offload-tls13 --zerocopy --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
 	COMPREPLY=()
@@ -51,7 +51,7 @@ _tlsportctl()
 	--truncation)
 		mapfile -t COMPREPLY < <(compgen -W "strict tolerate" -- "$cur")
 		return ;;
-	--resumption)
+	--resumption|--zerocopy)
 		mapfile -t COMPREPLY < <(compgen -W "on off" -- "$cur")
 		return ;;
 	--offload)

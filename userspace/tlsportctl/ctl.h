@@ -148,7 +148,7 @@ struct setting {
 	int attribute;
 };
 
-#define SETTING_COUNT 14
+#define SETTING_COUNT 15
 extern const struct setting settings[SETTING_COUNT];
 
 /* Index in settings[], -1: no such setting */

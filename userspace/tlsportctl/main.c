@@ -27,6 +27,7 @@
 	"  --resumption on|off            session tickets (on)\n" \
 	"  --offload auto|off|require     records done by the network interface (auto)\n" \
 	"  --offload-tls13 negotiate-1.2|refuse  clients of TLS 1.3, when required (negotiate-1.2)\n" \
+	"  --zerocopy on|off              the interface reads files that nobody can write (off)\n" \
 	"  --runtime                      until the next boot: write to the run directory\n"
 
 struct ctl ctl = {

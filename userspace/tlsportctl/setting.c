@@ -143,6 +143,7 @@ const struct setting settings[SETTING_COUNT] = {
 	{ "resumption", valid_switch, 0 },
 	{ "offload", valid_offload, TLSPORT_A_PORT_OFFLOAD },
 	{ "offload-tls13", valid_offload_tls13, 0 },
+	{ "zerocopy", valid_switch, TLSPORT_A_PORT_ZEROCOPY },
 };
 
 int setting_index(const char *name)
@@ -242,6 +243,9 @@ void settings_to_policy(const char *const values[], struct tlsport_nl_policy *po
 			break;
 		case TLSPORT_A_PORT_OFFLOAD:
 			policy->offload = offload_mode(value);
+			break;
+		case TLSPORT_A_PORT_ZEROCOPY:
+			policy->zerocopy = !strcmp(value, "on");
 			break;
 		}
 	}

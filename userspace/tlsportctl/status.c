@@ -26,6 +26,8 @@ static const struct {
 	{ TLSPORT_A_STATS_UPCALL_RETRIES, "upcall_retries",
 	  "upcalls that found no worker or a full socket" },
 	{ TLSPORT_A_STATS_KEY_UPDATES, "key_updates", "KeyUpdate messages carried out" },
+	{ TLSPORT_A_STATS_SENDFILE_COPIED, "sendfile_copied",
+	  "calls that zerocopy left out, for the file may change" },
 };
 
 #define COUNTERS (sizeof(counters) / sizeof(counters[0]))
@@ -98,7 +100,7 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 				    json_integer(port->stats[counters[i].stat]));
 	port_state(port, daemon, port->number, &state);
 	return json_pack(
-		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:s?}, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:O?}",
+		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:s?, s:b}, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:O?}",
 		"port", (int)port->number, "service", service_name(port->number), "state",
 		state.state, "why", output_string(state.why), "policy", "min_version",
 		version_text(policy->min_version), "max_version", version_text(policy->max_version),
@@ -108,10 +110,10 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 		(json_int_t)policy->max_handshakes, "max_handshakes_per_source",
 		(json_int_t)policy->max_handshakes_per_source, "key_limit",
 		(json_int_t)policy->key_limit, "offload", offload_text(policy->offload),
-		"offload_tls13", offload_tls13(policy), "listeners", (json_int_t)port->listeners,
-		"listeners_shut", (json_int_t)port->listeners_shut, "handshakes",
-		(json_int_t)port->handshakes, "open", (json_int_t)port->open, "stats", stats,
-		"ended", ended_json(port), "crypt", crypt_json(port), "certificate",
+		"offload_tls13", offload_tls13(policy), "zerocopy", policy->zerocopy, "listeners",
+		(json_int_t)port->listeners, "listeners_shut", (json_int_t)port->listeners_shut,
+		"handshakes", (json_int_t)port->handshakes, "open", (json_int_t)port->open, "stats",
+		stats, "ended", ended_json(port), "crypt", crypt_json(port), "certificate",
 		daemon_port(daemon, port->number));
 }
 
@@ -182,7 +184,8 @@ static void print_offload(const json_t *port)
 	size_t i;
 
 	tls13 = json_object_get(policy, "offload_tls13");
-	output_line("  offload %s%s", string(policy, "offload"),
+	output_line("  offload %s, zerocopy %s%s", string(policy, "offload"),
+		    json_is_true(json_object_get(policy, "zerocopy")) ? "on" : "off",
 		    !json_is_string(tls13) ? "" :
 		    strcmp(json_string_value(tls13), "refuse") ?
 					     ": clients of TLS 1.3 get TLS 1.2" :

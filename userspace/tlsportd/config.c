@@ -276,12 +276,22 @@ static int set_key_limit(struct reader *reader, struct port_config *port, const 
 	return set_count(reader, "key-limit", value, KEY_LIMIT_MAX, &port->key_limit);
 }
 
-static int set_resumption(struct reader *reader, struct port_config *port, const char *value)
+static int set_switch(struct reader *reader, const char *key, const char *value, bool *on)
 {
 	if (strcmp(value, "on") && strcmp(value, "off"))
-		return complain(reader, "resumption: '%s' is not on or off", value);
-	port->resumption = !strcmp(value, "on");
+		return complain(reader, "%s: '%s' is not on or off", key, value);
+	*on = !strcmp(value, "on");
 	return 0;
+}
+
+static int set_resumption(struct reader *reader, struct port_config *port, const char *value)
+{
+	return set_switch(reader, "resumption", value, &port->resumption);
+}
+
+static int set_zerocopy(struct reader *reader, struct port_config *port, const char *value)
+{
+	return set_switch(reader, "zerocopy", value, &port->zerocopy);
 }
 
 static int set_offload(struct reader *reader, struct port_config *port, const char *value)
@@ -325,6 +335,7 @@ static const struct {
 	{ "resumption", set_resumption, false },
 	{ "offload", set_offload, false },
 	{ "offload-tls13", set_offload_tls13, false },
+	{ "zerocopy", set_zerocopy, false },
 };
 
 #define KEYS ((int)(sizeof(keys) / sizeof(keys[0])))

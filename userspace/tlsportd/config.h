@@ -49,6 +49,7 @@ struct port_config {
 	bool resumption;
 	uint8_t offload;	   /* enum tlsport_offload */
 	bool offload_refuse_tls13; /* else TLS 1.2 is negotiated, where offload is required */
+	bool zerocopy;
 };
 
 struct config {

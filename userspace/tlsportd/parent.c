@@ -250,6 +250,7 @@ static struct tlsport_nl_policy policy_of(const struct port_config *port)
 		.max_handshakes_per_source = port->max_handshakes_per_source,
 		.key_limit = port->key_limit,
 		.offload = port->offload,
+		.zerocopy = port->zerocopy,
 	};
 }
 

@@ -132,6 +132,11 @@ enum {
 	 */
 	TLSPORT_A_PORT_KEY_LIMIT,
 	TLSPORT_A_PORT_OFFLOAD,			/* u8, enum tlsport_offload */
+	/*
+	 * u8, 0..1 (0): the interface reads what sendfile() sends from files that
+	 * nobody can write; others are copied, as without it.
+	 */
+	TLSPORT_A_PORT_ZEROCOPY,
 	/* PORT_GET only: */
 	TLSPORT_A_PORT_LISTENERS,		/* u32, listening sockets served now */
 	TLSPORT_A_PORT_LISTENERS_SHUT,		/* u32, listening sockets kept shut now */
@@ -157,6 +162,7 @@ enum {
 	TLSPORT_A_STATS_UPCALLS,		/* messages to workers */
 	TLSPORT_A_STATS_UPCALL_RETRIES,		/* found no worker or a full socket */
 	TLSPORT_A_STATS_KEY_UPDATES,		/* KeyUpdate messages carried out */
+	TLSPORT_A_STATS_SENDFILE_COPIED,	/* zerocopy: calls that were copied */
 	/* multi: nest of TLSPORT_A_ENDED_*, one a reason whose count is not 0 */
 	TLSPORT_A_STATS_ENDED,
 	/* multi: nest of TLSPORT_A_SW_*, one a reason that was met */
