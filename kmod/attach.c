@@ -93,15 +93,32 @@ out:
 static int set_keys(struct socket *sock, int direction, void __user *scratch,
 		    const struct nlattr *nla, enum tlsport_offload policy)
 {
-	int err = 0;
+	bool out = tlsport_offload_unwanted(sock->sk, direction, policy);
+	int err = out ? tlsport_offload_keep_out(sock->sk, direction) : 0;
 
-	if (policy == TLSPORT_OFFLOAD_OFF)
-		err = tlsport_offload_keep_out(sock->sk, direction);
 	if (err)
 		return err;
 	err = give_keys(sock, direction, scratch, nla);
-	if (policy == TLSPORT_OFFLOAD_OFF)
-		err = tlsport_offload_let_in(sock->sk, direction, err);
+	return out ? tlsport_offload_let_in(sock->sk, direction, err) : err;
+}
+
+/*
+ * net/tls has one function that closes the open record: that of who got keys last, in
+ * either direction.  An interface's TX must keep its own: software's would take its
+ * context for one of software.
+ */
+static int set_rx_keys(struct socket *sock, void __user *scratch, const struct nlattr *nla,
+		       enum tlsport_offload policy)
+{
+	struct tls_context *ctx = tls_get_ctx(sock->sk);
+	typeof(ctx->push_pending_record) push = ctx->push_pending_record;
+	int err = set_keys(sock, TLS_RX, scratch, nla, policy);
+
+	if (ctx->tx_conf == TLSPORT_CONF_HW) {
+		lock_sock(sock->sk);
+		ctx->push_pending_record = push;
+		release_sock(sock->sk);
+	}
 	return err;
 }
 
@@ -158,7 +175,7 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	if (err)
 		return err;
 	tlsport_conn_restore_callbacks(conn);
-	err = set_keys(sock, TLS_RX, scratch, info->attrs[TLSPORT_A_HS_RX], policy);
+	err = set_rx_keys(sock, scratch, info->attrs[TLSPORT_A_HS_RX], policy);
 	if (err)
 		return err;
 	if (keys->version == TLS_1_3_VERSION) { /* decrypt straight into the reader's buffer */
@@ -175,7 +192,9 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	}
 	if (!tlsport_session_ops(conn->sk, sock->ops))
 		return -EOPNOTSUPP;
-	tlsport_offload_attached(conn, keys, policy);
+	err = tlsport_offload_attached(conn, keys, policy);
+	if (err)
+		return err;
 	conn->version = keys->version;
 	conn->cipher = keys->cipher_type;
 	conn->key_limit = READ_ONCE(conn->port->key_limit);

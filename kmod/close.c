@@ -139,6 +139,12 @@ static bool progress(struct tlsport_conn *conn)
 	return moved;
 }
 
+/* TCP must not send again what is encrypted on the way: see nic_xmit(). */
+static bool on_nic(const struct tlsport_conn *conn)
+{
+	return tls_get_ctx(conn->sk)->tx_conf == TLSPORT_CONF_HW;
+}
+
 /* conn->lock held; CLOSING with TLS: flush, close_notify, FIN, the peer's FIN. */
 void tlsport_close_work(struct tlsport_conn *conn)
 {
@@ -165,7 +171,7 @@ void tlsport_close_work(struct tlsport_conn *conn)
 	over = conn->flushed && discard_rest(conn);
 	acked = acknowledged(conn); /* moves the deadline */
 	late = time_after_eq(jiffies, conn->deadline);
-	if ((over && (acked || !conn->acked)) || (acked && late)) {
+	if ((over && (acked || !(conn->acked || on_nic(conn)))) || (acked && late)) {
 		finish(conn);
 		return;
 	}

@@ -178,6 +178,14 @@ static inline int tlsport_recv_error(struct sock *sk, struct msghdr *msg, size_t
 #define TLSPORT_DUMP_ATTRS(dumpit_info)	((dumpit_info)->info.attrs)
 #endif
 
+/* What software has encrypted may go anywhere. */
+static inline void tlsport_skb_encrypted(struct sk_buff *skb)
+{
+#ifdef CONFIG_TLS_DEVICE
+	skb->decrypted = 0;
+#endif
+}
+
 /* struct cipher_context: iv and rec_seq were pointers until 6.9; memcpy() takes both */
 
 #endif /* _TLSPORT_COMPAT_H */

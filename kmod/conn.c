@@ -269,6 +269,8 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 	struct socket *sock = conn->sock;
 
 	timer_delete_sync(&conn->timer);
+	if (conn->version)
+		tlsport_offload_detach(conn->sk);
 	if (conn->state != TLSPORT_CONN_HELLO && conn->state != TLSPORT_CONN_HANDSHAKE &&
 	    conn->version)
 		atomic_dec(&conn->port->open);

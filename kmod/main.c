@@ -105,6 +105,7 @@ static void __exit tlsport_exit(void)
 	tlsport_rekey_exit();
 	tlsport_conn_exit();
 	tlsport_session_exit();
+	tlsport_offload_exit();
 	destroy_workqueue(tlsport_wq);
 }
 

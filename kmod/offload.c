@@ -52,30 +52,76 @@ static bool has_sync_gcm(void)
 	return true;
 }
 
-/*
- * While RX gets its keys: whatever finds a route in order to send forgets it again,
- * with the socket's lock still held.
- */
+/* Operations of TCP's sockets with another queue_xmit.  Static: softirqs call it. */
 struct af_table {
-	struct inet_connection_sock_af_ops ops;
+	struct inet_connection_sock_af_ops forgetful, nic;
 	const struct inet_connection_sock_af_ops *base;
 };
 
 static struct af_table tables[3]; /* IPv4, IPv6, IPv4 on an IPv6 socket */
 static int ntables;
 static DEFINE_MUTEX(tables_lock);
+/* net/tls's: its module need not be there before the first connection; tables_lock */
+static struct sk_buff *(*encrypt_skb)(struct sk_buff *skb);
 
+/*
+ * While RX gets its keys: whatever finds a route in order to send forgets it again,
+ * with the socket's lock still held.
+ */
 static int xmit_and_forget(struct sock *sk, struct sk_buff *skb, struct flowi *fl)
 {
 	const struct inet_connection_sock_af_ops *ops = inet_csk(sk)->icsk_af_ops;
-	int err = container_of(ops, struct af_table, ops)->base->queue_xmit(sk, skb, fl);
+	int err = container_of(ops, struct af_table, forgetful)->base->queue_xmit(sk, skb, fl);
 
 	__sk_dst_reset(sk);
 	return err;
 }
 
-static const struct inet_connection_sock_af_ops *forgetful(
-	const struct inet_connection_sock_af_ops *base)
+static u32 dst_cookie(const struct sock *sk, const struct inet_connection_sock_af_ops *base)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	if (base->net_header_len == sizeof(struct ipv6hdr))
+		return inet6_sk(sk)->dst_cookie;
+#endif
+	return 0;
+}
+
+/* Will the packet go straight to the interface that has the keys? */
+static bool goes_to_nic(struct sock *sk, const struct inet_connection_sock_af_ops *base)
+{
+	struct dst_entry *dst;
+	bool goes;
+
+	rcu_read_lock();
+	dst = __sk_dst_check(sk, dst_cookie(sk, base));
+	goes = dst && dst_dev_rcu(dst) == rcu_dereference(tls_get_ctx(sk)->netdev);
+	rcu_read_unlock();
+	return goes;
+}
+
+/*
+ * For a packet that goes elsewhere net/tls's software comes in at every interface that it
+ * passes, of a VLAN, then below: twice is plaintext again.  So it is encrypted here, once,
+ * and belongs to no socket then.
+ */
+static int nic_xmit(struct sock *sk, struct sk_buff *skb, struct flowi *fl)
+{
+	const struct inet_connection_sock_af_ops *ops = inet_csk(sk)->icsk_af_ops;
+	const struct inet_connection_sock_af_ops *base =
+		container_of(ops, struct af_table, nic)->base;
+
+	if (skb->len > skb_transport_offset(skb) + tcp_hdrlen(skb) && !goes_to_nic(sk, base)) {
+		skb = encrypt_skb(skb);
+		if (!skb) /* no memory: TCP sends it again */
+			return -ENOBUFS;
+		skb->prev = NULL;
+		skb_orphan(skb);
+		tlsport_skb_encrypted(skb);
+	}
+	return base->queue_xmit(sk, skb, fl);
+}
+
+static struct af_table *table_of(const struct inet_connection_sock_af_ops *base)
 {
 	struct af_table *t;
 	int i;
@@ -84,25 +130,97 @@ static const struct inet_connection_sock_af_ops *forgetful(
 	for (i = 0; i < ntables && tables[i].base != base; i++)
 		;
 	t = i < ARRAY_SIZE(tables) ? &tables[i] : NULL;
+	if (t && !encrypt_skb)
+		encrypt_skb = symbol_get(tls_encrypt_skb);
+	if (!encrypt_skb)
+		t = NULL;
 	if (t && i == ntables) {
 		t->base = base;
-		t->ops = *base;
-		t->ops.queue_xmit = xmit_and_forget;
+		t->forgetful = *base;
+		t->forgetful.queue_xmit = xmit_and_forget;
+		t->nic = *base;
+		t->nic.queue_xmit = nic_xmit;
 		ntables++;
 	}
 	mutex_unlock(&tables_lock);
-	return t ? &t->ops : NULL;
+	return t;
+}
+
+/* lock_sock held: TCP's own again */
+static void restore_af_ops(struct sock *sk)
+{
+	const struct inet_connection_sock_af_ops *ops = inet_csk(sk)->icsk_af_ops;
+
+	if (ops->queue_xmit == xmit_and_forget)
+		ops = container_of(ops, struct af_table, forgetful)->base;
+	else if (ops->queue_xmit == nic_xmit)
+		ops = container_of(ops, struct af_table, nic)->base;
+	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, ops);
+}
+
+/**
+ * tlsport_offload_detach - the connection ends: TCP's operations again
+ * @sk: attached; nothing that an interface was to encrypt is unacknowledged
+ *
+ * Context: process, conn->lock held.
+ */
+void tlsport_offload_detach(struct sock *sk)
+{
+	lock_sock(sk);
+	restore_af_ops(sk);
+	release_sock(sk);
+}
+
+/* No connection is left. */
+void tlsport_offload_exit(void)
+{
+	if (encrypt_skb)
+		symbol_put(tls_encrypt_skb);
+}
+
+/* Over a bond net/tls lets pass what a slave will encrypt, and encrypts twice when it is lost. */
+static bool is_stacked(struct sock *sk)
+{
+	const struct net_device *dev;
+	bool stacked;
+
+	rcu_read_lock();
+	dev = route_device(sk);
+	stacked = dev && dev != dst_dev_rcu(rcu_dereference(sk->sk_dst_cache));
+	rcu_read_unlock();
+	return stacked;
+}
+
+/**
+ * tlsport_offload_unwanted - must the interface stay out of it?
+ * @sk: with net/tls, without keys for this direction
+ * @direction: TLS_TX or, when TX has its keys, TLS_RX
+ * @policy: of the port
+ *
+ * RX alone: when the link goes down net/tls takes it for both, and software's context of
+ * TX for one of an interface.  TLS 1.3 no interface gets.
+ */
+bool tlsport_offload_unwanted(struct sock *sk, int direction, enum tlsport_offload policy)
+{
+	const struct tls_context *ctx;
+
+	if (policy == TLSPORT_OFFLOAD_OFF)
+		return true;
+	ctx = tls_get_ctx(sk);
+	if (direction == TLS_TX)
+		return is_stacked(sk);
+	return ctx->tx_conf != TLSPORT_CONF_HW && ctx->crypto_send.info.version == TLS_1_2_VERSION;
 }
 
 /* RX: a socket without a route has no interface. */
 static int keep_out_rx(struct sock *sk)
 {
-	const struct inet_connection_sock_af_ops *ops = forgetful(inet_csk(sk)->icsk_af_ops);
+	struct af_table *t = table_of(inet_csk(sk)->icsk_af_ops);
 
-	if (!ops)
+	if (!t)
 		return -EOPNOTSUPP;
 	lock_sock(sk);
-	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, ops);
+	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, &t->forgetful);
 	__sk_dst_reset(sk);
 	release_sock(sk);
 	return 0;
@@ -150,15 +268,11 @@ int tlsport_offload_keep_out(struct sock *sk, int direction)
 int tlsport_offload_let_in(struct sock *sk, int direction, int err)
 {
 	struct tls_context *ctx = tls_get_ctx(sk);
-	const struct inet_connection_sock_af_ops *ops;
 
 	if (!IS_ENABLED(CONFIG_TLS_DEVICE))
 		return err;
 	lock_sock(sk);
-	ops = inet_csk(sk)->icsk_af_ops;
-	if (ops->queue_xmit == xmit_and_forget)
-		WRITE_ONCE(inet_csk(sk)->icsk_af_ops,
-			   container_of(ops, struct af_table, ops)->base);
+	restore_af_ops(sk);
 	if (direction == TLS_TX && err) {
 		kfree(ctx->priv_ctx_tx); /* NULL where net/tls had taken it */
 		ctx->priv_ctx_tx = NULL;
@@ -172,16 +286,23 @@ int tlsport_offload_let_in(struct sock *sk, int direction, int err)
 
 /* Why net/tls does @direction in software: what it looks at, in its order. */
 static enum tlsport_sw why_software(struct sock *sk, const struct tls_crypto_info *keys,
-				    int direction)
+				    int direction, enum tlsport_offload policy)
 {
+	bool kept_out = tlsport_offload_unwanted(sk, direction, policy);
 	enum tlsport_sw why = TLSPORT_SW_NONE;
 	const struct net_device *dev;
 
+	if (policy == TLSPORT_OFFLOAD_OFF)
+		return TLSPORT_SW_OFF_BY_POLICY;
 	if (!IS_ENABLED(CONFIG_TLS_DEVICE))
 		return TLSPORT_SW_NO_KERNEL_SUPPORT;
+	if (direction == TLS_TX && kept_out)
+		return TLSPORT_SW_BOND;
 	rcu_read_lock();
 	dev = route_device(sk);
-	if (!dev)
+	if (!dev && kept_out)
+		why = TLSPORT_SW_TX_SW;
+	else if (!dev)
 		why = TLSPORT_SW_NO_ROUTE;
 	else if (!(dev->features & feature(direction)))
 		why = TLSPORT_SW_NO_FEATURE;
@@ -197,7 +318,20 @@ static enum tlsport_sw why_software(struct sock *sk, const struct tls_crypto_inf
 		return why;
 	if (direction == TLS_TX && !has_sync_gcm())
 		return TLSPORT_SW_NO_SYNC_GCM;
-	return TLSPORT_SW_DEVICE_FULL;
+	return kept_out ? TLSPORT_SW_TX_SW : TLSPORT_SW_DEVICE_FULL;
+}
+
+/* What goes elsewhere is encrypted once, see nic_xmit(). */
+static int watch_xmit(struct sock *sk)
+{
+	struct af_table *t = table_of(inet_csk(sk)->icsk_af_ops);
+
+	if (!t)
+		return -EOPNOTSUPP;
+	lock_sock(sk);
+	WRITE_ONCE(inet_csk(sk)->icsk_af_ops, &t->nic);
+	release_sock(sk);
+	return 0;
 }
 
 /**
@@ -207,22 +341,28 @@ static enum tlsport_sw why_software(struct sock *sk, const struct tls_crypto_inf
  * @policy: by which they were given
  *
  * Context: the worker's sendmsg(), conn->lock held.
+ * Return: 0 or a negative errno: the connection must end.
  */
-void tlsport_offload_attached(struct tlsport_conn *conn, const struct tls_crypto_info *keys,
-			      enum tlsport_offload policy)
+int tlsport_offload_attached(struct tlsport_conn *conn, const struct tls_crypto_info *keys,
+			     enum tlsport_offload policy)
 {
 	const struct tls_context *ctx = tls_get_ctx(conn->sk);
+	int err;
 
 	conn->tx_sw = TLSPORT_SW_NONE;
 	conn->rx_sw = TLSPORT_SW_NONE;
-	if (ctx->tx_conf != TLSPORT_CONF_HW)
-		conn->tx_sw = policy == TLSPORT_OFFLOAD_OFF ? TLSPORT_SW_OFF_BY_POLICY :
-							      why_software(conn->sk, keys, TLS_TX);
+	if (ctx->tx_conf == TLSPORT_CONF_HW) {
+		err = watch_xmit(conn->sk);
+		if (err)
+			return err;
+	} else {
+		conn->tx_sw = why_software(conn->sk, keys, TLS_TX, policy);
+	}
 	if (ctx->rx_conf != TLSPORT_CONF_HW)
-		conn->rx_sw = policy == TLSPORT_OFFLOAD_OFF ? TLSPORT_SW_OFF_BY_POLICY :
-							      why_software(conn->sk, keys, TLS_RX);
+		conn->rx_sw = why_software(conn->sk, keys, TLS_RX, policy);
 	this_cpu_inc(conn->port->stats->tx_sw[conn->tx_sw]);
 	this_cpu_inc(conn->port->stats->rx_sw[conn->rx_sw]);
+	return 0;
 }
 
 /* Context: RCU.  A bond gives the interface what it has the keys for, whichever it would choose. */

@@ -17,6 +17,8 @@
 	X(NO_SYNC_GCM, "no-sync-gcm", "offload needs a synchronous gcm(aes), and there is none") \
 	X(DEVICE_DOWN, "device-down", "the interface was down, or went down since") \
 	X(DEVICE_FULL, "device-full", "the interface is full, or refused the connection") \
-	X(ROUTE_CHANGED, "route-changed", "the route leads through another interface now")
+	X(ROUTE_CHANGED, "route-changed", "the route leads through another interface now") \
+	X(BOND, "bond", "over a bond net/tls might encrypt twice, which is not at all") \
+	X(TX_SW, "tx-sw", "software encrypts: the kernel cannot safely offload decryption alone")
 
 #endif /* _UAPI_LINUX_TLSPORT_SW_H */
