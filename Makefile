@@ -59,13 +59,15 @@ include userspace/tlsportd/Makefile.inc
 include userspace/tlsportctl/Makefile.inc
 include tests/vm/uring/Makefile.inc
 include tests/cost/Makefile.inc
+include bench/Makefile.inc
 
 PROGRAMS := tlsportd tlsportctl
 TEST_PROGRAMS := uring
+BENCH_PROGRAMS := load
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile check start stop install uninstall clean FORCE
+.PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile bench-programs check start stop install uninstall clean FORCE
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -103,6 +105,7 @@ endef
 
 $(foreach p,$(PROGRAMS) $(TEST_PROGRAMS),$(eval $(call program,$(p),$(B))))
 $(eval $(call program,cost,$(BUILD)/cost))
+$(foreach p,$(BENCH_PROGRAMS),$(eval $(call program,$(p),$(BUILD)/bench)))
 $(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/unit)))
 $(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/asan,$(ASAN))))
 
@@ -162,6 +165,8 @@ cost-check: userspace $(BUILD)/cost/cost
 
 cost-profile: userspace $(BUILD)/cost/cost $(BUILD)/cost/blocks.so
 	@tests/cost/profile $(KERNEL) $(VERSION) "$(FIGURE)" $(ENGINES)
+
+bench-programs: $(BENCH_PROGRAMS:%=$(BUILD)/bench/%)
 
 check:
 	@scripts/check
