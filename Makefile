@@ -63,7 +63,7 @@ include bench/Makefile.inc
 
 PROGRAMS := tlsportd tlsportctl
 TEST_PROGRAMS := uring
-BENCH_PROGRAMS := load
+BENCH_PROGRAMS := load wolfserve
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
