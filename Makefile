@@ -13,6 +13,8 @@
 #	make stress	everything at once, for STRESS=600 seconds
 #	make cost	what a request, a handshake and an idle connection cost, in instructions
 #	make cost-profile FIGURE="get 100 B"	where they go
+#	make bench	engine beside engine: throughput, latency, processor time; BENCH="--dev eth1 --peer HOST"
+#	make bench-quick	likewise, in ten minutes at most
 #	make check	static checks and sanitizers
 #	make kmod-all	the module for every kernel that scripts/kbuild knows
 #	make start, make stop	module and helper from the build tree
@@ -67,7 +69,7 @@ BENCH_PROGRAMS := load wolfserve
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile bench-programs check start stop install uninstall clean FORCE
+.PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile bench bench-quick bench-programs check start stop install uninstall clean FORCE
 
 all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
@@ -166,7 +168,14 @@ cost-check: userspace $(BUILD)/cost/cost
 cost-profile: userspace $(BUILD)/cost/cost $(BUILD)/cost/blocks.so
 	@tests/cost/profile $(KERNEL) $(VERSION) "$(FIGURE)" $(ENGINES)
 
+# Words for bench/tlsport-bench.
+BENCH ?=
 bench-programs: $(BENCH_PROGRAMS:%=$(BUILD)/bench/%)
+bench: userspace bench-programs
+	@KERNEL=$(KERNEL) scripts/bench $(BENCH)
+
+bench-quick: userspace bench-programs
+	@KERNEL=$(KERNEL) scripts/bench --quick $(BENCH)
 
 check:
 	@scripts/check

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a round costs this machine: processor time by owner, switches, counters of TLS, TCP and the device."""
+import contextlib
+import os
+import re
+import time
+
+from .base import try_read
+
+TICK = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED = 2  # the kernel's; clock_getcpuclockid(3) makes a clock of it and a pid
+# what each of them has run is added up; a thread of the kernel has no program
+OWNERS = ("server", "proxy", "helper", "kernel", "load", "others")
+STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+
+
+def is_kernel(pid):
+    try:
+        os.readlink(f"/proc/{pid}/exe")
+        return False
+    except OSError:
+        return True
+
+
+def run_times():
+    """{pid: nanoseconds that it has run}: of the process's clock, which knows also threads that have ended."""
+    found = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(OSError):
+            found[pid] = time.clock_gettime_ns(~pid * 8 + CPUCLOCK_SCHED)
+    return found
+
+
+def processor_times():
+    """{processor: {state: seconds}}"""
+    found = {}
+    for name, text in re.findall(r"^cpu(\d+) (.*)$", try_read("/proc/stat") or "", re.M):
+        found[int(name)] = {state: int(n) / TICK for state, n in zip(STATES, text.split())}
+    return found
+
+
+def switches(pids):
+    """Of these processes: [voluntary, involuntary]"""
+    total = [0, 0]
+    for pid in pids:
+        try:
+            tasks = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        for task in tasks:
+            text = try_read(f"/proc/{pid}/task/{task}/status") or ""
+            numbers = re.findall(r"voluntary_ctxt_switches:\s+(\d+)", text)
+            total = [a + int(b) for a, b in zip(total, numbers or (0, 0))]
+    return total
+
+
+def pairs(path):
+    lines = map(str.split, (try_read(path) or "").splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) == 2}
+
+
+def tcp_counters(pid):
+    """Of the network namespace of that process."""
+    found = {}
+    for name in ("snmp", "netstat"):
+        lines = (try_read(f"/proc/{pid}/net/{name}") or "").splitlines()
+        for heads, values in zip(lines[::2], lines[1::2]):
+            if heads.startswith("Tcp"):
+                found.update({head: int(value) for head, value in zip(heads.split()[1:], values.split()[1:])})
+    return found
+
+
+def tls_counters(pid):
+    return pairs(f"/proc/{pid}/net/tls_stat")
+
+
+class Moment:
+    """How it is now; taken when a round begins, and when it ends.  Counters of the device cost a process and are read
+    only on demand."""
+
+    def __init__(self, engine, site, load_pids, device=True):
+        self.pids = engine.pids()
+        first = next(iter(self.pids.values()))[0]
+        self.device = site.topology.counters() if device else {}
+        self.tls, self.tcp = tls_counters(first), tcp_counters(first)
+        self.switches = {name: switches(pids) for name, pids in self.pids.items()}
+        self.all_switches = int(re.search(r"^ctxt (\d+)", try_read("/proc/stat"), re.M).group(1))
+        self.owners = {pid: name for name, pids in self.pids.items() for pid in pids}
+        self.owners.update({pid: "load" for pid in load_pids})
+        self.processors = processor_times()
+        self.ran = run_times()
+        self.clock = time.monotonic()
+
+
+def owner_of(pid, owners):
+    return owners.get(pid) or ("kernel" if is_kernel(pid) else "others")
+
+
+def changes(after, before):
+    return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+
+
+def switched(before, after):
+    """None: threads that have ended took theirs along."""
+    found = [b - a for a, b in zip(before, after)]
+    return found if min(found) >= 0 else None
+
+
+def between(begin, end, server_cpus):
+    """What happened from one moment to the other."""
+    times = dict.fromkeys(OWNERS, 0.0)
+    owners = {**begin.owners, **end.owners}
+    for pid, ran in end.ran.items():
+        delta = ran - begin.ran.get(pid, 0)
+        if delta:
+            times[owner_of(pid, owners)] += delta / 1e9
+    states = {cpu: {state: value - begin.processors[cpu].get(state, 0) for state, value in now.items()}
+              for cpu, now in end.processors.items() if cpu in begin.processors}
+    softirq = {cpu: part["softirq"] + part["irq"] for cpu, part in states.items()}
+    busy = {cpu: sum(value for state, value in part.items() if state not in ("idle", "iowait"))
+            for cpu, part in states.items()}
+    return {"seconds": end.clock - begin.clock, "cpu": times,
+            "softirq": {"all": sum(softirq.values()), "server_cpus": sum(softirq.get(cpu, 0) for cpu in server_cpus)},
+            "busy": {"all": sum(busy.values()), "server_cpus": sum(busy.get(cpu, 0) for cpu in server_cpus)},
+            "switches": {"all": end.all_switches - begin.all_switches,
+                         **{name: switched(begin.switches.get(name, (0, 0)), now)
+                            for name, now in end.switches.items()}},
+            "tls": changes(end.tls, begin.tls), "tcp": changes(end.tcp, begin.tcp),
+            "device": changes(end.device, begin.device)}
+
+
+def server_side(times):
+    """Seconds of all that is not the client's, and not of programs that have no part in it."""
+    return sum(times[name] for name in ("server", "proxy", "helper", "kernel"))

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""perf, where it is and works: counts of events during a round, and samples of one that tell cryptography, softirq
+and processes apart."""
+import collections
+import contextlib
+import glob
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from .base import try_read
+
+HARDWARE = ("cycles", "instructions", "cache-misses")
+SOFTWARE = ("context-switches", "cpu-migrations", "page-faults", "sched:sched_wakeup")
+EVENTS = "/sys/bus/event_source/devices"
+# directions of memory by the names that drivers of Intel's and AMD's memory controllers give them
+MEMORY = {"uncore_imc*": (("cas_count_read", "read"), ("cas_count_write", "write"), ("data_reads", "read"),
+                          ("data_writes", "write"), ("data_read", "read"), ("data_write", "write")),
+          "amd_umc*": (("umc_cas_cmd.rd", "read"), ("umc_cas_cmd.wr", "write"))}
+ACKNOWLEDGED = 5  # seconds, at most; then it does without
+LINE = 64  # bytes an access, where the driver gives no unit
+
+SOFTIRQ = re.compile(r"__do_softirq|handle_softirqs|__softirqentry|do_softirq")
+CRYPTO = re.compile(r"aes|gcm|ghash|gf128|chacha|poly1305|sha\d|crypto_(aead|skcipher|shash|ahash)|aead_", re.I)
+CRYPTO_DSO = re.compile(r"libcrypto|libwolfssl|aesni|ghash|sha\d+_ssse3|libgcrypt")
+WOLF = re.compile(r"^(wc_|sp_|fe_|ge_|curve25519|Aes|GHASH|GMULT|AES_|Sha|Hmac|_?fp_|mp_|Transform_|Hash)")
+
+
+def memory_events(root=EVENTS):
+    """{direction: [event for perf]}; empty where the processor, or its driver, has none."""
+    found = {}
+    for pattern, names in MEMORY.items():
+        for device in sorted(glob.glob(f"{root}/{pattern}")):
+            for event, direction in names:
+                if os.path.exists(f"{device}/events/{event}"):
+                    found.setdefault(direction, []).append(f"{os.path.basename(device)}/{event}/")
+    return found
+
+
+def parse_stat(text):
+    """{event: (value, unit)} of perf stat -x ';'; what was not counted is left out."""
+    found = collections.defaultdict(float)
+    units = {}
+    for line in text.splitlines():
+        words = line.split(";")
+        if len(words) < 3 or words[0].startswith("#"):
+            continue
+        with contextlib.suppress(ValueError):
+            value = float(words[0])  # or "<not supported>"
+            found[words[2]] += value
+            units[words[2]] = words[1]
+    return {event: (value, units[event]) for event, value in found.items()}
+
+
+def to_bytes(value, unit):
+    return value * {"MiB": 1 << 20, "MB": 10 ** 6, "GiB": 1 << 30, "KiB": 1 << 10, "Bytes": 1}.get(unit, LINE)
+
+
+class Controlled:
+    """perf that counts or samples only between enable() and disable()."""
+
+    def __init__(self, perf, words):
+        self.directory = tempfile.mkdtemp(prefix="tlsport-bench-perf-")
+        self.fifos = []
+        for name in ("control", "ack"):
+            os.mkfifo(f"{self.directory}/{name}")
+            self.fifos.append(os.open(f"{self.directory}/{name}", os.O_RDWR | os.O_NONBLOCK))
+        control = f"fifo:{self.directory}/control,{self.directory}/ack"
+        self.popen = subprocess.Popen(  # pylint: disable=consider-using-with
+            [perf, words[0], "--control", control, "-D", "-1", *words[1:]],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def order(self, word):
+        os.write(self.fifos[0], word.encode() + b"\n")
+        if select.select(self.fifos[1:], [], [], ACKNOWLEDGED)[0]:
+            os.read(self.fifos[1], 64)
+
+    def enable(self):
+        self.order("enable")
+
+    def disable(self):
+        self.order("disable")
+
+    def close(self):
+        self.popen.send_signal(signal.SIGINT)
+        try:
+            error = self.popen.communicate(timeout=60)[1]
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            error = self.popen.communicate()[1]
+        for fifo in self.fifos:
+            os.close(fifo)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return error
+
+
+class Perf:
+    """What of it works here: why is empty, or says why nothing does."""
+
+    def __init__(self):
+        self.path, self.why, self.events, self.memory, self.sampler = shutil.which("perf"), "", [], {}, None
+        if not self.path:
+            self.why = "perf is not installed (Debian: linux-perf; scripts/deps bench)"
+            return
+        counted = self.count_once((*HARDWARE, *SOFTWARE))
+        self.events = [event for event in (*HARDWARE, *SOFTWARE) if event in counted]
+        if not self.events:
+            self.why = "perf counts nothing here"
+            return
+        memory = memory_events()
+        counted = self.count_once(tuple(event for events in memory.values() for event in events)) if memory else {}
+        self.memory = {direction: [event for event in events if event in counted]
+                       for direction, events in memory.items()}
+        self.sampler = "cycles" if "cycles" in self.events else "cpu-clock"
+
+    def count_once(self, events):
+        done = subprocess.run([self.path, "stat", "-a", "-x", ";", "-e", ",".join(events), "sleep", "0.05"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return parse_stat(done.stderr)
+
+    def describe(self):
+        return {"why_not": self.why, "events": self.events, "memory": self.memory, "sampler": self.sampler}
+
+    def counter(self, pids):
+        """Counts of the machine and of each of the groups {name: pids}."""
+        return Counter(self, pids) if self.path and not self.why else None
+
+    def sample(self, rate=499):
+        return Sampler(self, rate) if self.sampler else None
+
+
+class Counter:
+    def __init__(self, perf, pids):
+        self.perf, self.parts = perf, {}
+        everything = perf.events + [event for events in perf.memory.values() for event in events]
+        self.parts["all"] = self.start(["-a"], everything)
+        own = [event for event in perf.events if event in HARDWARE]
+        if own:
+            for name, group in pids.items():
+                self.parts[name] = self.start(["-p", ",".join(map(str, group))], own)
+
+    def start(self, whom, events):
+        return Controlled(self.perf.path, ["stat", "-x", ";", *whom, "-e", ",".join(events)])
+
+    def enable(self):
+        for part in self.parts.values():
+            part.enable()
+
+    def disable(self):
+        for part in self.parts.values():
+            part.disable()
+
+    def close(self):
+        """{group: {event: count}}, of the machine also "memory" {direction: bytes}"""
+        found = {}
+        for name, part in self.parts.items():
+            counted = parse_stat(part.close())
+            found[name] = {event: counted[event][0] for event in self.perf.events if event in counted}
+            memory = {direction: sum(to_bytes(*counted[event]) for event in events if event in counted)
+                      for direction, events in self.perf.memory.items() if events} if name == "all" else {}
+            if memory:
+                found[name]["memory"] = memory
+        return found
+
+
+def classify(command, symbols, dso, names):
+    """Whose a sample is: cryptography of the server's side, softirq, client, server, proxy, helper, kernel, others.
+    names: {command: owner}"""
+    owner = names.get(command[:15], "others")
+    leaf = symbols[0] if symbols else ""
+    if owner != "load" and (CRYPTO_DSO.search(dso) or CRYPTO.search(leaf) and "[" in dso or
+                            "wolfserve" in dso and WOLF.search(leaf)):
+        return "crypto"
+    if any(map(SOFTIRQ.search, symbols)):
+        return "softirq"
+    if owner == "load":
+        return "client"
+    if owner == "others" and command.startswith(("kworker", "ksoftirqd", "rcu", "migration")):
+        return "kernel"
+    return owner
+
+
+def parse_samples(text, names):
+    """{owner: samples} of perf script -F comm,ip,sym,dso; idle processors left out."""
+    found = collections.Counter()
+    for block in text.split("\n\n"):
+        lines = block.strip("\n").splitlines()
+        if not lines:
+            continue
+        command, frames = lines[0].strip(), []
+        for line in lines[1:]:
+            match = re.match(r"\s*[0-9a-f]+ (.*) \((.*)\)$", line)
+            if match:
+                frames.append((match.group(1).split("+")[0], match.group(2)))
+        symbols = [symbol for symbol, _ in frames]
+        if command.startswith("swapper") and not any(map(SOFTIRQ.search, symbols)):
+            continue
+        found[classify(command, symbols, frames[0][1] if frames else "", names)] += 1
+    return dict(found)
+
+
+class Sampler:
+    def __init__(self, perf, rate):
+        self.perf = perf
+        self.file = tempfile.mktemp(prefix="tlsport-bench-samples-")  # perf makes it
+        self.running = Controlled(perf.path, ["record", "-q", "-a", "-g", "-e", perf.sampler, "-F", str(rate), "-o",
+                                              self.file])
+
+    def enable(self):
+        self.running.enable()
+
+    def disable(self):
+        self.running.disable()
+
+    def close(self, names):
+        """{owner: part of all samples}; None: there is none."""
+        self.running.close()
+        done = subprocess.run([self.perf.path, "script", "-i", self.file, "-F", "comm,ip,sym,dso"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+        with contextlib.suppress(OSError):
+            os.unlink(self.file)
+        found = parse_samples(done.stdout, names)
+        total = sum(found.values())
+        return {"samples": total, **{owner: n / total for owner, n in sorted(found.items())}} if total else None
+
+
+def command_names(pids):
+    """{command: owner}, of the groups of an engine and of the load generator."""
+    names = {"load": "load"}
+    for owner, group in pids.items():
+        for pid in group:
+            command = try_read(f"/proc/{pid}/comm")
+            if command:
+                names[command[:15]] = owner
+    return names

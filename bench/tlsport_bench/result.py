@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A JSON that a run has written, and what it says: values of rounds, medians, ratios."""
+import dataclasses
+import json
+
+from .base import Failure
+from .case import Case
+from .engine import ENGINES
+from .floor import server_seconds
+from .run import FORMAT
+from .stats import paired_ratio, summary, unpaired_ratio
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """What is shown is the value by scale; sign is 1 if more is better, -1 if less is, 0 for neither."""
+    key: str
+    label: str
+    unit: str
+    scale: float
+    sign: int
+
+
+METRICS = (
+    Metric("bytes_per_second", "throughput", "MB/s", 1e6, 1),
+    Metric("requests_per_second", "requests", "1/s", 1, 1),
+    Metric("handshakes_per_second", "handshakes", "1/s", 1, 1),
+    Metric("latency_p50", "latency p50", "ms", 1e6, -1),
+    Metric("latency_p99", "latency p99", "ms", 1e6, -1),
+    Metric("latency_p99.9", "latency p99.9", "ms", 1e6, -1),
+    Metric("first_byte_p50", "first byte p50", "ms", 1e6, -1),
+    Metric("handshake_p50", "handshake p50", "ms", 1e6, -1),
+    Metric("handshake_p99", "handshake p99", "ms", 1e6, -1),
+    Metric("cpu_server_side_per_byte", "server's side", "ns/byte", 1, -1),
+    Metric("cpu_server_side_per_request", "server's side", "µs/request", 1e3, -1),
+    *(Metric(f"cpu_{owner}_per_request", owner, "µs/request", 1e3, -1)
+      for owner in ("server", "proxy", "helper", "kernel", "softirq")),
+    Metric("cycles_per_byte", "cycles, all", "1/byte", 1, -1),
+    Metric("instructions_per_byte", "instructions, all", "1/byte", 1, -1),
+    *(Metric(f"{event}_{owner}_per_byte", f"{event}, {owner}", "1/byte", 1, -1)
+      for event in ("cycles", "instructions") for owner in ("server", "proxy", "helper")),
+    Metric("cache_misses_per_byte", "cache misses", "1/byte", 1, -1),
+    Metric("memory_bytes_per_byte", "memory traffic", "byte/byte", 1, -1),
+    Metric("switches_per_request", "context switches", "1/request", 1, -1),
+    Metric("wakeups_per_request", "wake-ups", "1/request", 1, -1),
+)
+BY_KEY = {metric.key: metric for metric in METRICS}
+
+
+class Result:
+    def __init__(self, path):
+        self.path = path
+        try:
+            with open(path, encoding="utf-8") as file:
+                self.document = json.load(file)
+            if self.document["tool"] != "tlsport-bench":
+                raise KeyError
+            if self.document["format"] != FORMAT:
+                raise Failure(f"{path} has format {self.document['format']}; this reads {FORMAT}")
+            self.cases = {Case(**entry["case"]): entry for entry in self.document["cases"]}
+            self.machine, self.topology = self.document["machine"], self.document["topology"]
+            self.kernel, self.commit = self.machine["kernel"], self.machine["commit"]
+        except OSError as error:
+            raise Failure(f"{path}: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            raise Failure(f"{path} is no result of tlsport-bench") from None
+
+    def title(self):
+        return f"Linux {self.kernel}, {self.topology['label']}, {self.commit or 'no commit'}, " + \
+            self.document["time"][:16]
+
+    def label(self, engine):
+        return self.document["labels"].get(engine) or ENGINES[engine].label or engine
+
+    def engines(self, case):
+        """Those with rounds, in the order of ENGINES."""
+        return [name for name in ENGINES if self.cases[case]["engines"].get(name)]
+
+    def values(self, case, engine, key):
+        """Of every round; None where it has none."""
+        return [found["figures"].get(key) for found in self.cases[case]["engines"].get(engine, ())]
+
+    def summary(self, case, engine, key):
+        return summary(self.values(case, engine, key))
+
+    def ratio(self, case, engine, base, key):
+        """To another engine of the same run, of the rounds that both have: (ratio, low, high) or None."""
+        return paired_ratio(self.values(case, engine, key), self.values(case, base, key))
+
+    def floor(self, case):
+        """Nanoseconds of the server's side that a request costs at least; None: not known, or no such thing."""
+        if case.direction != "download" or case.requests != "keepalive":
+            return None
+        plain = self.summary(case, "plain", "cpu_server_side_per_request")
+        found = server_seconds(self.document.get("floor"), case.cipher, plain and plain["median"] / 1e9, case.size)
+        return found and found * 1e9
+
+    def failures(self, case, engine):
+        return sum(map(int, self.values(case, engine, "failures")))
+
+
+def across(before, after, case, engine, key):
+    """Of two runs: (ratio, low, high) or None."""
+    return unpaired_ratio(after.values(case, engine, key), before.values(case, engine, key))
+
+
+def show(value, scale=1):
+    """Three digits that count."""
+    if value is None:
+        return "–"
+    value /= scale
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3g}"

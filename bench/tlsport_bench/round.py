@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One engine, one case, one time: load, and what it costs."""
+import json
+import os
+
+from . import load as loads
+from .base import Failure, Unavailable
+from .engine import children
+from .measure import Moment, between, changes, server_side, tls_counters
+from .perf import command_names
+from .site import is_pattern
+from .stats import percentile
+
+TX = ("TlsTxSw", "TlsTxDevice")
+
+
+def wrong_uploads(engine, size):
+    """What the server has stored that was not sent; all of it is removed."""
+    directory = engine.uploads()
+    if not directory:
+        return None
+    wrong = None
+    for name in os.listdir(directory):
+        path = f"{directory}/{name}"
+        found = is_pattern(path, size)
+        if found:
+            wrong = f"upload {name}: {found}"
+        os.unlink(path)
+    return wrong
+
+
+class Rounds:
+    """Runs them."""
+
+    def __init__(self, site, client, perf, options, server_cpus):
+        # pylint: disable=too-many-arguments
+        self.site, self.client, self.perf, self.options, self.server_cpus = site, client, perf, options, server_cpus
+        self.probes = {}
+
+    def words(self, engine, case, seconds, warm_up, rate=0):
+        return loads.arguments(case, self.site.topology.address, engine.port, engine.tls, seconds, warm_up,
+                               min(self.client.threads, case.connections), rate)
+
+    def hold(self, engine, case, connections):
+        """Connections that have asked once and stay; to be closed."""
+        path = f"/{case.size}"
+        words = loads.arguments(case, self.site.topology.address, engine.port, engine.tls, 1, 0, 1, 0)
+        words[words.index("--connections") + 1] = str(connections)
+        loaded = self.client.run(words + ["--idle"])
+        try:
+            for line in loaded.lines():
+                if line == "ready":
+                    return loaded
+            raise Failure(f"no answer to {path}")
+        except BaseException:
+            loaded.close()
+            raise
+
+    def probe(self, engine, case):
+        """Who encrypts on a connection of this kind: asked once.  Unavailable when the engine is not what its name
+        says."""
+        key = engine.name, engine.sending, case.tls, case.cipher
+        if key not in self.probes:
+            try:
+                self.probes[key] = self.look(engine, case)
+            except (Failure, Unavailable) as why:
+                self.probes[key] = str(why)
+        if isinstance(self.probes[key], str):
+            raise Unavailable(self.probes[key])
+        return self.probes[key]
+
+    def look(self, engine, case):
+        pid = next(iter(engine.pids().values()))[0]
+        self.site.make_object(100)
+        small = type(case)(tls=case.tls, cipher=case.cipher, size=100)
+        engine.before()
+        before = tls_counters(pid)
+        loaded = self.hold(engine, small, 1)
+        try:
+            after = tls_counters(pid)
+            risen = [name for name in TX if after.get(name, 0) > before.get(name, 0)]
+            modes = {"tx": {"TlsTxSw": "sw", "TlsTxDevice": "nic"}[risen[0]]} if risen else {}
+            if hasattr(engine, "mode"):
+                modes = self.site.product().modes(engine.port) or modes
+        finally:
+            loaded.close()
+        self.judge(engine, case, modes)
+        return modes
+
+    @staticmethod
+    def judge(engine, case, modes):
+        mode = modes.get("tx")
+        if engine.kernel_tls is False and mode:
+            raise Unavailable("the kernel encrypted, where this engine is to do it itself")
+        if engine.kernel_tls and not mode:
+            raise Unavailable("OpenSSL of this distribution, or this kernel, has no kTLS: TlsTxSw did not rise"
+                              if engine.name == "ktls" else "the port's connections are not encrypted by the kernel")
+        wanted = getattr(engine, "mode", "sw")
+        if engine.kernel_tls and mode != wanted:
+            raise Unavailable(f"the device does not encrypt TLS {case.tls} {case.cipher}: the kernel did"
+                              if wanted == "nic" else "the device encrypted, where the kernel is to do it")
+
+    def run(self, engine, case, rate=0):
+        """A round's result."""
+        self.site.make_object(case.size)
+        self.site.topology.impair(case)
+        modes = self.probe(engine, case)
+        engine.before()
+        port = engine.counters()
+        if isinstance(self.client, loads.Tool):
+            result = self.run_tool(engine, case)
+        else:
+            result = self.run_load(engine, case, rate, self.options.duration)
+        result["modes"] = modes
+        result["cost"]["port"] = changes(engine.counters(), port)
+        if case.direction == "upload":
+            wrong = wrong_uploads(engine, case.size)
+            if wrong:
+                result["load"]["failures"]["payload"] += 1
+                result["load"]["first_failure"] = wrong
+        return result
+
+    def run_load(self, engine, case, rate, seconds):
+        counter = self.perf.counter(engine.pids())
+        loaded = self.client.run(self.words(engine, case, seconds, self.options.warm_up, rate))
+        begin = end = None
+        answer = None
+        try:
+            local = [loaded.popen.pid, *children(loaded.popen.pid)] if hasattr(loaded, "popen") else []
+            device = Moment(engine, self.site, local)  # here a process may still be started
+            for line in loaded.lines():
+                if line == "begin":
+                    begin = Moment(engine, self.site, local, device=False)
+                    if counter:
+                        counter.enable()
+                elif line == "end":
+                    if counter:
+                        counter.disable()
+                    end = Moment(engine, self.site, local, device=False)
+                else:
+                    answer = json.loads(line)
+        finally:
+            loaded.close()
+            counted = counter.close() if counter else None
+        if not (begin and end and answer):
+            raise Failure("the load generator ended early")
+        begin.device, end.device = device.device, self.site.topology.counters()
+        return {"load": answer, "cost": between(begin, end, self.server_cpus), "perf": counted}
+
+    def run_tool(self, engine, case):
+        """wrk and h2load do not say when what they count begins: all of it counts."""
+        why = self.client.why_not(case)
+        if why:
+            raise Unavailable(why)
+        seconds = max(1, round(self.options.duration))
+        loaded = loads.Loaded(self.client.command(case, self.site.topology.address, engine.port, engine.tls, seconds))
+        try:
+            begin = Moment(engine, self.site, [loaded.popen.pid])
+            text = "\n".join(loaded.lines())
+            end = Moment(engine, self.site, [])
+        finally:
+            loaded.close()
+        answer = self.client.parse(self.client.name, text, case.size, seconds)
+        return {"load": answer, "cost": between(begin, end, self.server_cpus), "perf": None}
+
+    def sample(self, engine, case):
+        """Where the time goes: parts of all samples; None: perf does not sample here."""
+        sampler = self.perf.sample()
+        if not sampler:
+            return None
+        self.site.make_object(case.size)
+        self.site.topology.impair(case)
+        engine.before()
+        names = command_names(engine.pids())
+        loaded = self.client.run(self.words(engine, case, self.options.duration, self.options.warm_up))
+        try:
+            for line in loaded.lines():
+                if line == "begin":
+                    sampler.enable()
+                elif line == "end":
+                    sampler.disable()
+        finally:
+            loaded.close()
+            found = sampler.close(names)
+        if case.direction == "upload":
+            wrong_uploads(engine, case.size)
+        return found
+
+
+def figures(case, result):
+    """What a round comes to: {name: value}, None where there is nothing to divide by."""
+    load, cost, perf = result["load"], result["cost"], result["perf"]
+    moved = load["received"] + load["sent"]
+    seconds = load["elapsed"]
+    side = server_side(cost["cpu"])
+    # of long answers only a part may fall into the round: a part counts as a part
+    requests = moved / case.size if case.size else load["requests"]
+    found = {"bytes_per_second": moved / seconds, "requests_per_second": load["requests"] / seconds,
+             "handshakes_per_second": (load["full"] + load["resumed"]) / seconds,
+             "failures": sum(load["failures"].values())}
+    handshakes = load["full"] + load["resumed"]
+    found["resumed_part"] = load["resumed"] / handshakes if handshakes else None
+    for name, value in (("server_side", side), *cost["cpu"].items(), ("softirq", cost["softirq"]["all"])):
+        found[f"cpu_{name}_per_byte"] = value / moved * 1e9 if moved else None
+        found[f"cpu_{name}_per_request"] = value / requests * 1e9 if requests else None
+    found["switches_per_request"] = cost["switches"]["all"] / requests if requests else None
+    for name in ("latency", "first_byte", "handshake"):
+        for percent in (50, 99, 99.9):
+            found[f"{name}_p{percent:g}"] = loads_percentile(load, name, percent)
+    counted = (perf or {}).get("all", {})
+    for event, name in (("cycles", "cycles"), ("instructions", "instructions"), ("sched:sched_wakeup", "wakeups"),
+                        ("cache-misses", "cache_misses")):
+        if event in counted:
+            found[f"{name}_per_byte"] = counted[event] / moved if moved else None
+            found[f"{name}_per_request"] = counted[event] / requests if requests else None
+    for group, counts in (perf or {}).items():
+        if group != "all" and moved:
+            found.update({f"{event}_{group}_per_byte": value / moved for event, value in counts.items()})
+    if "memory" in counted and moved:
+        found["memory_bytes_per_byte"] = sum(counted["memory"].values()) / moved
+    return found
+
+
+def loads_percentile(load, name, percent):
+    if name == "latency" and load.get("percentiles"):
+        return load["percentiles"].get(f"{percent:g}")
+    return percentile(load[name], percent)

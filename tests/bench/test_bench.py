@@ -1,0 +1,419 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Unit tests of tlsport-bench: statistics, cases, what it reads of perf, report and comparison.  TAP."""
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import re
+import sys
+import tempfile
+from xml.etree import ElementTree
+
+sys.dont_write_bytecode = True
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, TOP + "/bench")
+# pylint: disable=wrong-import-position
+from tlsport_bench import case, compare, floor, load, main, perf, report, result, site, stats  # noqa: E402
+from tlsport_bench.base import Failure, parse_size, show_size  # noqa: E402
+from tlsport_bench.round import figures  # noqa: E402
+
+tests = []
+
+
+def test(promise):
+    def register(function):
+        function.promise = promise
+        tests.append(function)
+        return function
+    return register
+
+
+def near(found, wanted, part=1e-3):
+    assert abs(found - wanted) <= abs(wanted) * part, f"{found}, wanted {wanted}"
+
+
+def refused(words, function, *args):
+    try:
+        function(*args)
+    except Failure as failure:
+        assert words in str(failure) and "\n" not in str(failure), f"says: {failure}"
+        return
+    raise AssertionError(f"not refused: {args}")
+
+
+@test("a percentile is the least value that so many percent do not exceed")
+def percentiles():
+    histogram = [[value, 1] for value in range(1, 1001)]
+    for percent, wanted in ((50, 500), (99, 990), (99.9, 999), (100, 1000)):
+        assert stats.percentile(histogram, percent) == wanted, percent
+    assert stats.percentile([[5, 999], [7, 1]], 99.9) == 5
+    assert stats.percentile([[5, 998], [7, 2]], 99.9) == 7
+    assert stats.percentile([], 50) is None
+
+
+@test("histograms are merged by value")
+def merged():
+    assert stats.merge([[[1, 2], [5, 1]], [[5, 3], [2, 1]]]) == [(1, 2), (2, 1), (5, 4)]
+
+
+@test("the ratio of rounds in turn has no part in what drifts, and its interval is Student's")
+def paired():
+    base = [100, 200, 400]
+    near(stats.paired_ratio([110, 220, 440], base)[0], 1.1)
+    middle, low, high = stats.paired_ratio([110, 220, 440], base)
+    near(low, middle), near(high, middle)
+    middle, low, high = stats.paired_ratio([math.exp(0.1), math.exp(0.2), math.exp(0.3)], [1, 1, 1])
+    near(math.log(middle), 0.2)
+    near(math.log(high), 0.2 + 4.303 * 0.1 / math.sqrt(3))
+    near(math.log(low), 0.2 - 4.303 * 0.1 / math.sqrt(3))
+    assert stats.paired_ratio([2], [1]) == (2.0, 0.0, math.inf)
+    assert stats.paired_ratio([None], [1]) is None
+
+
+@test("the ratio of two runs is Welch's")
+def unpaired():
+    middle, low, high = stats.unpaired_ratio([math.e ** x for x in (1, 2, 3)], [math.e ** x for x in (0, 1, 2)])
+    near(math.log(middle), 1)
+    near(math.log(high), 1 + stats.quantile_t(4) * math.sqrt(2 / 3))
+    assert low < 1 < middle < high
+    assert stats.unpaired_ratio([], [1]) is None
+    near(stats.unpaired_ratio([3, 3], [2, 2])[1], 1.5)
+
+
+@test("few degrees of freedom make wide intervals")
+def quantiles():
+    found = [stats.quantile_t(n) for n in range(0, 100)]
+    assert found == sorted(found, reverse=True) and found[0] == math.inf and found[1] == 12.706 and found[99] == 2.0
+
+
+@test("sizes are read as they are written")
+def sizes():
+    for text, size in (("100", 100), ("16k", 16384), ("1MiB", 1 << 20), ("2G", 2 << 30)):
+        assert parse_size(text) == size
+        assert parse_size(show_size(size).replace(" ", "")) == size
+    for text in ("", "x", "-1", "1.5M", "1kM", "k", "1X"):
+        refused("is no size", parse_size, text)
+
+
+@test("a matrix is every combination of what is given, without those that there cannot be")
+def matrices():
+    cases = case.chosen("quick", {"tls": "1.2,1.3", "key_update": "0,16", "size": "100"}, False)
+    assert len(cases) == 3 and not [c for c in cases if c.tls == "1.2" and c.key_update]
+    refused("is none of", case.chosen, "quick", {"tls": "1.1"}, False)
+    refused("no number", case.chosen, "quick", {"connections": "0"}, False)
+    refused("no number", case.chosen, "quick", {"loss": "101"}, True)
+    refused("no number", case.chosen, "quick", {"rate": "nan"}, False)
+    refused("want --netns", case.chosen, "quick", {"loss": "1"}, False)
+    refused("TLS 1.3's", case.chosen, "quick", {"tls": "1.2", "key_update": "1"}, False)
+    assert any(c.loss for c in case.chosen("standard", {}, True))
+    assert not any(c.loss for c in case.chosen("standard", {}, False))
+    for cases in case.PROFILES.values():
+        labels = [c.label() for c in cases]
+        assert cases and len(set(labels)) == len(labels), "two cases of one label"
+
+
+@test("bad command lines get one line")
+def command_lines():
+    for words in (["--foo"], ["run", "--rounds", "0"], ["--duration", "nan"], ["--loopback", "--netns"], ["nonsense"],
+                  ["report"], ["compare", "x"], ["--server-cpus", "999"], ["--engines", "foo"], ["--dev", "lo"]):
+        out = io.StringIO()
+        with contextlib.redirect_stderr(out):
+            status = main.main(words)
+        text = out.getvalue()
+        assert status == 1 and text.count("\n") == 1 and text.startswith("tlsport-bench: "), f"{words}: {text}"
+
+
+@test("an engine that the device is to help does not run over loopback, and loopback is no NIC")
+def no_loopback_nic():
+    out = io.StringIO()
+    with contextlib.redirect_stderr(out):
+        assert main.main(["--loopback", "--engines", "tlsport-nic"]) == 1
+    assert "loopback is no NIC" in out.getvalue() or "be root" in out.getvalue(), out.getvalue()
+
+
+@test("counts of perf are read, and what it cannot count is left out")
+def perf_stat():
+    found = perf.parse_stat("# x\n12;;cycles;1;100\n<not supported>;;instructions;0;0\n"
+                            "1.5;MiB;uncore_imc/data_reads/;1;100\n")
+    assert found == {"cycles": (12.0, ""), "uncore_imc/data_reads/": (1.5, "MiB")}, found
+    assert perf.to_bytes(1.5, "MiB") == 1.5 * (1 << 20) and perf.to_bytes(2, "") == 128
+
+
+@test("counters of memory controllers are found by their drivers' names")
+def perf_memory():
+    with tempfile.TemporaryDirectory() as root:
+        assert not perf.memory_events(root)
+        for path in ("uncore_imc_0/events/cas_count_read", "uncore_imc_0/events/cas_count_write",
+                     "uncore_imc_1/events/cas_count_read", "cpu/events/cycles"):
+            os.makedirs(os.path.dirname(f"{root}/{path}"), exist_ok=True)
+            with open(f"{root}/{path}", "w", encoding="ascii"):
+                pass
+        assert perf.memory_events(root) == {"read": ["uncore_imc_0/cas_count_read/", "uncore_imc_1/cas_count_read/"],
+                                            "write": ["uncore_imc_0/cas_count_write/"]}
+
+
+SAMPLES = """nginx
+\tffffffff81 gcm_enc_128+0x12 ([aesni_intel])
+\tffffffff82 tls_push_record+0x1 ([tls])
+
+nginx
+\tffffffff81 tcp_sendmsg ([kernel.kallsyms])
+
+nginx
+\tffffffff81 tcp_v4_rcv ([kernel.kallsyms])
+\tffffffff82 __do_softirq+0x3 ([kernel.kallsyms])
+
+tlsportd
+\t7f0000000000 wc_ecc_sign (/usr/lib/libwolfssl.so.35)
+
+load
+\t7f0000000000 aesni_gcm_decrypt (/usr/lib/libcrypto.so.3)
+
+swapper
+\tffffffff81 default_idle ([kernel.kallsyms])
+
+swapper
+\tffffffff81 net_rx_action ([kernel.kallsyms])
+\tffffffff82 handle_softirqs ([kernel.kallsyms])
+
+kworker/0:1
+\tffffffff81 worker_thread ([kernel.kallsyms])
+
+sshd
+\t7f0000000000 main (/usr/sbin/sshd)
+"""
+
+
+@test("samples are told apart: cryptography, softirq, whose the rest is; the client's cryptography is the client's")
+def perf_samples():
+    found = perf.parse_samples(SAMPLES, {"nginx": "server", "tlsportd": "helper", "load": "load"})
+    assert found == {"crypto": 2, "server": 1, "softirq": 2, "client": 1, "kernel": 1, "others": 1}, found
+
+
+@test("what wrk and h2load print is read")
+def tools():
+    text = "  Latency Distribution\n     50%  210.00us\n     75%    1.00ms\n     90%    2.00ms\n" \
+           "     99%    3.50ms\n  Non-2xx or 3xx responses: 3\nRequests/sec:   1000.50\n"
+    found = load.Tool.parse("wrk", text, 100, 2)
+    assert found["requests"] == 2001 and found["received"] == 200100 and found["failures"]["status"] == 3
+    near(found["percentiles"]["99"], 3.5e6)
+    text = "finished in 1.00s, 123.00 req/s, 1MB/s\n" \
+           "requests: 123 total, 123 started, 123 done, 122 succeeded, 1 failed, 0 errored\n"
+    found = load.Tool.parse("h2load", text, 10, 1)
+    assert found["requests"] == 123 and found["failures"]["status"] == 1
+    refused("h2load", load.Tool.parse, "h2load", "no", 10, 1)
+
+
+@test("the client on another machine runs nothing but the load generator")
+def elsewhere():
+    asked = io.StringIO('{"run": ["--connect", "1.2.3.4:5; reboot"]}\n{"run": [7]}\n{"stop": true}\n')
+    said = io.StringIO()
+    load.serve(asked, said, [0], {"kernel": "x"})
+    lines = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert lines[0] == {"threads": 1, "facts": {"kernel": "x"}}
+    assert [line["error"] for line in lines[1:]] == ["these are no arguments of a load generator"] * 2
+
+
+@test("every argument of a case can be sent to another machine")
+def arguments_elsewhere():
+    for some in case.chosen("standard", {}, True) + case.chosen("quick", {"pace": "1M", "rate": "10.5"}, False):
+        words = load.arguments(some, "fd00::1", 9400, True, 1.5, 0.3, 2, some.rate)
+        assert all(load.OPTION.fullmatch(word) for word in words), words
+
+
+@test("a stored upload is compared byte by byte")
+def stored():
+    with tempfile.TemporaryDirectory() as directory:
+        path = directory + "/x"
+        site.write_pattern(path, 200000)
+        assert site.is_pattern(path, 200000) is None
+        assert "200000 bytes, not 200001" in site.is_pattern(path, 200001)
+        with open(path, "r+b") as file:
+            file.seek(150000)
+            byte = file.read(1)[0]
+            file.seek(150000)
+            file.write(bytes([byte ^ 1]))
+        assert "wrong bytes" in site.is_pattern(path, 200000)
+
+
+def a_round(speed, cpu, size=1 << 20, latency=1000000, failures=0):
+    """What a round leaves, so many bytes in a second."""
+    owners = {"server": cpu * 0.5, "proxy": 0.0, "helper": 0.0, "kernel": cpu * 0.5, "load": 0.1, "others": 0.2}
+    found = {"load": {"elapsed": 1.0, "requests": speed // size, "received": speed, "sent": 0, "full": 0,
+                      "resumed": 0, "latency": [[latency, 99], [latency * 10, 1]],
+                      "first_byte": [[latency, 100]], "handshake": [], "percentiles": {},
+                      "failures": {"payload": failures}, "first_failure": ""},
+             "cost": {"cpu": owners, "softirq": {"all": 0.01, "server_cpus": 0.01}, "busy": {},
+                      "switches": {"all": 1000}, "tls": {"TlsTxSw": 3}, "tcp": {}, "device": {}, "seconds": 1.0},
+             "perf": {"all": {"cycles": 3e9, "instructions": 4e9, "sched:sched_wakeup": 500,
+                              "memory": {"read": speed * 2.0}}}}
+    found["figures"] = figures(case.Case(size=size), found)
+    return found
+
+
+def a_result(directory, name, factor=1.0, cpu=1.0, kernel="6.1.0", kind="loopback", **dimensions):
+    """A file as a run leaves it: plain, OpenSSL, kTLS and tlsport at 1 MiB."""
+    speeds = {"plain": 800 << 20, "openssl": 400 << 20, "ktls": 500 << 20, "tlsport": int((600 << 20) * factor)}
+    rounds = {engine: [a_round(int(speed * (1 + wobble)), cpu) for wobble in (0, 0.01, -0.01, 0.005)]
+              for engine, speed in speeds.items()}
+    processor = {"model": "A <b>", "count": 2, "flags": ["aes"], "governor": None, "emulated": True,
+                 "hypervisor": True}
+    document = {
+        "format": 1, "tool": "tlsport-bench", "time": "2026-01-02T03:04:05+00:00",
+        "topology": {"kind": kind, "label": kind, "address": "127.0.0.1", "device": None},
+        "machine": {"kernel": kernel, "arch": "x", "build": "#1", "commit": "abc", "processor": processor,
+                    "distribution": "D", "crypto_driver": "generic-gcm-aesni", "command_line": "quiet",
+                    "device": None, "versions": {"nginx": "1.22"}},
+        "perf": {"why_not": "", "events": ["cycles"]},
+        "labels": {"plain": "plain TCP", "tlsport": "tlsport software"},
+        "floor": {"aes256": {"median": 0.5, "low": 0.4, "high": 0.6},
+                  "aes128": {"median": 0.4, "low": 0.4, "high": 0.4}},
+        "configuration": {"profile": "quick", "given": {}, "rounds": 4, "duration": 1.0, "warm_up": 0.3,
+                          "server_cpus": [0], "client_cpus": [1], "generator": "load", "certificate": "P-256",
+                          "group": "X25519"},
+        "cases": [{"case": {"size": 1 << 20, **dimensions}, "label": "x", "engines": rounds,
+                   "left_out": {"hitch": "not <installed>"},
+                   "samples": {"tlsport": {"samples": 10, "crypto": 0.6, "server": 0.4}, "plain": None}}],
+        "idle": {"tlsport": {"slab": 5000.0, "percpu": 0.0, "private": 12.0, "resident": 13.0,
+                             "objects": {"TCP": 2000}}, "hitch": {"why_not": "no"}}}
+    path = f"{directory}/{name}.json"
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    return path
+
+
+@test("figures of a round: a part of a long answer counts as a part, and the client is not the server's side")
+def round_figures():
+    moved = (100 << 20) + (1 << 19)
+    found = a_round(moved, 0.5)["figures"]
+    near(found["bytes_per_second"], moved)
+    near(found["cpu_server_side_per_byte"], 0.5e9 / moved)
+    near(found["cpu_server_side_per_request"], 0.5e9 / 100.5)
+    near(found["cycles_per_byte"], 3e9 / moved)
+    near(found["memory_bytes_per_byte"], 2)
+    near(found["wakeups_per_request"], 500 / 100.5)
+    assert found["latency_p50"] == 1000000 and found["latency_p99.9"] == 10000000
+    assert found["handshakes_per_second"] == 0 and found["handshake_p50"] is None
+
+
+@test("the floor is what plain TCP costs and the cipher for the same bytes")
+def floors():
+    near(floor.server_seconds({"aes256": {"median": 2.0}}, "aes256", 1e-3, 1000000), 3e-3)
+    assert floor.server_seconds({"why_not": "x"}, "aes256", 1e-3, 1) is None
+    assert floor.server_seconds(None, "aes256", 1e-3, 1) is None
+    with tempfile.TemporaryDirectory() as directory:
+        found = result.Result(a_result(directory, "a"))
+        point = next(iter(found.cases))
+        plain = found.summary(point, "plain", "cpu_server_side_per_request")["median"]
+        near(found.floor(point), plain + 0.5 * (1 << 20))
+
+
+@test("a report is one page with nothing outside it; what was left out and who is not checked is in it")
+def one_page():
+    with tempfile.TemporaryDirectory() as directory:
+        text = report.page([result.Result(a_result(directory, "a"))])
+    assert not re.search(r"(src|href)=|url\(|@import|<script", text), "it points outside"
+    drawings = re.findall(r"<svg viewBox.*?</svg>", text, re.S)
+    assert len(drawings) >= 4, "plots are missing"
+    for drawing in drawings:
+        ElementTree.fromstring(drawing)
+        assert "nan" not in drawing and "inf" not in drawing
+    for words in ("not &lt;installed&gt;", "A &lt;b&gt;", "TlsTxSw 12", "The processor is emulated",
+                  "no figure is one of a NIC", "tlsport software", "of the floor", "An idle connection", "1.200 ("):
+        assert words in text, f"{words} is missing"
+
+
+@test("handshakes that were to be resumed and were not are told")
+def not_resumed():
+    found = a_round(100 << 20, 0.5)
+    found["load"].update(full=30, resumed=70)
+    near(figures(case.Case(size=1 << 20), found)["resumed_part"], 0.7)
+    with tempfile.TemporaryDirectory() as directory:
+        path = a_result(directory, "a", requests="one", handshake="resumed")
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        for entry in document["cases"][0]["engines"]["openssl"]:
+            entry["figures"]["resumed_part"] = 0.5
+        for entry in document["cases"][0]["engines"]["tlsport"]:
+            entry["figures"]["resumed_part"] = 1.0
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        text = report.page([result.Result(path)])
+    assert text.count("were resumed") == 1 and "nginx + OpenSSL: only 50% were resumed" in text
+
+
+@test("the table for other programs has a line a figure and round")
+def table():
+    with tempfile.TemporaryDirectory() as directory:
+        rows = list(csv.DictReader(io.StringIO(report.csv_text([result.Result(a_result(directory, "a"))]))))
+    found = [row for row in rows if row["engine"] == "tlsport software" and row["figure"] == "bytes_per_second"]
+    assert [row["round"] for row in found] == ["1", "2", "3", "4"] and float(found[0]["value"]) == 600 << 20
+    assert found[0]["size"] == str(1 << 20) and found[0]["kernel"] == "6.1.0"
+
+
+def compared(*words):
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        status = main.main(["compare", *words])
+    return status, out.getvalue() + errors.getvalue()
+
+
+@test("a comparison finds what got worse, and better, and takes noise for neither")
+def comparison():
+    with tempfile.TemporaryDirectory() as directory:
+        before = a_result(directory, "a")
+        status, text = compared(before, a_result(directory, "b", kernel="6.12.0"))
+        assert status == 0 and "0 worse, 0 better" in text and "kernel: 6.1.0 | 6.12.0" in text, text
+        status, text = compared(before, a_result(directory, "c", factor=0.9))
+        assert status == 1 and re.search(r"worse +tlsport software +throughput .* x 0\.900", text), text
+        status, text = compared(before, a_result(directory, "d", factor=1.2))
+        assert status == 0 and re.search(r"better +tlsport software +throughput", text), text
+        status, text = compared(before, a_result(directory, "e", cpu=1.5))
+        assert status == 1 and re.search(r"worse +tlsport software +server's side", text), text
+        status, text = compared(before, a_result(directory, "f", factor=0.99))
+        assert status == 0, text
+        status, text = compared(before, a_result(directory, "g", kind="netns"))
+        assert status == 1 and "not to be compared" in text, text
+
+
+@test("a file that is no result is refused in a line")
+def no_result():
+    with tempfile.TemporaryDirectory() as directory:
+        path = directory + "/x"
+        for text in ("", "{}", "[]", '{"tool": "tlsport-bench"}', "\0"):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            refused("is no result", result.Result, path)
+        refused("No such file", result.Result, directory + "/y")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('{"tool": "tlsport-bench", "format": 99}')
+        refused("format 99", result.Result, path)
+
+
+@test("the verdict takes both the interval and the threshold")
+def verdicts():
+    speed, cost = result.BY_KEY["bytes_per_second"], result.BY_KEY["latency_p50"]
+    for metric, ratio, wanted in ((speed, (0.9, 0.85, 0.95), "worse"), (speed, (0.9, 0.7, 1.1), "same"),
+                                  (speed, (0.99, 0.98, 0.995), "same"), (speed, (1.2, 1.1, 1.3), "better"),
+                                  (cost, (1.2, 1.1, 1.3), "worse"), (cost, (0.8, 0.7, 0.9), "better")):
+        assert compare.verdict(metric, ratio, 0.03) == wanted, (metric.key, ratio)
+
+
+def run_all():
+    failed = 0
+    for number, function in enumerate(tests, 1):
+        try:
+            function()
+            print(f"ok {number} - bench: {function.promise}")
+        except Exception as error:  # pylint: disable=broad-except
+            failed += 1
+            line = error.__traceback__.tb_next.tb_lineno
+            print(f"not ok {number} - bench: {function.promise}\n# line {line}: {type(error).__name__}: {error}")
+    print(f"1..{len(tests)}")
+    return failed > 0
+
+
+sys.exit(run_all())
