@@ -75,8 +75,9 @@ all: userspace kmod
 userspace: $(PROGRAMS:%=$(B)/%)
 # For this machine's own release alone: the tree of another has no JDK and the like.
 COMPILED_SERVERS := HttpJava.class http_go http_rust
+NATIVE_PROGRAMS = $(COMPILED_SERVERS:%=$(B)/%) bench-programs
 GO = $(firstword $(shell command -v go) /usr/lib/go-1.19/bin/go)
-test-programs: $(TEST_PROGRAMS:%=$(B)/%) $(if $(filter build,$(BUILD)),$(COMPILED_SERVERS:%=$(B)/%))
+test-programs: $(TEST_PROGRAMS:%=$(B)/%) $(if $(filter build,$(BUILD)),$(NATIVE_PROGRAMS))
 $(B)/%.class: tests/vm/programs/%.java
 	@mkdir -p $(@D)
 	javac -Xlint:all -Werror -d $(@D) $<
