@@ -6,7 +6,8 @@ import signal
 
 from .base import TOP, Failure, Unavailable, built, run, try_read, wait_for
 
-MOST = 1000000  # of handshakes in flight, for all come from one address
+# of handshakes in flight, for all come from one address; their time is as nginx has it
+MOST = 1000000
 FIRST = "no module tlsport: load it (make start, or scripts/vm -s)"
 
 
@@ -56,7 +57,7 @@ class Product:
 
     def enable(self, port, cert, key):
         self.control("enable", port, "--cert", cert, "--key", key, "--runtime", "--max-handshakes", MOST,
-                     "--max-handshakes-per-source", MOST)
+                     "--max-handshakes-per-source", MOST, "--handshake-timeout", "60s")
         self.ports.append(port)
 
     def modes(self, port):
