@@ -87,6 +87,7 @@ static void test_defaults(void **state)
 	assert_int_equal(port->groups[0], GROUP_X25519MLKEM768);
 	assert_int_equal(port->groups[1], GROUP_X25519);
 	assert_false(port->groups_chosen);
+	assert_int_equal(port->alpn.len, 0);
 	assert_int_equal(port->truncation, TLSPORT_TRUNCATION_STRICT);
 	assert_int_equal(port->handshake_timeout, 10000);
 	assert_int_equal(port->max_handshakes, 4096);
@@ -112,6 +113,7 @@ static void test_every_key(void **state)
 		 "max-version = 1.3\n"
 		 "ciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-CHACHA20-POLY1305\n"
 		 "groups = p-384:X25519\n"
+		 "alpn = h2:http/1.1\n"
 		 "truncation = tolerate\n"
 		 "handshake-timeout = 2.5\n"
 		 "max-handshakes = 10\n"
@@ -132,6 +134,8 @@ static void test_every_key(void **state)
 	assert_int_equal(port->group_count, 2);
 	assert_true(port->groups_chosen);
 	assert_int_equal(port->groups[0], GROUP_SECP384R1);
+	assert_int_equal(port->alpn.len, 12);
+	assert_memory_equal(port->alpn.list, "\2h2\10http/1.1", 12);
 	assert_int_equal(port->truncation, TLSPORT_TRUNCATION_TOLERATE);
 	assert_int_equal(port->handshake_timeout, 2500);
 	assert_int_equal(port->max_handshakes, 10);
@@ -275,6 +279,8 @@ static void test_keys(void **state)
 	KEY("ciphers = TLS_AES_128_GCM_SHA256:TLS_AES_128_GCM_SHA256", "is there twice");
 	KEY("groups = X448", "'X448' is not one of X25519MLKEM768, X25519, P-256, P-384");
 	KEY("groups = P-256:secp256r1", "is there twice");
+	KEY("alpn = h2,http/1.1", "'h2,http/1.1' is not a name of a protocol");
+	KEY("alpn = h2::imap", "'' is not a name of a protocol");
 	KEY("truncation = maybe", "'maybe' is not strict or tolerate");
 	KEY("resumption = yes", "'yes' is not on or off");
 	KEY("handshake-timeout = 0", "not a time from 0.1 to 600 seconds");

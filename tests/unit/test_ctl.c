@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define ALL_OPTIONS \
-	"--cert, --key, --min-version, --max-version, --ciphers, --groups, " \
+	"--cert, --key, --min-version, --max-version, --ciphers, --groups, --alpn, " \
 	"--truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
 	"--key-limit, --resumption, --offload, --offload-tls13, --zerocopy, --runtime"
 
@@ -106,6 +106,8 @@ static void bad_input_is_one_exact_line(void **state)
 		  "--min-version 1.3 is above max-version 1.2" },
 		{ "enable 443 --ciphers A,B", 2,
 		  "--ciphers: 'A,B' is not a list of names with ':' between them" },
+		{ "enable 443 --alpn h2,imap", 2,
+		  "--alpn: 'h2,imap' is not a list of protocols with ':' between them, such as h2:http/1.1" },
 		{ "enable 443 --truncation maybe", 2,
 		  "--truncation: 'maybe' is not strict or tolerate" },
 		{ "enable 443 --handshake-timeout 601", 2,

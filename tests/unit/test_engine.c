@@ -114,6 +114,78 @@ static void test_hello_retry(void **state)
 	engine_context_free(context);
 }
 
+/* --- ALPN --- */
+
+static void offer(const struct client *client, const char *protocols)
+{
+	SSL_set_alpn_protos(client->ssl, (const unsigned char *)protocols, strlen(protocols));
+}
+
+static void check_selected(const struct client *client, const char *wanted)
+{
+	const unsigned char *got;
+	unsigned int len;
+
+	SSL_get0_alpn_selected(client->ssl, &got, &len);
+	assert_int_equal(len, strlen(wanted));
+	assert_memory_equal(got, wanted, len);
+}
+
+/* The port's order counts, with and without a retry, also when resumed. */
+static void test_alpn(void **state)
+{
+	struct engine_policy policy = test_policy(443);
+	struct engine_context *context;
+	struct client *client;
+
+	(void)state;
+	memcpy(policy.alpn.list, "\2h2\10http/1.1", 12);
+	policy.alpn.len = 12;
+	policy.tickets = ticket_keys_new();
+	for (int retry = 0; retry < 2; retry++) {
+		if (retry) {
+			policy.groups[0] = GROUP_SECP384R1;
+			policy.group_count = 1;
+		}
+		context = test_context(&policy, TEST_P256);
+		for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+			client = client_new(version, version);
+			offer(client, "\4imap\10http/1.1\2h2");
+			assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+			check_selected(client, "h2");
+			check_keys(&flow, client);
+			flow_end(&flow);
+			client_again(client, client->session);
+			offer(client, "\10http/1.1");
+			assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+			check_selected(client, "http/1.1");
+			check_keys(&flow, client);
+			flow_end(&flow);
+			client_again(client, NULL); /* that offers nothing */
+			assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+			check_selected(client, "");
+			flow_end(&flow);
+			client_again(client, NULL);
+			offer(client, "\4imap\3h2c");
+			assert_int_equal(flow_run(&flow, context, client), ENGINE_FAILED);
+			assert_memory_equal(flow.sent, "\x15\3\3\0\2\2\x78", 7);
+			flow_end(&flow);
+			client_free(client);
+		}
+		engine_context_free(context);
+	}
+	policy.alpn.len = 0;
+	context = test_context(&policy, TEST_P256);
+	client = client_new(TLS1_3_VERSION, TLS1_3_VERSION);
+	offer(client, "\2h2");
+	assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+	check_selected(client, "");
+	flow_end(&flow);
+	client_free(client);
+	engine_context_free(context);
+	ticket_keys_free((struct ticket_keys *)policy.tickets);
+}
+
 /* One change_cipher_spec behind our first message and none later, RFC 8446 D.4. */
 static void test_middlebox_compatibility(void **state)
 {
@@ -570,6 +642,7 @@ int main(void)
 		cmocka_unit_test(test_byte_by_byte),
 		cmocka_unit_test(test_data_behind_finished_is_left),
 		cmocka_unit_test(test_hello_retry),
+		cmocka_unit_test(test_alpn),
 		cmocka_unit_test(test_middlebox_compatibility),
 		cmocka_unit_test(test_every_key_type),
 		cmocka_unit_test(test_port_with_tls12_only),

@@ -15,7 +15,7 @@ _tlsportctl()
 {
 	local commands="enable disable list status conns check services reload check-config"
 	local general="--json --help --config-dir --run-dir --netns"
-	local settings="--cert --key --min-version --max-version --ciphers --groups --truncation
+	local settings="--cert --key --min-version --max-version --ciphers --groups --alpn --truncation
 		--handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --offload --offload-tls13 --zerocopy --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
@@ -59,6 +59,9 @@ _tlsportctl()
 		return ;;
 	--offload-tls13)
 		mapfile -t COMPREPLY < <(compgen -W "negotiate-1.2 refuse" -- "$cur")
+		return ;;
+	--alpn)
+		mapfile -t COMPREPLY < <(compgen -W "http/1.1 h2 h2:http/1.1" -- "$cur")
 		return ;;
 	--ciphers|--groups|--handshake-timeout|--max-handshakes|--max-handshakes-per-source|--key-limit)
 		return ;;

@@ -148,7 +148,7 @@ struct setting {
 	int attribute;
 };
 
-#define SETTING_COUNT 15
+#define SETTING_COUNT 16
 extern const struct setting settings[SETTING_COUNT];
 
 /* Index in settings[], -1: no such setting */

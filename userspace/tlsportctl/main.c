@@ -19,6 +19,7 @@
 	"  --max-version 1.2|1.3          highest TLS version (1.3)\n" \
 	"  --ciphers NAME[:NAME...]       cipher suites\n" \
 	"  --groups NAME[:NAME...]        key exchange groups\n" \
+	"  --alpn NAME[:NAME...]          protocols that the application speaks (ALPN)\n" \
 	"  --truncation strict|tolerate   end without close_notify: an error (strict) or not\n" \
 	"  --handshake-timeout TIME       0.1s to 600s (10s)\n" \
 	"  --max-handshakes N             in flight on the port (4096)\n" \

@@ -52,6 +52,16 @@ static bool valid_names(const char *value, char *why, size_t len)
 	return false;
 }
 
+static bool valid_protocols(const char *value, char *why, size_t len)
+{
+	if (value[0] && !strpbrk(value, " \t,\r\n"))
+		return true;
+	snprintf(why, len,
+		 "'%s' is not a list of protocols with ':' between them, such as h2:http/1.1",
+		 value);
+	return false;
+}
+
 static bool valid_truncation(const char *value, char *why, size_t len)
 {
 	if (!strcmp(value, "strict") || !strcmp(value, "tolerate"))
@@ -135,6 +145,7 @@ const struct setting settings[SETTING_COUNT] = {
 	{ "max-version", valid_version, TLSPORT_A_PORT_MAX_VERSION },
 	{ "ciphers", valid_names, 0 },
 	{ "groups", valid_names, 0 },
+	{ "alpn", valid_protocols, 0 },
 	{ "truncation", valid_truncation, TLSPORT_A_PORT_TRUNCATION },
 	{ "handshake-timeout", valid_timeout, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT },
 	{ "max-handshakes", valid_handshakes, TLSPORT_A_PORT_MAX_HANDSHAKES },

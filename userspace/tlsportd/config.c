@@ -216,6 +216,30 @@ static int set_groups(struct reader *reader, struct port_config *port, const cha
 	}
 }
 
+/* A ',' is what wolfSSL has between names. */
+static int set_alpn(struct reader *reader, struct port_config *port, const char *value)
+{
+	struct tls_alpn *alpn = &port->alpn;
+	size_t len;
+
+	alpn->len = 0;
+	for (;; value += len + 1) {
+		len = strcspn(value, ":");
+		if (!len || len > 255 || strcspn(value, " \t,") < len)
+			return complain(
+				reader,
+				"alpn: '%.*s' is not a name of a protocol, such as h2 or http/1.1",
+				(int)len, value);
+		if (alpn->len + 1 + len > sizeof(alpn->list))
+			return complain(reader, "alpn: the names are too long together");
+		alpn->list[alpn->len] = len;
+		memcpy(alpn->list + alpn->len + 1, value, len);
+		alpn->len += 1 + len;
+		if (!value[len])
+			return 0;
+	}
+}
+
 static int set_truncation(struct reader *reader, struct port_config *port, const char *value)
 {
 	if (!strcmp(value, "strict"))
@@ -327,6 +351,7 @@ static const struct {
 	{ "max-version", set_max_version, false },
 	{ "ciphers", set_ciphers, true },
 	{ "groups", set_groups, true },
+	{ "alpn", set_alpn, true },
 	{ "truncation", set_truncation, false },
 	{ "handshake-timeout", set_handshake_timeout, false },
 	{ "max-handshakes", set_max_handshakes, false },

@@ -40,6 +40,7 @@ struct port_config {
 	size_t suite_count;
 	uint16_t groups[TLS_GROUPS];
 	size_t group_count;
+	struct tls_alpn alpn;
 	bool groups_chosen; /* by the administrator; else all that the library has */
 	uint8_t truncation; /* enum tlsport_truncation */
 	uint32_t handshake_timeout;

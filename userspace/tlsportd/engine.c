@@ -134,6 +134,7 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	want->auth = facts->key_kind == CERT_KEY_RSA ? AUTH_RSA : AUTH_ECDSA;
 	want->curve = curve_of(facts);
 	want->resumption = policy->tickets != NULL;
+	want->alpn = policy->alpn;
 	context->refuse_tls13 = policy->refuse_tls13;
 	for (size_t i = 0; i < policy->suite_count; i++) {
 		const struct tls_suite *suite = tls_suite_by_id(policy->suites[i]);
@@ -445,7 +446,8 @@ static int open_library(struct engine *engine, const struct hello *hello)
 	tickets = context->policy.resumption &&
 		  (engine->choice.version == TLS_1_2 || engine->choice.psk_dhe);
 	if (crypt_sha256(pieces, 2, binding) ||
-	    library_open(&engine->library, context->library, tickets, binding))
+	    library_open(&engine->library, context->library, tickets, binding) ||
+	    (engine->choice.alpn.len && library_alpn(&engine->library, engine->choice.alpn)))
 		return refuse(engine, ALERT_INTERNAL_ERROR, "out of memory");
 	return STEP_OK;
 }
@@ -503,6 +505,8 @@ static int on_hello_whole(struct engine *engine)
 		return refuse(engine, alert, "malformed ClientHello");
 	keep_server_name(engine, hello.server_name);
 	alert = hello_choose(&hello, &engine->context->policy, &engine->choice);
+	if (alert == ALERT_NO_APPLICATION_PROTOCOL)
+		return refuse(engine, alert, "no protocol of ALPN that the port has");
 	if (alert)
 		return refuse(engine, alert, "ClientHello offers nothing that the port allows");
 	if (engine->context->refuse_tls13 && engine->choice.version == TLS_1_3) {

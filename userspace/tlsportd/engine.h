@@ -28,6 +28,7 @@ struct engine_policy {
 	size_t suite_count;
 	uint16_t groups[TLS_GROUPS];
 	size_t group_count;
+	struct tls_alpn alpn;
 	const struct ticket_keys *tickets;
 };
 

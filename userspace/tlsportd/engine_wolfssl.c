@@ -405,6 +405,17 @@ int library_open(struct library *library, const struct library_context *context,
 	return 0;
 }
 
+int library_alpn(struct library *library, struct bytes name)
+{
+	char text[256];
+
+	memcpy(text, name.data, name.len);
+	return wolfSSL_UseALPN(library->ssl, text, name.len, WOLFSSL_ALPN_FAILED_ON_MISMATCH) ==
+			       WOLFSSL_SUCCESS ?
+		       0 :
+		       -1;
+}
+
 void library_close(struct library *library)
 {
 	wolfSSL_free(library->ssl);

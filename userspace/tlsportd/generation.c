@@ -48,6 +48,7 @@ static void load_port(struct served_port *port, const struct ticket_keys *ticket
 		.min_version = config->min_version,
 		.max_version = config_max_version(config),
 		.refuse_tls13 = config->offload == TLSPORT_OFFLOAD_REQUIRE,
+		.alpn = config->alpn,
 		.tickets = config->resumption ? tickets : NULL,
 	};
 	struct cert_files files;

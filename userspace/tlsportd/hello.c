@@ -498,13 +498,45 @@ static int choose_tls12(const struct hello *hello, const struct hello_policy *po
 	return choice->group ? 0 : ALERT_HANDSHAKE_FAILURE;
 }
 
+static bool alpn_has(struct bytes list, struct bytes wanted)
+{
+	struct cursor c = over(list);
+
+	while (more(&c)) {
+		struct bytes name = take_vector(&c, 1, 1);
+
+		if (name.len == wanted.len && !memcmp(name.data, wanted.data, wanted.len))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 7301 3.2: our order counts, and a client that we have nothing for is told so. */
+static int choose_alpn(const struct hello *hello, const struct hello_policy *policy,
+		       struct hello_choice *choice)
+{
+	struct cursor ours = over((struct bytes){ policy->alpn.list, policy->alpn.len });
+
+	if (!hello->alpn.data || !policy->alpn.len)
+		return 0;
+	while (more(&ours)) {
+		struct bytes name = take_vector(&ours, 1, 1);
+
+		if (alpn_has(hello->alpn, name)) {
+			choice->alpn = name;
+			return 0;
+		}
+	}
+	return ALERT_NO_APPLICATION_PROTOCOL;
+}
+
 int hello_choose(const struct hello *hello, const struct hello_policy *policy,
 		 struct hello_choice *choice)
 {
 	int alert;
 
 	memset(choice, 0, sizeof(*choice));
-	alert = choose_version(hello, policy, choice);
+	alert = choose_version(hello, policy, choice) ?: choose_alpn(hello, policy, choice);
 	if (alert)
 		return alert;
 	return choice->version == TLS_1_3 ? choose_tls13(hello, policy, choice) :
@@ -608,6 +640,15 @@ static void put_extension_one(struct writer *w, uint16_t type, unsigned int pref
 	put_number(w, value, len);
 }
 
+static void put_alpn(struct writer *w, struct bytes name)
+{
+	put_number(w, EXT_ALPN, 2);
+	put_number(w, 2 + 1 + name.len, 2);
+	put_number(w, 1 + name.len, 2);
+	put_number(w, name.len, 1);
+	put(w, name.data, name.len);
+}
+
 static void put_tls13(struct writer *w, const struct hello *hello,
 		      const struct hello_choice *choice)
 {
@@ -662,6 +703,8 @@ size_t hello_canonical(const struct hello *hello, const struct hello_policy *pol
 	put_number(&w, 0, 2);
 	put_extension_one(&w, EXT_SUPPORTED_GROUPS, 2, choice->group, 2);
 	put_extension_one(&w, EXT_SIGNATURE_ALGORITHMS, 2, choice->scheme, 2);
+	if (choice->alpn.len)
+		put_alpn(&w, choice->alpn);
 	if (choice->version == TLS_1_3)
 		put_tls13(&w, hello, choice);
 	else

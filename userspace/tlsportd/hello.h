@@ -58,6 +58,7 @@ struct hello {
  * @auth: key of its certificate
  * @curve: group of an ECDSA key
  * @resumption: tickets may be used
+ * @alpn: what a client that offers ALPN has to offer one of
  */
 struct hello_policy {
 	uint16_t min_version;
@@ -69,6 +70,7 @@ struct hello_policy {
 	enum tls_auth auth;
 	uint16_t curve;
 	bool resumption;
+	struct tls_alpn alpn;
 };
 
 /**
@@ -77,6 +79,7 @@ struct hello_policy {
  * @retry: a HelloRetryRequest for @group is needed
  * @psk: pre_shared_key may be looked at
  * @psk_dhe: the client can use tickets with forward secrecy
+ * @alpn: the protocol, in the policy's list; absent: none
  * @hide_session_id: TLS 1.3: the library would not take its length; ServerHello
  *	has to echo it nevertheless
  */
@@ -86,6 +89,7 @@ struct hello_choice {
 	uint16_t group;
 	uint16_t scheme;
 	struct bytes share;
+	struct bytes alpn;
 	bool retry;
 	bool psk;
 	bool psk_dhe;

@@ -77,6 +77,8 @@ uint32_t library_version_number(void);
 /* 0 or -1.  @tickets: the client may get and use tickets */
 int library_open(struct library *library, const struct library_context *context, bool tickets,
 		 const uint8_t binding[CRYPT_SHA256_LEN]);
+/* The protocol that the shown hello has; before it is fed.  0 or -1. */
+int library_alpn(struct library *library, struct bytes name);
 void library_close(struct library *library);
 
 /* The longest ServerHello that is looked at. */

@@ -56,6 +56,7 @@ enum tls_alert {
 	ALERT_USER_CANCELED = 90,
 	ALERT_MISSING_EXTENSION = 109,
 	ALERT_UNRECOGNIZED_NAME = 112,
+	ALERT_NO_APPLICATION_PROTOCOL = 120,
 };
 
 enum tls_group {
@@ -104,6 +105,16 @@ struct tls_suite {
 
 #define TLS_SUITES 9
 #define TLS_GROUPS 4
+
+/**
+ * struct tls_alpn - protocols, in order of preference, as ALPN (RFC 7301) has them
+ * @len: 0: the extension is not spoken
+ * @list: each with a byte of length before it
+ */
+struct tls_alpn {
+	size_t len;
+	uint8_t list[256];
+};
 
 /* All of them, in the default order of preference. */
 extern const struct tls_suite tls_suites[TLS_SUITES];
