@@ -142,6 +142,21 @@ def groups():
             assert f"Temp Key: {group},".encode() in out or f"TLS1.3 group: {group}\n".encode() in out, (words, out)
 
 
+@test("ALPN: HTTP/2 with nginx; who offers other protocols is refused, who offers none is not")
+def alpn():
+    port = lib.new_port()
+    lib.enable(port, alpn="h2")
+    wanted = lib.Nginx(port, listen="http2").file("file", SIZE)
+    url = f"https://127.0.0.1:{port}/file"
+    for words in (("--tls-max", "1.2"), ("--tlsv1.3",)):
+        done = lib.curl("--http2", "-w", "%{stderr}version %{http_version}", *words, url)
+        equal(hashlib.sha256(done.stdout).hexdigest(), wanted, f"SHA-256, {words}")
+        assert done.stderr.endswith(b"version 2"), done.stderr
+        done = lib.curl("--http1.1", *words, url, check=False)
+        assert done.returncode and b"no application protocol" in done.stderr, done.stderr
+        lib.TlsClient(port, lib.TLS12 if "1.2" in words else lib.TLS13).sock.close()
+
+
 @test("openssl s_client is refused with TLS 1.0, TLS 1.1 and CBC", core=True)
 def openssl_refused():
     port = lib.new_port()
