@@ -127,21 +127,26 @@ static void wait_for(enum worker_state state, unsigned int n)
 	assert_int_equal(count(state), n);
 }
 
-static int setup(void **state)
+static void put_certificate(const char *name, enum test_key key)
 {
 	struct cert_files files;
 	struct cert_facts facts;
 	char *both;
 
+	test_files(key, &files, &facts);
+	both = malloc(files.cert_len + files.key_len + 1);
+	sprintf(both, "%s%s", files.cert, files.key);
+	put_file(name, both);
+	free(both);
+}
+
+static int setup(void **state)
+{
 	(void)state;
 	strcpy(root, "/tmp/test_parent.XXXXXX");
 	if (!mkdtemp(root))
 		return -1;
-	test_files(TEST_P256, &files, &facts);
-	both = malloc(files.cert_len + files.key_len + 1);
-	sprintf(both, "%s%s", files.cert, files.key);
-	put_file("cert.pem", both);
-	free(both);
+	put_certificate("cert.pem", TEST_P256);
 	snprintf(certificate, sizeof(certificate), "%s/cert.pem", root);
 	memset(&parent, 0, sizeof(parent));
 	parent.config_dir = root;
@@ -306,6 +311,72 @@ static void test_reload_that_the_kernel_refuses(void **state)
 	text_free(&errors);
 }
 
+/* --- certificates that are replaced --- */
+
+static void renews(unsigned int generation, const char *error)
+{
+	struct text errors = { NULL, 0 };
+
+	set_count = deleted_count = 0;
+	assert_int_equal(parent_renew(&parent, &errors), error ? -1 : 0);
+	if (error && (!errors.chars || !strstr(errors.chars, error)))
+		fail_msg("'%s' does not hold '%s'", errors.chars, error);
+	text_free(&errors);
+	assert_int_equal(parent.generation->number, generation);
+	assert_int_equal(deleted_count, 0);
+	wait_for(WORKER_STATE_DRAINING, 0);
+	assert_int_equal(count(WORKER_STATE_READY), 3);
+}
+
+static void served(uint16_t port, const char *key_type)
+{
+	const struct served_port *p = generation_port(parent.generation, port);
+
+	assert_non_null(p->context);
+	assert_string_equal(p->facts.key_type, key_type);
+}
+
+static void test_renewal(void **state)
+{
+	(void)state;
+	parent_start(&parent);
+	renews(1, NULL); /* nothing has changed */
+	put_certificate("cert.pem", TEST_RSA);
+	configure("[port 443]\nhalf = written\n"); /* is not looked at */
+	renews(2, NULL);
+	served(443, "RSA 2048");
+	put_file("cert.pem", "junk\n");
+	renews(2, "the certificate in force stays");
+	served(443, "RSA 2048");
+	remove(certificate);
+	renews(2, "No such file or directory; the certificate in force stays");
+	put_certificate("cert.pem", TEST_P384);
+	renews(3, NULL);
+	served(443, "ECDSA P-384");
+}
+
+static void test_renewal_of_one_of_two(void **state)
+{
+	(void)state;
+	put_certificate("other.pem", TEST_P384);
+	configure(
+		"[port 443]\ncert = %s\n[port 444]\ncert = %s/other.pem\n[port 445]\ncert = %s/none.pem\n",
+		certificate, root, root);
+	parent_start(&parent);
+	put_certificate("other.pem", TEST_RSA);
+	put_file("cert.pem", "junk\n");
+	renews(2, "port 443");
+	served(443, "ECDSA P-256");
+	served(444, "RSA 2048");
+	assert_null(generation_port(parent.generation, 445)->context);
+	put_certificate("none.pem", TEST_P256); /* at last */
+	put_certificate("cert.pem", TEST_P256); /* as it was */
+	renews(3, NULL);
+	served(443, "ECDSA P-256");
+	served(444, "RSA 2048");
+	served(445, "ECDSA P-256");
+}
+
 static void test_stop_is_bounded(void **state)
 {
 	int64_t begin;
@@ -416,6 +487,8 @@ int main(void)
 		TEST(test_reload),
 		TEST(test_reload_of_what_is_wrong),
 		TEST(test_reload_that_the_kernel_refuses),
+		TEST(test_renewal),
+		TEST(test_renewal_of_one_of_two),
 		TEST(test_stop_is_bounded),
 		TEST(test_control),
 		TEST(test_control_socket_is_for_root),

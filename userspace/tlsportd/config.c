@@ -755,6 +755,34 @@ void config_free(struct config *config)
 	memset(config, 0, sizeof(*config));
 }
 
+static int copy_text(char **text)
+{
+	if (*text)
+		*text = strdup(*text);
+	return *text ? 0 : -1;
+}
+
+int config_copy(const struct config *config, struct config *copy)
+{
+	int err = 0;
+
+	memset(copy, 0, sizeof(*copy));
+	copy->ports = calloc(config->count ? config->count : 1, sizeof(*copy->ports));
+	if (!copy->ports)
+		return -1;
+	for (; copy->count < config->count && !err; copy->count++) {
+		struct port_config *port = &copy->ports[copy->count];
+
+		*port = config->ports[copy->count];
+		err |= port->file && copy_text(&port->file);
+		err |= port->cert && copy_text(&port->cert);
+		err |= port->key && copy_text(&port->key);
+	}
+	if (err)
+		config_free(copy);
+	return err ? -1 : 0;
+}
+
 uint16_t config_max_version(const struct port_config *port)
 {
 	return port->offload == TLSPORT_OFFLOAD_REQUIRE && !port->offload_refuse_tls13 ?

@@ -72,6 +72,9 @@ int config_load(const char *config_dir, const char *run_dir, struct config *conf
 		struct text *errors);
 void config_free(struct config *config);
 
+/* A copy of its own; 0 or -1: out of memory, and @copy is empty. */
+int config_copy(const struct config *config, struct config *copy);
+
 /* As groups = has it; NULL: none of ours. */
 const char *config_group_name(uint16_t group);
 

@@ -13,11 +13,13 @@
 /**
  * struct served_port - a port and what its handshakes need
  * @context: NULL: there is no usable certificate, @error says why
+ * @files: what it was made from
  */
 struct served_port {
 	const struct port_config *config;
 	struct engine_context *context;
 	struct cert_facts facts;
+	struct cert_files files;
 	char error[512];
 };
 
@@ -48,6 +50,17 @@ struct generation {
 struct generation *generation_load(unsigned int number, const char *config_dir, const char *run_dir,
 				   const struct ticket_keys *tickets, struct text *errors);
 void generation_free(struct generation *generation);
+
+/**
+ * generation_renew() - the same configuration with the certificates of now
+ * @number: for the new generation
+ * @old: in force
+ * @errors: of what is there now and cannot be served: the old one stays in its place
+ *
+ * Return: NULL when no port would be served with another certificate, or memory ran out.
+ */
+struct generation *generation_renew(unsigned int number, const struct generation *old,
+				    const struct ticket_keys *tickets, struct text *errors);
 
 /* NULL: not configured. */
 const struct served_port *generation_port(const struct generation *generation, uint16_t port);

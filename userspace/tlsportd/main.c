@@ -25,8 +25,11 @@
 #include "log.h"
 #include "parent.h"
 #include "version.h"
+#include "watch.h"
 
 #define CLIENTS_MAX 16
+/* Certificate and key are two files: who replaces both gets this long. */
+#define RENEW_MS 200
 
 struct daemon {
 	struct parent parent;
@@ -34,7 +37,9 @@ struct daemon {
 	int signals;
 	int control;
 	unsigned int clients;
+	int files; /* of watch_open(), -1 */
 	int64_t rotate_at;
+	int64_t renew_at; /* 0: nothing has happened to the files */
 	bool stop;
 };
 
@@ -138,6 +143,33 @@ static int reload(struct parent *parent, struct text *errors)
 	return ret;
 }
 
+/*
+ * Once for each generation: there may be other links and directories now.  They are
+ * looked at once more: what came between is no event.
+ */
+static void watch_generation(struct daemon *daemon)
+{
+	daemon->renew_at = parent_now() + RENEW_MS;
+	if (daemon->files >= 0 && watch_files(daemon->files, &daemon->parent.generation->config))
+		log_warning(
+			"not all certificates are watched (%s): 'tlsportctl reload' takes new ones",
+			strerror(errno));
+}
+
+/* A broken new certificate is no end: more may be on its way. */
+static void renew(struct daemon *daemon)
+{
+	struct text errors = { NULL, 0 };
+
+	watch_generation(daemon);
+	daemon->renew_at = 0;
+	parent_renew(&daemon->parent, &errors);
+	if (errors.len)
+		log_error_lines(errors.chars);
+	text_free(&errors);
+	tell_status(&daemon->parent);
+}
+
 static void on_signal(struct daemon *daemon)
 {
 	struct signalfd_siginfo info;
@@ -183,12 +215,21 @@ static void on_event(struct daemon *daemon, int fd)
 		on_signal(daemon);
 	} else if (fd == daemon->control) {
 		on_connection(daemon);
+	} else if (fd == daemon->files) {
+		if (watch_happened(fd) && !daemon->renew_at)
+			daemon->renew_at = parent_now() + RENEW_MS;
 	} else if (!control_serve(fd, &daemon->parent, reload)) {
 		close(fd);
 		daemon->clients--;
 	}
 }
 
+static int64_t sooner(int64_t left, int64_t other)
+{
+	return other < left ? other : left;
+}
+
+/* Does what is due; ms until the next is. */
 static int next_timeout(struct daemon *daemon)
 {
 	int64_t left = daemon->rotate_at - parent_now();
@@ -200,13 +241,18 @@ static int next_timeout(struct daemon *daemon)
 		left = TICKET_ROTATION * 1000LL;
 		daemon->rotate_at = parent_now() + left;
 	}
+	if (daemon->renew_at && daemon->renew_at <= parent_now())
+		renew(daemon);
+	if (daemon->renew_at)
+		left = sooner(left, daemon->renew_at - parent_now());
 	restart = parent_restart(&daemon->parent);
-	return restart >= 0 && restart < left ? restart : left;
+	return restart >= 0 ? sooner(left, restart) : left;
 }
 
 static void loop(struct daemon *daemon)
 {
 	struct epoll_event events[8];
+	unsigned int generation = daemon->parent.generation->number;
 	int count;
 
 	while (!daemon->stop) {
@@ -218,6 +264,9 @@ static void loop(struct daemon *daemon)
 		for (int i = 0; i < count; i++)
 			on_event(daemon, events[i].data.fd);
 		parent_reports(&daemon->parent);
+		if (daemon->parent.generation->number != generation)
+			watch_generation(daemon);
+		generation = daemon->parent.generation->number;
 	}
 }
 
@@ -266,6 +315,11 @@ static int run(struct daemon *daemon)
 		parent_stop(parent);
 		return 1;
 	}
+	daemon->files = watch_open();
+	if (daemon->files < 0 || watch(daemon, daemon->files))
+		log_warning("certificates are not watched: %s", strerror(errno));
+	else
+		watch_generation(daemon);
 	daemon->rotate_at = parent_now() + TICKET_ROTATION * 1000LL;
 	sd_notify(0, "READY=1");
 	tell_status(parent);

@@ -327,19 +327,12 @@ static void retire(struct parent *parent, struct generation *old)
 			worker->state = WORKER_STATE_DRAINING;
 }
 
-int parent_reload(struct parent *parent, struct text *errors)
+/* -1: the old one is in force, @new is gone, or only the kernel refused a port. */
+static int change_over(struct parent *parent, struct generation *new, struct text *errors)
 {
-	struct generation *old = parent->generation, *new;
+	struct generation *old = parent->generation;
 	int ret;
 
-	new = generation_load(++parent->generations, parent->config_dir, parent->run_dir,
-			      parent->tickets, errors);
-	if (!new)
-		return -1;
-	if (errors->len) {
-		generation_free(new);
-		return -1;
-	}
 	new->workers++;
 	if (!start_workers(parent, new)) {
 		new->workers--;
@@ -361,6 +354,31 @@ int parent_reload(struct parent *parent, struct text *errors)
 	drop_generation(parent, old);
 	log_notice("generation %u is in force, %zu ports", new->number, new->config.count);
 	return ret;
+}
+
+int parent_reload(struct parent *parent, struct text *errors)
+{
+	struct generation *new = generation_load(++parent->generations, parent->config_dir,
+						 parent->run_dir, parent->tickets, errors);
+
+	if (!new)
+		return -1;
+	if (errors->len) {
+		generation_free(new);
+		return -1;
+	}
+	return change_over(parent, new, errors);
+}
+
+int parent_renew(struct parent *parent, struct text *errors)
+{
+	struct generation *new = generation_renew(parent->generations + 1, parent->generation,
+						  parent->tickets, errors);
+
+	if (!new)
+		return errors->len ? -1 : 0;
+	parent->generations++;
+	return change_over(parent, new, errors) || errors->len ? -1 : 0;
 }
 
 void parent_stop(struct parent *parent)

@@ -83,6 +83,16 @@ int parent_start(struct parent *parent);
  */
 int parent_reload(struct parent *parent, struct text *errors);
 
+/**
+ * parent_renew() - take the certificates that have changed since they were read
+ * @errors: of those that cannot be served; what was in force stays so
+ *
+ * The configuration in force stays, whatever its files say by now.
+ *
+ * Return: 0, or -1 and there are @errors.
+ */
+int parent_renew(struct parent *parent, struct text *errors);
+
 /* Takes note of what workers have reported. */
 void parent_reports(struct parent *parent);
 
