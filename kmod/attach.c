@@ -174,10 +174,12 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	err = set_keys(sock, TLS_TX, scratch, info->attrs[TLSPORT_A_HS_TX], policy);
 	if (err)
 		return err;
+	conn->tx_sw = tlsport_offload_outcome(conn->sk, keys, TLS_TX, policy);
 	tlsport_conn_restore_callbacks(conn);
 	err = set_rx_keys(sock, scratch, info->attrs[TLSPORT_A_HS_RX], policy);
 	if (err)
 		return err;
+	conn->rx_sw = tlsport_offload_outcome(conn->sk, keys, TLS_RX, policy);
 	if (keys->version == TLS_1_3_VERSION) { /* decrypt straight into the reader's buffer */
 		err = sock->ops->setsockopt(sock, SOL_TLS, TLS_RX_EXPECT_NO_PAD,
 					    KERNEL_SOCKPTR(&one), sizeof(one));
@@ -192,7 +194,7 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	}
 	if (!tlsport_session_ops(conn->sk, sock->ops))
 		return -EOPNOTSUPP;
-	err = tlsport_offload_attached(conn, keys, policy);
+	err = tlsport_offload_attached(conn);
 	if (err)
 		return err;
 	conn->version = keys->version;

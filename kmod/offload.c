@@ -273,6 +273,8 @@ int tlsport_offload_let_in(struct sock *sk, int direction, int err)
 		return err;
 	lock_sock(sk);
 	restore_af_ops(sk);
+	if (!__sk_dst_get(sk)) /* else a connection at rest is shown without its interface */
+		inet_csk(sk)->icsk_af_ops->rebuild_header(sk);
 	if (direction == TLS_TX && err) {
 		kfree(ctx->priv_ctx_tx); /* NULL where net/tls had taken it */
 		ctx->priv_ctx_tx = NULL;
@@ -300,12 +302,12 @@ static enum tlsport_sw why_software(struct sock *sk, const struct tls_crypto_inf
 		return TLSPORT_SW_BOND;
 	rcu_read_lock();
 	dev = route_device(sk);
-	if (!dev && kept_out)
-		why = TLSPORT_SW_TX_SW;
-	else if (!dev)
+	if (!dev)
 		why = TLSPORT_SW_NO_ROUTE;
 	else if (!(dev->features & feature(direction)))
 		why = TLSPORT_SW_NO_FEATURE;
+	else if (kept_out)
+		why = TLSPORT_SW_TX_SW;
 	else if (keys->version != TLS_1_2_VERSION)
 		why = TLSPORT_SW_TLS13;
 	else if (keys->cipher_type != TLS_CIPHER_AES_GCM_128 &&
@@ -318,7 +320,7 @@ static enum tlsport_sw why_software(struct sock *sk, const struct tls_crypto_inf
 		return why;
 	if (direction == TLS_TX && !has_sync_gcm())
 		return TLSPORT_SW_NO_SYNC_GCM;
-	return kept_out ? TLSPORT_SW_TX_SW : TLSPORT_SW_DEVICE_FULL;
+	return TLSPORT_SW_DEVICE_FULL;
 }
 
 /* What goes elsewhere is encrypted once, see nic_xmit(). */
@@ -335,31 +337,38 @@ static int watch_xmit(struct sock *sk)
 }
 
 /**
- * tlsport_offload_attached - net/tls has the keys: who does the records?
- * @conn: sets and counts tx_sw, rx_sw
+ * tlsport_offload_outcome - net/tls has the keys of a direction: who does the records?
+ * @sk: with the route that it had then: what comes next may take it away
  * @keys: of either direction
+ * @direction: TLS_TX or TLS_RX
  * @policy: by which they were given
+ *
+ * Context: the worker's sendmsg(), conn->lock held.
+ * Return: TLSPORT_SW_NONE: a network interface; else why not.
+ */
+enum tlsport_sw tlsport_offload_outcome(struct sock *sk, const struct tls_crypto_info *keys,
+					int direction, enum tlsport_offload policy)
+{
+	const struct tls_context *ctx = tls_get_ctx(sk);
+	int conf = direction == TLS_TX ? ctx->tx_conf : ctx->rx_conf;
+
+	return conf == TLSPORT_CONF_HW ? TLSPORT_SW_NONE :
+					 why_software(sk, keys, direction, policy);
+}
+
+/**
+ * tlsport_offload_attached - both directions have their keys
+ * @conn: tx_sw and rx_sw are set, and counted here
  *
  * Context: the worker's sendmsg(), conn->lock held.
  * Return: 0 or a negative errno: the connection must end.
  */
-int tlsport_offload_attached(struct tlsport_conn *conn, const struct tls_crypto_info *keys,
-			     enum tlsport_offload policy)
+int tlsport_offload_attached(struct tlsport_conn *conn)
 {
-	const struct tls_context *ctx = tls_get_ctx(conn->sk);
-	int err;
+	int err = conn->tx_sw == TLSPORT_SW_NONE ? watch_xmit(conn->sk) : 0;
 
-	conn->tx_sw = TLSPORT_SW_NONE;
-	conn->rx_sw = TLSPORT_SW_NONE;
-	if (ctx->tx_conf == TLSPORT_CONF_HW) {
-		err = watch_xmit(conn->sk);
-		if (err)
-			return err;
-	} else {
-		conn->tx_sw = why_software(conn->sk, keys, TLS_TX, policy);
-	}
-	if (ctx->rx_conf != TLSPORT_CONF_HW)
-		conn->rx_sw = why_software(conn->sk, keys, TLS_RX, policy);
+	if (err)
+		return err;
 	this_cpu_inc(conn->port->stats->tx_sw[conn->tx_sw]);
 	this_cpu_inc(conn->port->stats->rx_sw[conn->rx_sw]);
 	return 0;

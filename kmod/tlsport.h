@@ -361,8 +361,9 @@ struct tlsport_offload_now {
 int tlsport_offload_keep_out(struct sock *sk, int direction);
 int tlsport_offload_let_in(struct sock *sk, int direction, int err);
 bool tlsport_offload_unwanted(struct sock *sk, int direction, enum tlsport_offload policy);
-int tlsport_offload_attached(struct tlsport_conn *conn, const struct tls_crypto_info *keys,
-			     enum tlsport_offload policy);
+enum tlsport_sw tlsport_offload_outcome(struct sock *sk, const struct tls_crypto_info *keys,
+					int direction, enum tlsport_offload policy);
+int tlsport_offload_attached(struct tlsport_conn *conn);
 void tlsport_offload_detach(struct sock *sk);
 void tlsport_offload_exit(void);
 void tlsport_offload_look(struct tlsport_conn *conn, struct tlsport_offload_now *now);

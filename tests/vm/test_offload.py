@@ -148,6 +148,7 @@ def zerocopy():
     before = copied(c.port)
     assert before, "not copied, and may be mapped by somebody"
     # what is on the wire is lost, the file changes, and TCP sends again
+    c.conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # room for all of it meanwhile
     c.nic.knob("drop", 1000000)
     written = held_file(data, 0)
     equal(os.sendfile(c.conn.fileno(), written, 0, len(data)), len(data))
@@ -162,6 +163,7 @@ def zerocopy():
 def sendfile():
     c = Offloaded().connect()
     data = os.urandom(100000)
+    c.conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     c.nic.knob("drop", 1000000)
     file = held_file(data, 0)
     equal(os.sendfile(c.conn.fileno(), file, 0, len(data)), len(data))
