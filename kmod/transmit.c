@@ -46,16 +46,21 @@ static bool again(int err)
  * Who sends gets what is in sk_err: TCP's error, or that of a record of the peer
  * that net/tls cannot read.  Such a one goes back there, for
  * tlsport_control_record_error(); what was to be sent is sent later, while there
- * is a connection.  EBADMSG alone is net/tls's own: it could not encrypt.
+ * is a connection.  EBADMSG alone is net/tls's own: it could not encrypt; or, of a
+ * connection that is closing, what its work item made of such a record that has been
+ * dropped since: there it is tried again until the deadline.
  */
 static int send_error(struct sock *sk, int err)
 {
+	bool closing;
+
 	if (err >= 0 || err == -EPIPE || READ_ONCE(sk->sk_state) == TCP_CLOSE)
 		return err;
 	if (!tlsport_record_broken(sk)) {
-		if (again(err) || err == -EBADMSG)
+		closing = tlsport_conn_of(sk)->state == TLSPORT_CONN_CLOSING;
+		if (again(err) || (err == -EBADMSG && !closing))
 			return err;
-		if (tlsport_conn_of(sk)->state == TLSPORT_CONN_CLOSING)
+		if (closing)
 			sock_error(sk); /* there is no other call that would take it */
 		return -EAGAIN;
 	}
