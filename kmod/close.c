@@ -239,6 +239,16 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 	return base->release(sock);
 }
 
+/* conn->lock held; its socket is private. */
+static void begin_closing(struct tlsport_conn *conn)
+{
+	conn->state = TLSPORT_CONN_CLOSING;
+	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
+	conn->una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
+	tlsport_conn_set_callbacks(conn);
+	tlsport_close_work(conn);
+}
+
 /**
  * tlsport_close_unaccepted - end an attached connection that no application had
  * @conn: its socket is private, without our callbacks
@@ -253,11 +263,7 @@ void tlsport_close_unaccepted(struct tlsport_conn *conn, u8 alert)
 	tlsport_transmit_alert(conn, TLSPORT_ALERT_FATAL, alert);
 	WRITE_ONCE(conn->sk->sk_sndtimeo, 0);
 	set_bit(SOCK_NOSPACE, &conn->sock->flags);
-	conn->state = TLSPORT_CONN_CLOSING;
-	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
-	conn->una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
-	tlsport_conn_set_callbacks(conn);
-	tlsport_close_work(conn);
+	begin_closing(conn);
 }
 
 /* SO_LINGER: wait as TCP does, for the peer's acknowledgment of everything */
@@ -306,13 +312,9 @@ int tlsport_close(struct socket *sock, const struct proto_ops *base)
 		tlsport_transmit_due(sock, base);
 		return close_now(conn, sock, base);
 	}
-	conn->state = TLSPORT_CONN_CLOSING;
-	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
-	conn->una = READ_ONCE(tcp_sk(sk)->snd_una);
 	if (timeout)
 		conn->acked = &acked;
-	tlsport_conn_set_callbacks(conn);
-	tlsport_close_work(conn);
+	begin_closing(conn);
 	mutex_unlock(&conn->lock);
 	if (timeout)
 		linger(conn, &acked, timeout);

@@ -179,7 +179,7 @@ struct generation *generation_renew(unsigned int number, const struct generation
 				    const struct ticket_keys *tickets, struct text *errors)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
-	bool changed = false, whole = true;
+	bool changed = false, whole;
 
 	if (!generation)
 		return NULL;
