@@ -13,6 +13,9 @@ from lib import LIBC, as_on_tcp, equal, outcome, test
 SOCKET, TCP, IP, IPV6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6
 PEEK_OFF, ZEROCOPY_RECEIVE = 42, 35
 NOT_SUPPORTED = errno.errorcode[errno.EOPNOTSUPP]  # which Python may call ENOTSUP
+# No segment is larger than half of the peer's largest window, which on loopback is the smallest bound: with an MSS that
+# the peer named, what is read does not grow when its window does.
+MSS = 1400
 LINGER, TIME = struct.pack("ii", 1, 5), struct.pack("qq", 3, 0)
 # Level, option, value: set, and read back.  Numbers of those that Python has no name for are Linux's.
 SET = [(SOCKET, option, value) for option, value in (
@@ -65,7 +68,7 @@ def names(got):
     return {f"{item[0]}/{item[1]}": item[2:] for item in got}
 
 
-@as_on_tcp("socket options of an accepted connection", core=True)
+@as_on_tcp("socket options of an accepted connection", core=True, mss=MSS)
 def connection(pair):
     return names(options(pair.conn))
 
@@ -146,7 +149,7 @@ def every_option_of(name, address, host):
         return every_option(pair)
     function.__name__ = "every_option_" + name
     as_on_tcp(f"getsockopt() of every number there is, of listening socket and connection, {host} at {address}",
-              address=address, host=host)(function)
+              address=address, host=host, mss=MSS)(function)
 
 
 every_option_of("4", "127.0.0.1", "127.0.0.1")
@@ -166,7 +169,7 @@ def options_6(pair):
             for sock in (pair.listener, pair.conn) for level, option, value in SET6]
 
 
-@as_on_tcp("TCP_INFO: state, options, what is lost and what is not acknowledged", core=True)
+@as_on_tcp("TCP_INFO: state, options, what is lost and what is not acknowledged", core=True, mss=MSS)
 def tcp_info(pair):
     lib.echo_to(pair.client, [pair.conn])
     lib.wait_for(lambda: not lib.in_flight(pair.conn), what="all is acknowledged")

@@ -68,11 +68,14 @@ def reset(sock):
 class TcpClient:
     """What TlsClient is, without TLS."""
 
-    def __init__(self, port, host="127.0.0.1", timeout=30, rcvbuf=0, source=None, fastopen=False, protocol=0):
+    def __init__(self, port, host="127.0.0.1", timeout=30, rcvbuf=0, source=None, fastopen=False, protocol=0,
+                 mss=0):
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, proto=protocol)
         try:
             if rcvbuf:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            if mss:
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
             if source:
                 self.sock.bind((source, 0))
             if fastopen:  # what is sent first goes with the SYN
@@ -123,8 +126,8 @@ class TlsClient(TcpClient):
     """TLS over memory: the test decides which bytes leave when."""
 
     def __init__(self, port, version=None, host="127.0.0.1", context=None, session=None, timeout=30,
-                 handshake=True, rcvbuf=0, source=None, fastopen=False, protocol=0):
-        super().__init__(port, host, timeout, rcvbuf, source, fastopen, protocol)
+                 handshake=True, rcvbuf=0, source=None, fastopen=False, protocol=0, mss=0):
+        super().__init__(port, host, timeout, rcvbuf, source, fastopen, protocol, mss)
         self.send = self.sock.sendall
         try:
             self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
