@@ -20,6 +20,9 @@
 #	make start, make stop	module and helper from the build tree
 #	make install	DESTDIR=, prefix=, KVER=
 
+# Not the first rule, which may be one of the library.
+.DEFAULT_GOAL := all
+
 KERNEL ?= 6.1
 prefix ?= /usr
 sbindir ?= $(prefix)/sbin
