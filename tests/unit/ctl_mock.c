@@ -114,7 +114,7 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 {
 	struct tlsport_nl_port *port = mock_port(number);
 
-	step("port_set %u given=%x dropin=%s\n", number, policy->given, dropin_now(number));
+	step("port_set %u dropin=%s\n", number, dropin_now(number));
 	if (mock.set_error == -EPERM)
 		return refuse(nl, -EPERM, "needs CAP_NET_ADMIN: run as root");
 	if (mock.set_error)

@@ -3,7 +3,7 @@
 #ifndef _TESTS_HELLO_BUILD_H
 #define _TESTS_HELLO_BUILD_H
 
-#include "../../userspace/tlsportd/tls.h"
+#include "../../userspace/common/tls.h"
 
 struct test_extension {
 	int type; /* -1: not sent */

@@ -95,7 +95,7 @@ static void test_defaults(void **state)
 	assert_int_equal(port->key_limit, 16777216);
 	assert_true(port->resumption);
 	assert_int_equal(port->offload, TLSPORT_OFFLOAD_AUTO);
-	assert_int_equal(config_max_version(port), TLS_1_3);
+	assert_int_equal(port_config_max_version(port), TLS_1_3);
 	assert_false(port->zerocopy);
 	assert_false(port->broken);
 }
@@ -113,6 +113,8 @@ static void test_every_key(void **state)
 		 "max-version = 1.3\n"
 		 "ciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-CHACHA20-POLY1305\n"
 		 "groups = p-384:X25519\n"
+		 "prefer-server-ciphers = off\n"
+		 "profile = modern\n"
 		 "alpn = h2:http/1.1\n"
 		 "truncation = tolerate\n"
 		 "handshake-timeout = 2.5\n"
@@ -133,6 +135,8 @@ static void test_every_key(void **state)
 	assert_int_equal(port->suites[1], 0xcca8);
 	assert_int_equal(port->group_count, 2);
 	assert_true(port->groups_chosen);
+	assert_true(port->client_order);
+	assert_int_equal(port->profile, PROFILE_MODERN);
 	assert_int_equal(port->groups[0], GROUP_SECP384R1);
 	assert_int_equal(port->alpn.len, 12);
 	assert_memory_equal(port->alpn.list, "\2h2\10http/1.1", 12);
@@ -156,9 +160,74 @@ static void test_offload_takes_tls13_away(void **state)
 		 "[port 2]\ncert = /a\noffload = require\noffload-tls13 = refuse\n"
 		 "[port 3]\ncert = /a\noffload-tls13 = negotiate-1.2\n");
 	assert_int_equal(load(), 0);
-	assert_int_equal(config_max_version(config_find(&config, 1)), TLS_1_2);
-	assert_int_equal(config_max_version(config_find(&config, 2)), TLS_1_3);
-	assert_int_equal(config_max_version(config_find(&config, 3)), TLS_1_3);
+	assert_int_equal(port_config_max_version(config_find(&config, 1)), TLS_1_2);
+	assert_int_equal(port_config_max_version(config_find(&config, 2)), TLS_1_3);
+	assert_int_equal(port_config_max_version(config_find(&config, 3)), TLS_1_3);
+}
+
+/* A profile fills in what no key says. */
+static void test_profiles(void **state)
+{
+	const struct port_config *port;
+
+	(void)state;
+	put_file(etc, "tlsport.conf",
+		 "[port 1]\ncert = /a\nprofile = intermediate\n"
+		 "[port 2]\ncert = /a\nprofile = modern\n"
+		 "[port 3]\nprofile = fips\ncert = /a\n"
+		 "[port 4]\nmin-version = 1.2\nprofile = modern\ncert = /a\n"
+		 "[port 5]\nciphers = TLS_CHACHA20_POLY1305_SHA256\nprofile = fips\ncert = /a\n"
+		 "groups = X25519\n");
+	assert_int_equal(load(), 0);
+	port = config_find(&config, 1);
+	assert_int_equal(port->min_version, TLS_1_2);
+	assert_int_equal(port->suite_count, TLS_SUITES);
+	assert_int_equal(port->group_count, TLS_GROUPS);
+	assert_int_equal(config_find(&config, 2)->min_version, TLS_1_3);
+	port = config_find(&config, 3);
+	assert_int_equal(port->min_version, TLS_1_2);
+	assert_int_equal(port->suite_count, TLS_SUITES - 3);
+	for (size_t i = 0; i < port->suite_count; i++)
+		assert_int_not_equal(tls_suite_by_id(port->suites[i])->aead,
+				     AEAD_CHACHA20_POLY1305);
+	assert_int_equal(port->group_count, 2);
+	assert_int_equal(port->groups[0], GROUP_SECP256R1);
+	assert_int_equal(port->groups[1], GROUP_SECP384R1);
+	assert_int_equal(config_find(&config, 4)->min_version, TLS_1_2);
+	port = config_find(&config, 5);
+	assert_int_equal(port->suite_count, 1);
+	assert_int_equal(port->suites[0], 0x1303);
+	assert_int_equal(port->group_count, 1);
+	assert_int_equal(port->groups[0], GROUP_X25519);
+}
+
+/* What the kernel is told. */
+static void test_policy(void **state)
+{
+	struct tlsport_nl_policy policy;
+
+	(void)state;
+	put_file(
+		etc, "tlsport.conf",
+		"[port 1]\ncert = /a\nmin-version = 1.3\ntruncation = tolerate\nhandshake-timeout = 5\n"
+		"max-handshakes = 6\nmax-handshakes-per-source = 7\nkey-limit = 8\nzerocopy = on\n"
+		"offload = off\n"
+		"[port 2]\ncert = /a\noffload = require\n");
+	assert_int_equal(load(), 0);
+	policy = port_config_policy(config_find(&config, 1));
+	assert_int_equal(policy.given, TLSPORT_NL_POLICY_ALL);
+	assert_int_equal(policy.min_version, TLS_1_3);
+	assert_int_equal(policy.max_version, TLS_1_3);
+	assert_int_equal(policy.truncation, TLSPORT_TRUNCATION_TOLERATE);
+	assert_int_equal(policy.handshake_timeout, 5000);
+	assert_int_equal(policy.max_handshakes, 6);
+	assert_int_equal(policy.max_handshakes_per_source, 7);
+	assert_int_equal(policy.key_limit, 8);
+	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_OFF);
+	assert_int_equal(policy.zerocopy, 1);
+	policy = port_config_policy(config_find(&config, 2));
+	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_REQUIRE);
+	assert_int_equal(policy.max_version, TLS_1_2);
 }
 
 static void test_times(void **state)
@@ -269,7 +338,7 @@ static void test_sections(void **state)
 static void test_keys(void **state)
 {
 	(void)state;
-	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, min-version");
+	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, profile");
 	KEY("cert = /b", "cert is given twice");
 	KEY("key = k.pem", "'k.pem' is not an absolute file name");
 	KEY("min-version = 1.1", "'1.1' is not 1.2 or 1.3");
@@ -281,6 +350,8 @@ static void test_keys(void **state)
 	KEY("groups = P-256:secp256r1", "is there twice");
 	KEY("alpn = h2,http/1.1", "'h2,http/1.1' is not a name of a protocol");
 	KEY("alpn = h2::imap", "'' is not a name of a protocol");
+	KEY("profile = old", "'old' is not intermediate, modern or fips");
+	KEY("prefer-server-ciphers = no", "'no' is not on or off");
 	KEY("truncation = maybe", "'maybe' is not strict or tolerate");
 	KEY("resumption = yes", "'yes' is not on or off");
 	KEY("handshake-timeout = 0", "not a time from 0.1 to 600 seconds");
@@ -392,6 +463,8 @@ int main(void)
 		TEST(test_defaults),
 		TEST(test_every_key),
 		TEST(test_offload_takes_tls13_away),
+		TEST(test_profiles),
+		TEST(test_policy),
 		TEST(test_times),
 		TEST(test_long_lines),
 		TEST(test_lists_go_on),

@@ -608,6 +608,10 @@ static void test_server_order_decides(void **state)
 	assert_int_equal(judge_with(&hello, &policy, &choice), 0);
 	assert_int_equal(choice.suite->id, 0xc02f);
 	assert_int_equal(choice.scheme, 0x0804);
+	/* prefer-server-ciphers = off */
+	policy.client_order = true;
+	assert_int_equal(judge_with(&hello, &policy, &choice), 0);
+	assert_int_equal(choice.suite->id, 0xcca8);
 }
 
 static void test_a_share_saves_a_retry(void **state)

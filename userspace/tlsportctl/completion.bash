@@ -15,8 +15,8 @@ _tlsportctl()
 {
 	local commands="enable disable list status conns check services reload check-config"
 	local general="--json --help --config-dir --run-dir --netns"
-	local settings="--cert --key --min-version --max-version --ciphers --groups --alpn --truncation
-		--handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
+	local settings="--cert --key --profile --min-version --max-version --ciphers --groups
+		--prefer-server-ciphers --alpn --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --offload --offload-tls13 --zerocopy --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
@@ -48,10 +48,13 @@ _tlsportctl()
 	--min-version|--max-version)
 		mapfile -t COMPREPLY < <(compgen -W "1.2 1.3" -- "$cur")
 		return ;;
+	--profile)
+		mapfile -t COMPREPLY < <(compgen -W "intermediate modern fips" -- "$cur")
+		return ;;
 	--truncation)
 		mapfile -t COMPREPLY < <(compgen -W "strict tolerate" -- "$cur")
 		return ;;
-	--resumption|--zerocopy)
+	--resumption|--zerocopy|--prefer-server-ciphers)
 		mapfile -t COMPREPLY < <(compgen -W "on off" -- "$cur")
 		return ;;
 	--offload)

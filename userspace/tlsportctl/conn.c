@@ -7,7 +7,7 @@
 #include <string.h>
 #include <arpa/inet.h>
 
-#include "../tlsportd/tls.h"
+#include "../common/tls.h"
 
 static const char *const state_names[] = {
 	[TLSPORT_CONN_HELLO] = "hello",	    [TLSPORT_CONN_HANDSHAKE] = "handshake",

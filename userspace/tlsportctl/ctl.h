@@ -138,25 +138,6 @@ uint16_t service_port(const char *name);
 const char *service_name(uint16_t port);
 int services_command(int argc, char *argv[]);
 
-/* setting.c: what can be set of a port, in a drop-in and on the command line */
-
-struct setting {
-	const char *name;
-	/* Fills @why and returns false when @value is not one. */
-	bool (*valid)(const char *value, char *why, size_t len);
-	/* TLSPORT_A_PORT_* that carries it, 0: only tlsportd knows it. */
-	int attribute;
-};
-
-#define SETTING_COUNT 16
-extern const struct setting settings[SETTING_COUNT];
-
-/* Index in settings[], -1: no such setting */
-int setting_index(const char *name);
-/* Takes values[] as args.c fills it; checks the pairs too.  Told in @why. */
-bool settings_valid(const char *const values[], char *why, size_t len);
-void settings_to_policy(const char *const values[], struct tlsport_nl_policy *policy);
-
 /* dropin.c: ports.d/PORT.conf, as tlsportd/config.h describes it */
 
 /**

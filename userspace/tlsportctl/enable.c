@@ -16,14 +16,19 @@
 #include <unistd.h>
 
 #include "../common/cert_check.h"
+#include "../common/port_config.h"
 
 #define FIRST_LINE "# Written by tlsportctl enable; see tlsport.conf(5)."
 
-/* Settings: those given on the command line, and with those that are kept. */
+/**
+ * struct wanted - settings of the port
+ * @given: on the command line; absolute where they are paths
+ * @config: those, and those of the drop-in that are kept
+ */
 struct wanted {
-	const char *given[SETTING_COUNT];
-	const char *values[SETTING_COUNT];
-	char text[SETTING_COUNT][CTL_PATH_LEN];
+	const char *given[PORT_KEYS];
+	char paths[PORT_KEYS][CTL_PATH_LEN];
+	struct port_config config;
 };
 
 struct change {
@@ -44,13 +49,13 @@ struct change {
 /* The settings, and --runtime after them. */
 static const struct args_option *enable_options(void)
 {
-	static struct args_option options[SETTING_COUNT + 2];
+	static struct args_option options[PORT_KEYS + 2];
 	int i;
 
-	for (i = 0; i < SETTING_COUNT; i++)
-		options[i].name = settings[i].name;
-	options[SETTING_COUNT].name = "runtime";
-	options[SETTING_COUNT].flag = true;
+	for (i = 0; i < PORT_KEYS; i++)
+		options[i].name = port_keys[i].name;
+	options[PORT_KEYS].name = "runtime";
+	options[PORT_KEYS].flag = true;
 	return options;
 }
 
@@ -65,48 +70,65 @@ static const char *absolute_path(const char *file, char *path)
 	return path;
 }
 
-static bool is_file(int setting)
+/* What the command line has, by itself: wrong use if it is wrong. */
+static int take_given(const struct args *args, struct wanted *wanted)
 {
-	return !strcmp(settings[setting].name, "cert") || !strcmp(settings[setting].name, "key");
+	char why[PORT_CONFIG_ERROR_LEN];
+	int i, ret = CTL_DONE;
+
+	port_config_init(&wanted->config, 0);
+	for (i = 0; i < PORT_KEYS && !ret; i++) {
+		wanted->given[i] = args->values[i];
+		if (!wanted->given[i])
+			continue;
+		if (port_keys[i].path)
+			wanted->given[i] = absolute_path(args->values[i], wanted->paths[i]);
+		if (port_config_set(&wanted->config, i, wanted->given[i], why))
+			ret = usage("--%s", why);
+	}
+	if (!ret && port_config_finish(&wanted->config, why))
+		ret = usage("%s", why);
+	return ret;
 }
 
-static void collect_settings(const struct args *args, const struct dropin *stored,
-			     struct wanted *wanted)
+/* With what is kept. */
+static int take_stored(const struct change *change, struct wanted *wanted)
 {
+	char value[CTL_PATH_LEN], why[PORT_CONFIG_ERROR_LEN];
 	int i;
 
-	memset(wanted, 0, sizeof(*wanted));
-	for (i = 0; i < SETTING_COUNT; i++) {
-		wanted->given[i] = args->values[i];
-		if (wanted->given[i] && is_file(i))
-			wanted->given[i] = absolute_path(args->values[i], wanted->text[i]);
-		wanted->values[i] = wanted->given[i];
-		if (!wanted->given[i] &&
-		    dropin_get(stored, settings[i].name, wanted->text[i], CTL_PATH_LEN))
-			wanted->values[i] = wanted->text[i];
+	port_config_free(&wanted->config);
+	port_config_init(&wanted->config, change->port);
+	for (i = 0; i < PORT_KEYS; i++) {
+		const char *want = wanted->given[i];
+
+		if (!want && dropin_get(&change->new, port_keys[i].name, value, sizeof(value)))
+			want = value;
+		if (want && port_config_set(&wanted->config, i, want, why))
+			return fail("%s", why);
 	}
+	if (!wanted->config.cert)
+		return fail("port %u is not enabled yet: name its certificate with --cert FILE",
+			    change->port);
+	return port_config_finish(&wanted->config, why) ? fail("%s", why) : CTL_DONE;
 }
 
 /* The check speaks of "key file" when it is not the certificate's file that it means. */
-static const char *warned_file(const struct wanted *wanted, const char *warning)
+static const char *warned_file(const struct port_config *port, const char *warning)
 {
-	const char *key = wanted->values[setting_index("key")];
-
-	return key && !strncmp(warning, "key file", 8) ? key :
-							 wanted->values[setting_index("cert")];
+	return port->key && !strncmp(warning, "key file", 8) ? port->key : port->cert;
 }
 
-static int check_certificate(const struct wanted *wanted)
+static int check_certificate(const struct port_config *port)
 {
 	struct cert_facts facts = { 0 };
 	char why[CTL_ERROR_LEN] = "";
 	unsigned int i;
 
-	if (cert_check(wanted->values[setting_index("cert")], wanted->values[setting_index("key")],
-		       &facts, why, sizeof(why)))
+	if (cert_check(port->cert, port->key, &facts, why, sizeof(why)))
 		return fail("%s", why);
 	for (i = 0; i < facts.warning_count; i++)
-		warn("%s: %s", warned_file(wanted, facts.warnings[i]), facts.warnings[i]);
+		warn("%s: %s", warned_file(port, facts.warnings[i]), facts.warnings[i]);
 	return CTL_DONE;
 }
 
@@ -149,9 +171,9 @@ static int set_lines(struct change *change, const struct wanted *wanted)
 
 	if (!change->new.exists)
 		ret = dropin_add(&change->new, FIRST_LINE);
-	for (i = 0; i < SETTING_COUNT && !ret; i++)
+	for (i = 0; i < PORT_KEYS && !ret; i++)
 		if (wanted->given[i])
-			ret = dropin_set(&change->new, settings[i].name, wanted->given[i]);
+			ret = dropin_set(&change->new, port_keys[i].name, wanted->given[i]);
 	return ret ? fail("out of memory") : CTL_DONE;
 }
 
@@ -245,11 +267,10 @@ static void tell_success(const struct change *change, bool served)
 			      "state", served ? "enabled" : "shut"));
 }
 
-static int change_port(struct change *change, const struct args *args)
+static int change_port(struct change *change, struct wanted *wanted, bool runtime)
 {
-	bool runtime = args->values[SETTING_COUNT], served;
-	char why[CTL_ERROR_LEN], elsewhere[CTL_PATH_LEN];
-	struct wanted wanted;
+	char elsewhere[CTL_PATH_LEN];
+	bool served;
 	int ret;
 
 	if (dropin_elsewhere(change->port, elsewhere, sizeof(elsewhere)))
@@ -259,19 +280,14 @@ static int change_port(struct change *change, const struct args *args)
 	ret = load_dropins(change, runtime);
 	if (ret)
 		return ret;
-	collect_settings(args, &change->new, &wanted);
-	if (!wanted.values[setting_index("cert")])
-		return fail("port %u is not enabled yet: name its certificate with --cert FILE",
-			    change->port);
-	if (!settings_valid(wanted.values, why, sizeof(why)))
-		return fail("%s", why);
-	ret = check_certificate(&wanted);
+	ret = take_stored(change, wanted);
+	if (!ret)
+		ret = check_certificate(&wanted->config);
+	if (!ret)
+		ret = set_lines(change, wanted);
 	if (ret)
 		return ret;
-	ret = set_lines(change, &wanted);
-	if (ret)
-		return ret;
-	settings_to_policy(wanted.values, &change->policy);
+	change->policy = port_config_policy(&wanted->config);
 
 	ret = tlsport_nl_ops->port_get(&change->nl, change->port, &change->old_port);
 	if (ret && ret != -ENOENT)
@@ -291,7 +307,7 @@ static int change_port(struct change *change, const struct args *args)
 int enable_command(int argc, char *argv[])
 {
 	struct change change = { 0 };
-	char why[CTL_ERROR_LEN];
+	struct wanted wanted;
 	struct args args;
 	int ret, lock;
 
@@ -303,18 +319,21 @@ int enable_command(int argc, char *argv[])
 	ret = args_port(args.words[0], &change.port);
 	if (ret)
 		return ret;
-	if (!settings_valid(args.values, why, sizeof(why)))
-		return usage("--%s", why);
-	if (tlsport_nl_ops->open(&change.nl))
-		return fail("%s", change.nl.error);
+	ret = take_given(&args, &wanted);
+	if (!ret && tlsport_nl_ops->open(&change.nl))
+		ret = fail("%s", change.nl.error);
+	if (ret)
+		goto out;
 
 	lock = dropin_lock(ctl.config_dir);
-	ret = change_port(&change, &args);
+	ret = change_port(&change, &wanted, args.values[PORT_KEYS]);
 	if (lock >= 0)
 		close(lock);
 	dropin_free(&change.old);
 	dropin_free(&change.old_runtime);
 	dropin_free(&change.new);
 	tlsport_nl_ops->close(&change.nl);
+out:
+	port_config_free(&wanted.config);
 	return ret;
 }

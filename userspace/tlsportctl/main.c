@@ -15,10 +15,12 @@
 	"\n" \
 	"  --cert FILE                    certificate and its issuers, PEM\n" \
 	"  --key FILE                     private key, PEM (default: in the file of --cert)\n" \
+	"  --profile NAME                 intermediate, modern (TLS 1.3) or fips: defaults of these:\n" \
 	"  --min-version 1.2|1.3          lowest TLS version (1.2)\n" \
 	"  --max-version 1.2|1.3          highest TLS version (1.3)\n" \
 	"  --ciphers NAME[:NAME...]       cipher suites\n" \
 	"  --groups NAME[:NAME...]        key exchange groups\n" \
+	"  --prefer-server-ciphers on|off the order of --ciphers counts, or the client's (on)\n" \
 	"  --alpn NAME[:NAME...]          protocols that the application speaks (ALPN)\n" \
 	"  --truncation strict|tolerate   end without close_notify: an error (strict) or not\n" \
 	"  --handshake-timeout TIME       0.1s to 600s (10s)\n" \

@@ -12,22 +12,14 @@
 #include <errno.h>
 #include <ini.h>
 #include <limits.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-#include <linux/tlsport.h>
 
 #include "config.h"
 
-#define TIMEOUT_MIN_MS 100
-#define TIMEOUT_MAX_MS 600000
-#define HANDSHAKES_MAX 1000000
-#define KEY_LIMIT_MAX  16777216
-#define LINE_MAX_LEN   4096
+#define LINE_MAX_LEN 4096
 
 /**
  * struct reader - one file that is being read
@@ -60,7 +52,7 @@ static int complain(struct reader *reader, const char *fmt, ...)
 
 static int complain(struct reader *reader, const char *fmt, ...)
 {
-	char message[1024];
+	char message[PORT_CONFIG_ERROR_LEN];
 	va_list args;
 
 	va_start(args, fmt);
@@ -72,314 +64,13 @@ static int complain(struct reader *reader, const char *fmt, ...)
 	return -1;
 }
 
-static const struct {
-	const char *name;
-	uint16_t group;
-} groups[TLS_GROUPS] = {
-	{ "X25519MLKEM768", GROUP_X25519MLKEM768 },
-	{ "X25519", GROUP_X25519 },
-	{ "P-256", GROUP_SECP256R1 },
-	{ "P-384", GROUP_SECP384R1 },
-};
-
-static const struct {
-	const char *name;
-	uint16_t group;
-} group_aliases[] = {
-	{ "x25519", GROUP_X25519 },
-	{ "secp256r1", GROUP_SECP256R1 },
-	{ "prime256v1", GROUP_SECP256R1 },
-	{ "secp384r1", GROUP_SECP384R1 },
-};
-
-static int set_path(struct reader *reader, const char *key, const char *value, char **path)
-{
-	if (value[0] != '/')
-		return complain(reader, "%s: '%s' is not an absolute file name", key, value);
-	free(*path);
-	*path = strdup(value);
-	return *path ? 0 : complain(reader, "out of memory");
-}
-
-static int set_cert(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_path(reader, "cert", value, &port->cert);
-}
-
-static int set_key(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_path(reader, "key", value, &port->key);
-}
-
-static int set_version(struct reader *reader, const char *key, const char *value, uint16_t *version)
-{
-	if (!strcmp(value, "1.2"))
-		*version = TLS_1_2;
-	else if (!strcmp(value, "1.3"))
-		*version = TLS_1_3;
-	else
-		return complain(reader, "%s: '%s' is not 1.2 or 1.3", key, value);
-	return 0;
-}
-
-static int set_min_version(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_version(reader, "min-version", value, &port->min_version);
-}
-
-static int set_max_version(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_version(reader, "max-version", value, &port->max_version);
-}
-
-/* Adds a number to a list without repetition; -1: it is there. */
-static int add_once(uint16_t *list, size_t *count, uint16_t value)
-{
-	for (size_t i = 0; i < *count; i++)
-		if (list[i] == value)
-			return -1;
-	list[(*count)++] = value;
-	return 0;
-}
-
-static int unknown_cipher(struct reader *reader, const char *name, size_t len)
-{
-	char allowed[768] = "";
-
-	for (size_t i = 0; i < TLS_SUITES; i++) {
-		strcat(allowed, i ? ", " : "");
-		strcat(allowed, tls_suites[i].openssl);
-	}
-	return complain(reader, "ciphers: '%.*s' is not one of %s (or their IANA names)", (int)len,
-			name, allowed);
-}
-
-static int set_ciphers(struct reader *reader, struct port_config *port, const char *value)
-{
-	size_t len;
-
-	port->suite_count = 0;
-	for (;; value += len + 1) {
-		const struct tls_suite *suite;
-
-		len = strcspn(value, ":");
-		suite = tls_suite_by_name(value, len);
-		if (!suite)
-			return unknown_cipher(reader, value, len);
-		if (add_once(port->suites, &port->suite_count, suite->id))
-			return complain(reader, "ciphers: %s is there twice", suite->openssl);
-		if (!value[len])
-			return 0;
-	}
-}
-
-static uint16_t group_by_name(const char *name, size_t len)
-{
-	for (size_t i = 0; i < TLS_GROUPS; i++)
-		if (strlen(groups[i].name) == len && !strncasecmp(groups[i].name, name, len))
-			return groups[i].group;
-	for (size_t i = 0; i < sizeof(group_aliases) / sizeof(group_aliases[0]); i++)
-		if (strlen(group_aliases[i].name) == len &&
-		    !strncasecmp(group_aliases[i].name, name, len))
-			return group_aliases[i].group;
-	return 0;
-}
-
-const char *config_group_name(uint16_t group)
-{
-	for (size_t i = 0; i < TLS_GROUPS; i++)
-		if (groups[i].group == group)
-			return groups[i].name;
-	return NULL;
-}
-
-static int set_groups(struct reader *reader, struct port_config *port, const char *value)
-{
-	size_t len;
-
-	port->group_count = 0;
-	port->groups_chosen = true;
-	for (;; value += len + 1) {
-		uint16_t group;
-
-		len = strcspn(value, ":");
-		group = group_by_name(value, len);
-		if (!group)
-			return complain(
-				reader,
-				"groups: '%.*s' is not one of X25519MLKEM768, X25519, P-256, P-384",
-				(int)len, value);
-		if (add_once(port->groups, &port->group_count, group))
-			return complain(reader, "groups: '%.*s' is there twice", (int)len, value);
-		if (!value[len])
-			return 0;
-	}
-}
-
-/* A ',' is what wolfSSL has between names. */
-static int set_alpn(struct reader *reader, struct port_config *port, const char *value)
-{
-	struct tls_alpn *alpn = &port->alpn;
-	size_t len;
-
-	alpn->len = 0;
-	for (;; value += len + 1) {
-		len = strcspn(value, ":");
-		if (!len || len > 255 || strcspn(value, " \t,") < len)
-			return complain(
-				reader,
-				"alpn: '%.*s' is not a name of a protocol, such as h2 or http/1.1",
-				(int)len, value);
-		if (alpn->len + 1 + len > sizeof(alpn->list))
-			return complain(reader, "alpn: the names are too long together");
-		alpn->list[alpn->len] = len;
-		memcpy(alpn->list + alpn->len + 1, value, len);
-		alpn->len += 1 + len;
-		if (!value[len])
-			return 0;
-	}
-}
-
-static int set_truncation(struct reader *reader, struct port_config *port, const char *value)
-{
-	if (!strcmp(value, "strict"))
-		port->truncation = TLSPORT_TRUNCATION_STRICT;
-	else if (!strcmp(value, "tolerate"))
-		port->truncation = TLSPORT_TRUNCATION_TOLERATE;
-	else
-		return complain(reader, "truncation: '%s' is not strict or tolerate", value);
-	return 0;
-}
-
-static int set_handshake_timeout(struct reader *reader, struct port_config *port, const char *value)
-{
-	double number = -1, ms = 0;
-	char *end = (char *)value;
-
-	if (isdigit((unsigned char)value[0]) || value[0] == '.')
-		number = strtod(value, &end);
-	if (end != value && !strcasecmp(end, "ms"))
-		ms = number;
-	else if (end != value && (!*end || !strcasecmp(end, "s")))
-		ms = number * 1000;
-	if (!isfinite(ms) || ms < TIMEOUT_MIN_MS || ms > TIMEOUT_MAX_MS)
-		return complain(
-			reader,
-			"handshake-timeout: '%s' is not a time from 0.1 to 600 seconds (\"10\", \"2.5s\", \"500ms\")",
-			value);
-	port->handshake_timeout = ms + 0.5;
-	return 0;
-}
-
-static int set_count(struct reader *reader, const char *key, const char *value, unsigned long max,
-		     uint32_t *count)
-{
-	size_t digits = strspn(value, "0123456789");
-	unsigned long n = digits && digits < 9 && !value[digits] ? strtoul(value, NULL, 10) : 0;
-
-	if (n < 1 || n > max)
-		return complain(reader, "%s: '%s' is not a number from 1 to %lu", key, value, max);
-	*count = n;
-	return 0;
-}
-
-static int set_max_handshakes(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_count(reader, "max-handshakes", value, HANDSHAKES_MAX, &port->max_handshakes);
-}
-
-static int set_max_handshakes_per_source(struct reader *reader, struct port_config *port,
-					 const char *value)
-{
-	return set_count(reader, "max-handshakes-per-source", value, HANDSHAKES_MAX,
-			 &port->max_handshakes_per_source);
-}
-
-static int set_key_limit(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_count(reader, "key-limit", value, KEY_LIMIT_MAX, &port->key_limit);
-}
-
-static int set_switch(struct reader *reader, const char *key, const char *value, bool *on)
-{
-	if (strcmp(value, "on") && strcmp(value, "off"))
-		return complain(reader, "%s: '%s' is not on or off", key, value);
-	*on = !strcmp(value, "on");
-	return 0;
-}
-
-static int set_resumption(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_switch(reader, "resumption", value, &port->resumption);
-}
-
-static int set_zerocopy(struct reader *reader, struct port_config *port, const char *value)
-{
-	return set_switch(reader, "zerocopy", value, &port->zerocopy);
-}
-
-static int set_offload(struct reader *reader, struct port_config *port, const char *value)
-{
-	if (!strcmp(value, "auto"))
-		port->offload = TLSPORT_OFFLOAD_AUTO;
-	else if (!strcmp(value, "off"))
-		port->offload = TLSPORT_OFFLOAD_OFF;
-	else if (!strcmp(value, "require"))
-		port->offload = TLSPORT_OFFLOAD_REQUIRE;
-	else
-		return complain(reader, "offload: '%s' is not auto, off or require", value);
-	return 0;
-}
-
-static int set_offload_tls13(struct reader *reader, struct port_config *port, const char *value)
-{
-	if (strcmp(value, "negotiate-1.2") && strcmp(value, "refuse"))
-		return complain(reader, "offload-tls13: '%s' is not negotiate-1.2 or refuse",
-				value);
-	port->offload_refuse_tls13 = !strcmp(value, "refuse");
-	return 0;
-}
-
-static const struct {
-	const char *name;
-	int (*set)(struct reader *reader, struct port_config *port, const char *value);
-	bool list; /* may go on in the next line */
-} keys[] = {
-	{ "cert", set_cert, false },
-	{ "key", set_key, false },
-	{ "min-version", set_min_version, false },
-	{ "max-version", set_max_version, false },
-	{ "ciphers", set_ciphers, true },
-	{ "groups", set_groups, true },
-	{ "alpn", set_alpn, true },
-	{ "truncation", set_truncation, false },
-	{ "handshake-timeout", set_handshake_timeout, false },
-	{ "max-handshakes", set_max_handshakes, false },
-	{ "max-handshakes-per-source", set_max_handshakes_per_source, false },
-	{ "key-limit", set_key_limit, false },
-	{ "resumption", set_resumption, false },
-	{ "offload", set_offload, false },
-	{ "offload-tls13", set_offload_tls13, false },
-	{ "zerocopy", set_zerocopy, false },
-};
-
-#define KEYS ((int)(sizeof(keys) / sizeof(keys[0])))
-
-static int key_by_name(const char *name)
-{
-	for (int i = 0; i < KEYS; i++)
-		if (!strcmp(keys[i].name, name))
-			return i;
-	return -1;
-}
-
 static int unknown_key(struct reader *reader, const char *name)
 {
-	char allowed[256] = "";
+	char allowed[PORT_CONFIG_ERROR_LEN / 2] = "";
 
-	for (int i = 0; i < KEYS; i++) {
+	for (int i = 0; i < PORT_KEYS; i++) {
 		strcat(allowed, i ? ", " : "");
-		strcat(allowed, keys[i].name);
+		strcat(allowed, port_keys[i].name);
 	}
 	return complain(reader, "unknown key '%s'; allowed are %s", name, allowed);
 }
@@ -399,23 +90,6 @@ static unsigned int port_number(const char *text, size_t len)
 	return port > 65535 ? 0 : port;
 }
 
-static void set_defaults(struct port_config *port)
-{
-	port->min_version = TLS_1_2;
-	port->max_version = TLS_1_3;
-	for (size_t i = 0; i < TLS_SUITES; i++)
-		port->suites[port->suite_count++] = tls_suites[i].id;
-	for (size_t i = 0; i < TLS_GROUPS; i++)
-		port->groups[port->group_count++] = groups[i].group;
-	port->truncation = TLSPORT_TRUNCATION_STRICT;
-	port->handshake_timeout = 10000;
-	port->max_handshakes = 4096;
-	port->max_handshakes_per_source = 1024;
-	port->key_limit = KEY_LIMIT_MAX;
-	port->resumption = true;
-	port->offload = TLSPORT_OFFLOAD_AUTO;
-}
-
 static int begin_port(struct reader *reader, unsigned int number)
 {
 	struct config *config = reader->config;
@@ -431,13 +105,11 @@ static int begin_port(struct reader *reader, unsigned int number)
 	if (!ports)
 		return complain(reader, "out of memory");
 	config->ports = ports;
-	memset(&ports[config->count], 0, sizeof(*ports));
-	ports[config->count].port = number;
+	port_config_init(&ports[config->count], number);
 	ports[config->count].file = strdup(reader->file);
 	ports[config->count].line = reader->line ? reader->line : 1;
 	if (!ports[config->count].file)
 		return complain(reader, "out of memory");
-	set_defaults(&ports[config->count]);
 	reader->port = ++config->count;
 	reader->skip = false;
 	return 0;
@@ -534,13 +206,16 @@ static void apply(struct reader *reader, int key)
 {
 	struct port_config *port = &reader->config->ports[reader->port - 1];
 	size_t len = strlen(reader->value);
+	char why[PORT_CONFIG_ERROR_LEN];
 
 	/* It may go on in the next line, and is then set again. */
-	if (keys[key].list && len > 1 && reader->value[len - 1] == ':')
+	if (port_keys[key].list && len > 1 && reader->value[len - 1] == ':')
 		reader->value[len - 1] = '\0';
-	/* What follows a broken value in its next line is not judged again. */
-	if (keys[key].set(reader, port, reader->value))
+	if (port_config_set(port, key, reader->value, why)) {
+		complain(reader, "%s", why);
+		/* What follows a broken value in its next line is not judged again. */
 		reader->last_key = -1;
+	}
 }
 
 static void append(struct reader *reader, const char *separator, const char *value)
@@ -571,11 +246,11 @@ static int on_value(void *arg, const char *section, const char *name, const char
 		return 1;
 	}
 	port = &reader->config->ports[reader->port - 1];
-	key = key_by_name(name);
+	key = port_key_index(name);
 	if (reader->piece || (reader->indented && key == reader->last_key && key >= 0)) {
 		if (reader->last_key < 0)
 			return 1;
-		if (!reader->piece && !keys[key].list) {
+		if (!reader->piece && !port_keys[key].list) {
 			complain(
 				reader,
 				"an indented line goes on the one before, but %s has no second line",
@@ -594,7 +269,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
 			reader->last_key = -1;
 			return 1;
 		}
-		port->given |= 1u << key;
+		port->given |= 1u << key; /* though its first piece may not be all */
 		snprintf(reader->value, sizeof(reader->value), "%s", value);
 	}
 	if (!reader->rest)
@@ -693,30 +368,18 @@ static void load_directory(struct config *config, const char *dir, const char *h
 	free(entries);
 }
 
-static void check_ports(struct config *config, struct text *errors)
+static void check_port(struct port_config *port, struct text *errors)
 {
-	for (size_t i = 0; i < config->count; i++) {
-		struct port_config *port = &config->ports[i];
+	char why[PORT_CONFIG_ERROR_LEN];
 
-		if (!(port->given & 1u << key_by_name("cert"))) {
-			text_add(errors, "%s:%u: port %u has no cert: add \"cert = FILE\"\n",
-				 port->file, port->line, port->port);
-			port->broken = true;
-		}
-		if (port->min_version > port->max_version) {
-			text_add(errors, "%s:%u: port %u: min-version is above max-version\n",
-				 port->file, port->line, port->port);
-			port->broken = true;
-			port->min_version = port->max_version;
-		}
-		if (port->offload == TLSPORT_OFFLOAD_REQUIRE && port->min_version == TLS_1_3) {
-			text_add(
-				errors,
-				"%s:%u: port %u: offload = require leaves no TLS version with min-version 1.3: the kernel offloads TLS 1.2 only\n",
-				port->file, port->line, port->port);
-			port->broken = true;
-			port->offload = TLSPORT_OFFLOAD_AUTO;
-		}
+	if (!port_config_has(port, "cert")) {
+		text_add(errors, "%s:%u: port %u has no cert: add \"cert = FILE\"\n", port->file,
+			 port->line, port->port);
+		port->broken = true;
+	}
+	if (port_config_finish(port, why)) {
+		text_add(errors, "%s:%u: port %u: %s\n", port->file, port->line, port->port, why);
+		port->broken = true;
 	}
 }
 
@@ -738,7 +401,8 @@ int config_load(const char *config_dir, const char *run_dir, struct config *conf
 	load_directory(config, config_dir, run_dir, errors);
 	if (run_dir)
 		load_directory(config, run_dir, NULL, errors);
-	check_ports(config, errors);
+	for (size_t i = 0; i < config->count; i++)
+		check_port(&config->ports[i], errors);
 	if (config->count)
 		qsort(config->ports, config->count, sizeof(*config->ports), by_port);
 	return errors->len ? -1 : 0;
@@ -746,48 +410,25 @@ int config_load(const char *config_dir, const char *run_dir, struct config *conf
 
 void config_free(struct config *config)
 {
-	for (size_t i = 0; i < config->count; i++) {
-		free(config->ports[i].file);
-		free(config->ports[i].cert);
-		free(config->ports[i].key);
-	}
+	for (size_t i = 0; i < config->count; i++)
+		port_config_free(&config->ports[i]);
 	free(config->ports);
 	memset(config, 0, sizeof(*config));
 }
 
-static int copy_text(char **text)
-{
-	if (*text)
-		*text = strdup(*text);
-	return *text ? 0 : -1;
-}
-
 int config_copy(const struct config *config, struct config *copy)
 {
-	int err = 0;
-
 	memset(copy, 0, sizeof(*copy));
 	copy->ports = calloc(config->count ? config->count : 1, sizeof(*copy->ports));
 	if (!copy->ports)
 		return -1;
-	for (; copy->count < config->count && !err; copy->count++) {
-		struct port_config *port = &copy->ports[copy->count];
-
-		*port = config->ports[copy->count];
-		err |= port->file && copy_text(&port->file);
-		err |= port->cert && copy_text(&port->cert);
-		err |= port->key && copy_text(&port->key);
+	for (; copy->count < config->count; copy->count++) {
+		if (port_config_copy(&config->ports[copy->count], &copy->ports[copy->count])) {
+			config_free(copy);
+			return -1;
+		}
 	}
-	if (err)
-		config_free(copy);
-	return err ? -1 : 0;
-}
-
-uint16_t config_max_version(const struct port_config *port)
-{
-	return port->offload == TLSPORT_OFFLOAD_REQUIRE && !port->offload_refuse_tls13 ?
-		       TLS_1_2 :
-		       port->max_version;
+	return 0;
 }
 
 const struct port_config *config_find(const struct config *config, uint16_t port)

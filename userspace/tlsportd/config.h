@@ -10,48 +10,8 @@
 #ifndef _TLSPORTD_CONFIG_H
 #define _TLSPORTD_CONFIG_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
+#include "../common/port_config.h"
 #include "text.h"
-#include "tls.h"
-
-/**
- * struct port_config - one port as configured
- * @file: where it was found
- * @line: of its section, 1 when there is no section line
- * @broken: something in its section is wrong: it can only be kept shut
- * @given: bit of each key that was given
- * @max_version: as given; see config_max_version()
- * @handshake_timeout: milliseconds
- */
-struct port_config {
-	uint16_t port;
-	char *file;
-	unsigned int line;
-	bool broken;
-	uint32_t given;
-	char *cert;
-	char *key; /* NULL: in the certificate's file */
-	uint16_t min_version;
-	uint16_t max_version;
-	uint16_t suites[TLS_SUITES];
-	size_t suite_count;
-	uint16_t groups[TLS_GROUPS];
-	size_t group_count;
-	struct tls_alpn alpn;
-	bool groups_chosen; /* by the administrator; else all that the library has */
-	uint8_t truncation; /* enum tlsport_truncation */
-	uint32_t handshake_timeout;
-	uint32_t max_handshakes;
-	uint32_t max_handshakes_per_source;
-	uint32_t key_limit;
-	bool resumption;
-	uint8_t offload;	   /* enum tlsport_offload */
-	bool offload_refuse_tls13; /* else TLS 1.2 is negotiated, where offload is required */
-	bool zerocopy;
-};
 
 struct config {
 	struct port_config *ports; /* by port number */
@@ -74,12 +34,6 @@ void config_free(struct config *config);
 
 /* A copy of its own; 0 or -1: out of memory, and @copy is empty. */
 int config_copy(const struct config *config, struct config *copy);
-
-/* As groups = has it; NULL: none of ours. */
-const char *config_group_name(uint16_t group);
-
-/* The highest TLS version that is spoken: offload = require may take TLS 1.3 away. */
-uint16_t config_max_version(const struct port_config *port);
 
 const struct port_config *config_find(const struct config *config, uint16_t port);
 

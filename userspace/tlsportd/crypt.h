@@ -7,7 +7,7 @@
 #ifndef _TLSPORTD_CRYPT_H
 #define _TLSPORTD_CRYPT_H
 
-#include "tls.h"
+#include "../common/tls.h"
 
 #define CRYPT_NONCE_LEN	 12
 #define CRYPT_KEY_MAX	 32

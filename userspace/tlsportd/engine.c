@@ -135,6 +135,7 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	want->curve = curve_of(facts);
 	want->resumption = policy->tickets != NULL;
 	want->alpn = policy->alpn;
+	want->client_order = policy->client_order;
 	context->refuse_tls13 = policy->refuse_tls13;
 	for (size_t i = 0; i < policy->suite_count; i++) {
 		const struct tls_suite *suite = tls_suite_by_id(policy->suites[i]);

@@ -17,6 +17,7 @@
  * struct engine_policy - what one port asks, as configured
  * @refuse_tls13: who would get TLS 1.3 is refused: no offload
  * @suites: in order of preference; those that do not fit the key are skipped
+ * @client_order: of suites, the client's order of preference counts
  * @tickets: keys of session tickets; NULL: no resumption
  */
 struct engine_policy {
@@ -26,6 +27,7 @@ struct engine_policy {
 	bool refuse_tls13;
 	uint16_t suites[TLS_SUITES];
 	size_t suite_count;
+	bool client_order;
 	uint16_t groups[TLS_GROUPS];
 	size_t group_count;
 	struct tls_alpn alpn;

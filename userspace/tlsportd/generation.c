@@ -19,7 +19,7 @@ static int choose_groups(const struct port_config *config, struct engine_policy 
 			policy->groups[policy->group_count++] = group;
 		} else if (config->groups_chosen) {
 			snprintf(err, errlen, "groups: wolfSSL %s has no %s", engine_library(),
-				 config_group_name(group));
+				 port_group_name(group));
 			return -1;
 		}
 	}
@@ -48,8 +48,9 @@ static void serve_files(struct served_port *port, struct cert_files *files,
 	struct engine_policy policy = {
 		.port = config->port,
 		.min_version = config->min_version,
-		.max_version = config_max_version(config),
+		.max_version = port_config_max_version(config),
 		.refuse_tls13 = config->offload == TLSPORT_OFFLOAD_REQUIRE,
+		.client_order = config->client_order,
 		.alpn = config->alpn,
 		.tickets = config->resumption ? tickets : NULL,
 	};

@@ -320,18 +320,37 @@ static int choose_version(const struct hello *hello, const struct hello_policy *
 	return choice->version ? 0 : ALERT_PROTOCOL_VERSION;
 }
 
+/* Place among the client's suites; NULL: it has it not. */
+static const uint8_t *offered_at(const struct hello *hello, uint16_t suite)
+{
+	for (size_t i = 0; i + 1 < hello->suites.len; i += 2)
+		if (get16(hello->suites.data + i) == suite)
+			return hello->suites.data + i;
+	return NULL;
+}
+
 static const struct tls_suite *choose_suite(const struct hello *hello,
 					    const struct hello_policy *policy, uint16_t version)
 {
+	const struct tls_suite *chosen = NULL;
+	const uint8_t *first = NULL;
+
 	for (size_t i = 0; i < policy->suite_count; i++) {
 		const struct tls_suite *suite = tls_suite_by_id(policy->suites[i]);
+		const uint8_t *at;
 
-		if (suite && suite->version == version &&
-		    (suite->auth == AUTH_ANY || suite->auth == policy->auth) &&
-		    list_has(hello->suites, suite->id))
+		if (!suite || suite->version != version ||
+		    (suite->auth != AUTH_ANY && suite->auth != policy->auth))
+			continue;
+		at = offered_at(hello, suite->id);
+		if (at && !policy->client_order)
 			return suite;
+		if (at && (!first || at < first)) {
+			first = at;
+			chosen = suite;
+		}
 	}
-	return NULL;
+	return chosen;
 }
 
 /*

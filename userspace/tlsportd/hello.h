@@ -11,7 +11,7 @@
 #ifndef _TLSPORTD_HELLO_H
 #define _TLSPORTD_HELLO_H
 
-#include "tls.h"
+#include "../common/tls.h"
 
 /* RFC 8446 allows 2^24; a real one is below 3 KiB. */
 #define HELLO_MAX 65536
@@ -54,6 +54,7 @@ struct hello {
 /**
  * struct hello_policy - what a port asks of a ClientHello
  * @suites: allowed, in order of preference
+ * @client_order: of suites, the client's order of preference counts
  * @groups: allowed, in order of preference
  * @auth: key of its certificate
  * @curve: group of an ECDSA key
@@ -65,6 +66,7 @@ struct hello_policy {
 	uint16_t max_version;
 	uint16_t suites[TLS_SUITES];
 	size_t suite_count;
+	bool client_order;
 	uint16_t groups[TLS_GROUPS];
 	size_t group_count;
 	enum tls_auth auth;

@@ -238,22 +238,6 @@ static bool start_workers(struct parent *parent, struct generation *generation)
 	return count_in(parent, generation, WORKER_STATE_READY) == parent->workers;
 }
 
-static struct tlsport_nl_policy policy_of(const struct port_config *port)
-{
-	return (struct tlsport_nl_policy){
-		.given = TLSPORT_NL_POLICY_ALL,
-		.min_version = port->min_version,
-		.max_version = config_max_version(port),
-		.truncation = port->truncation,
-		.handshake_timeout = port->handshake_timeout,
-		.max_handshakes = port->max_handshakes,
-		.max_handshakes_per_source = port->max_handshakes_per_source,
-		.key_limit = port->key_limit,
-		.offload = port->offload,
-		.zerocopy = port->zerocopy,
-	};
-}
-
 static int set_ports(struct parent *parent, const struct generation *generation,
 		     struct text *errors)
 {
@@ -261,7 +245,7 @@ static int set_ports(struct parent *parent, const struct generation *generation,
 	int ret = 0;
 
 	for (size_t i = 0; i < config->count; i++) {
-		struct tlsport_nl_policy policy = policy_of(&config->ports[i]);
+		struct tlsport_nl_policy policy = port_config_policy(&config->ports[i]);
 
 		if (!tlsport_nl_ops->port_set(&parent->nl, config->ports[i].port, &policy))
 			continue;

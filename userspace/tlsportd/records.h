@@ -6,7 +6,7 @@
 #ifndef _TLSPORTD_RECORDS_H
 #define _TLSPORTD_RECORDS_H
 
-#include "tls.h"
+#include "../common/tls.h"
 
 /**
  * struct record - one record of the peer

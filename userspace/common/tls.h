@@ -3,8 +3,8 @@
  * Numbers of the TLS protocol that we speak of ourselves, by their names in the
  * RFCs, and the table of cipher suites that net/tls can carry.
  */
-#ifndef _TLSPORTD_TLS_H
-#define _TLSPORTD_TLS_H
+#ifndef _TLSPORT_TLS_H
+#define _TLSPORT_TLS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -151,4 +151,4 @@ static inline void put64(uint8_t *p, uint64_t v)
 		p[i] = v;
 }
 
-#endif /* _TLSPORTD_TLS_H */
+#endif /* _TLSPORT_TLS_H */

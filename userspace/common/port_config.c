@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The settings of a port, see port_config.h. */
+#include <ctype.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "port_config.h"
+
+#define TIMEOUT_MIN_MS 100
+#define TIMEOUT_MAX_MS 600000
+#define HANDSHAKES_MAX 1000000
+#define KEY_LIMIT_MAX  16777216
+
+#define ITEMS(array) (sizeof(array) / sizeof((array)[0]))
+
+static int wrong(char *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static int wrong(char *why, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, PORT_CONFIG_ERROR_LEN, fmt, args);
+	va_end(args);
+	return -1;
+}
+
+static int set_path(const char *value, char **path, char *why)
+{
+	if (value[0] != '/')
+		return wrong(why, "'%s' is not an absolute file name", value);
+	/* What inih would take for the end of the value, or for a comment. */
+	if (strpbrk(value, "\r\n") || strstr(value, " ;") || value[strlen(value) - 1] == ' ')
+		return wrong(
+			why,
+			"a file name with a line break, ' ;' or blanks at its ends cannot be in a configuration file");
+	free(*path);
+	*path = strdup(value);
+	return *path ? 0 : wrong(why, "out of memory");
+}
+
+static int set_cert(struct port_config *port, const char *value, char *why)
+{
+	return set_path(value, &port->cert, why);
+}
+
+static int set_key(struct port_config *port, const char *value, char *why)
+{
+	return set_path(value, &port->key, why);
+}
+
+/* One of some words; their index, or -1 with all of them in @why. */
+static int choose(const char *value, const char *const *words, int count, char *why)
+{
+	char allowed[PORT_CONFIG_ERROR_LEN / 2] = "";
+
+	for (int i = 0; i < count; i++) {
+		if (!strcmp(words[i], value))
+			return i;
+		strcat(allowed, i == 0 ? "" : i == count - 1 ? " or " : ", ");
+		strcat(allowed, words[i]);
+	}
+	return wrong(why, "'%s' is not %s", value, allowed);
+}
+
+static int set_switch(const char *value, bool *on, char *why)
+{
+	static const char *const words[] = { "on", "off" };
+	int i = choose(value, words, ITEMS(words), why);
+
+	if (i < 0)
+		return -1;
+	*on = !i;
+	return 0;
+}
+
+/* The words stand for 0, 1, ... */
+static int set_number(const char *value, const char *const *words, int count, uint8_t *to,
+		      char *why)
+{
+	int i = choose(value, words, count, why);
+
+	if (i < 0)
+		return -1;
+	*to = i;
+	return 0;
+}
+
+static int set_profile(struct port_config *port, const char *value, char *why)
+{
+	static const char *const words[] = {
+		[PROFILE_INTERMEDIATE] = "intermediate",
+		[PROFILE_MODERN] = "modern",
+		[PROFILE_FIPS] = "fips",
+	};
+	uint8_t profile;
+
+	if (set_number(value, words, ITEMS(words), &profile, why))
+		return -1;
+	port->profile = profile;
+	return 0;
+}
+
+static int set_version(const char *value, uint16_t *version, char *why)
+{
+	static const char *const words[] = { "1.2", "1.3" };
+	int i = choose(value, words, ITEMS(words), why);
+
+	if (i < 0)
+		return -1;
+	*version = i ? TLS_1_3 : TLS_1_2;
+	return 0;
+}
+
+static int set_min_version(struct port_config *port, const char *value, char *why)
+{
+	return set_version(value, &port->min_version, why);
+}
+
+static int set_max_version(struct port_config *port, const char *value, char *why)
+{
+	return set_version(value, &port->max_version, why);
+}
+
+/* Adds a number to a list without repetition; -1: it is there. */
+static int add_once(uint16_t *list, size_t *count, uint16_t value)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (list[i] == value)
+			return -1;
+	list[(*count)++] = value;
+	return 0;
+}
+
+static int unknown_cipher(const char *name, size_t len, char *why)
+{
+	char allowed[PORT_CONFIG_ERROR_LEN * 3 / 4] = "";
+
+	for (size_t i = 0; i < TLS_SUITES; i++) {
+		strcat(allowed, i ? ", " : "");
+		strcat(allowed, tls_suites[i].openssl);
+	}
+	return wrong(why, "'%.*s' is not one of %s (or their IANA names)", (int)len, name, allowed);
+}
+
+static int set_ciphers(struct port_config *port, const char *value, char *why)
+{
+	size_t len;
+
+	port->suite_count = 0;
+	for (;; value += len + 1) {
+		const struct tls_suite *suite;
+
+		len = strcspn(value, ":");
+		suite = tls_suite_by_name(value, len);
+		if (!suite)
+			return unknown_cipher(value, len, why);
+		if (add_once(port->suites, &port->suite_count, suite->id))
+			return wrong(why, "%s is there twice", suite->openssl);
+		if (!value[len])
+			return 0;
+	}
+}
+
+static const struct {
+	const char *name;
+	uint16_t group;
+} groups[] = {
+	/* by the name that listings have, in the default order of preference */
+	{ "X25519MLKEM768", GROUP_X25519MLKEM768 },
+	{ "X25519", GROUP_X25519 },
+	{ "P-256", GROUP_SECP256R1 },
+	{ "P-384", GROUP_SECP384R1 },
+	/* other names */
+	{ "secp256r1", GROUP_SECP256R1 },
+	{ "prime256v1", GROUP_SECP256R1 },
+	{ "secp384r1", GROUP_SECP384R1 },
+};
+
+static uint16_t group_by_name(const char *name, size_t len)
+{
+	for (size_t i = 0; i < ITEMS(groups); i++)
+		if (strlen(groups[i].name) == len && !strncasecmp(groups[i].name, name, len))
+			return groups[i].group;
+	return 0;
+}
+
+const char *port_group_name(uint16_t group)
+{
+	for (size_t i = 0; i < TLS_GROUPS; i++)
+		if (groups[i].group == group)
+			return groups[i].name;
+	return NULL;
+}
+
+static int set_groups(struct port_config *port, const char *value, char *why)
+{
+	size_t len;
+
+	port->group_count = 0;
+	port->groups_chosen = true;
+	for (;; value += len + 1) {
+		uint16_t group;
+
+		len = strcspn(value, ":");
+		group = group_by_name(value, len);
+		if (!group)
+			return wrong(why,
+				     "'%.*s' is not one of X25519MLKEM768, X25519, P-256, P-384",
+				     (int)len, value);
+		if (add_once(port->groups, &port->group_count, group))
+			return wrong(why, "'%.*s' is there twice", (int)len, value);
+		if (!value[len])
+			return 0;
+	}
+}
+
+static int set_prefer_server_ciphers(struct port_config *port, const char *value, char *why)
+{
+	bool server;
+
+	if (set_switch(value, &server, why))
+		return -1;
+	port->client_order = !server;
+	return 0;
+}
+
+/* A ',' is what wolfSSL has between names. */
+static int set_alpn(struct port_config *port, const char *value, char *why)
+{
+	struct tls_alpn *alpn = &port->alpn;
+	size_t len;
+
+	alpn->len = 0;
+	for (;; value += len + 1) {
+		len = strcspn(value, ":");
+		if (!len || len > 255 || strcspn(value, " \t,\r\n") < len)
+			return wrong(why,
+				     "'%.*s' is not a name of a protocol, such as h2 or http/1.1",
+				     (int)len, value);
+		if (alpn->len + 1 + len > sizeof(alpn->list))
+			return wrong(why, "the names are too long together");
+		alpn->list[alpn->len] = len;
+		memcpy(alpn->list + alpn->len + 1, value, len);
+		alpn->len += 1 + len;
+		if (!value[len])
+			return 0;
+	}
+}
+
+static int set_truncation(struct port_config *port, const char *value, char *why)
+{
+	static const char *const words[] = {
+		[TLSPORT_TRUNCATION_STRICT] = "strict",
+		[TLSPORT_TRUNCATION_TOLERATE] = "tolerate",
+	};
+
+	return set_number(value, words, ITEMS(words), &port->truncation, why);
+}
+
+static int set_handshake_timeout(struct port_config *port, const char *value, char *why)
+{
+	double number = -1, ms = 0;
+	char *end = (char *)value;
+
+	if (isdigit((unsigned char)value[0]) || value[0] == '.')
+		number = strtod(value, &end);
+	if (end != value && !strcasecmp(end, "ms"))
+		ms = number;
+	else if (end != value && (!*end || !strcasecmp(end, "s")))
+		ms = number * 1000;
+	if (!isfinite(ms) || ms < TIMEOUT_MIN_MS || ms > TIMEOUT_MAX_MS)
+		return wrong(
+			why,
+			"'%s' is not a time from 0.1 to 600 seconds (\"10\", \"2.5s\", \"500ms\")",
+			value);
+	port->handshake_timeout = ms + 0.5;
+	return 0;
+}
+
+static int set_count(const char *value, unsigned long max, uint32_t *count, char *why)
+{
+	size_t digits = strspn(value, "0123456789");
+	unsigned long n = digits && digits < 9 && !value[digits] ? strtoul(value, NULL, 10) : 0;
+
+	if (n < 1 || n > max)
+		return wrong(why, "'%s' is not a number from 1 to %lu", value, max);
+	*count = n;
+	return 0;
+}
+
+static int set_max_handshakes(struct port_config *port, const char *value, char *why)
+{
+	return set_count(value, HANDSHAKES_MAX, &port->max_handshakes, why);
+}
+
+static int set_max_handshakes_per_source(struct port_config *port, const char *value, char *why)
+{
+	return set_count(value, HANDSHAKES_MAX, &port->max_handshakes_per_source, why);
+}
+
+static int set_key_limit(struct port_config *port, const char *value, char *why)
+{
+	return set_count(value, KEY_LIMIT_MAX, &port->key_limit, why);
+}
+
+static int set_resumption(struct port_config *port, const char *value, char *why)
+{
+	return set_switch(value, &port->resumption, why);
+}
+
+static int set_zerocopy(struct port_config *port, const char *value, char *why)
+{
+	return set_switch(value, &port->zerocopy, why);
+}
+
+static int set_offload(struct port_config *port, const char *value, char *why)
+{
+	static const char *const words[] = {
+		[TLSPORT_OFFLOAD_AUTO] = "auto",
+		[TLSPORT_OFFLOAD_OFF] = "off",
+		[TLSPORT_OFFLOAD_REQUIRE] = "require",
+	};
+
+	return set_number(value, words, ITEMS(words), &port->offload, why);
+}
+
+static int set_offload_tls13(struct port_config *port, const char *value, char *why)
+{
+	static const char *const words[] = { "negotiate-1.2", "refuse" };
+	int i = choose(value, words, ITEMS(words), why);
+
+	if (i < 0)
+		return -1;
+	port->offload_refuse_tls13 = i;
+	return 0;
+}
+
+const struct port_key port_keys[PORT_KEYS] = {
+	{ "cert", set_cert, false, true },
+	{ "key", set_key, false, true },
+	{ "profile", set_profile, false, false },
+	{ "min-version", set_min_version, false, false },
+	{ "max-version", set_max_version, false, false },
+	{ "ciphers", set_ciphers, true, false },
+	{ "groups", set_groups, true, false },
+	{ "prefer-server-ciphers", set_prefer_server_ciphers, false, false },
+	{ "alpn", set_alpn, true, false },
+	{ "truncation", set_truncation, false, false },
+	{ "handshake-timeout", set_handshake_timeout, false, false },
+	{ "max-handshakes", set_max_handshakes, false, false },
+	{ "max-handshakes-per-source", set_max_handshakes_per_source, false, false },
+	{ "key-limit", set_key_limit, false, false },
+	{ "resumption", set_resumption, false, false },
+	{ "offload", set_offload, false, false },
+	{ "offload-tls13", set_offload_tls13, false, false },
+	{ "zerocopy", set_zerocopy, false, false },
+};
+
+int port_key_index(const char *name)
+{
+	for (int i = 0; i < PORT_KEYS; i++)
+		if (!strcmp(port_keys[i].name, name))
+			return i;
+	return -1;
+}
+
+bool port_config_has(const struct port_config *port, const char *key)
+{
+	return port->given & 1u << port_key_index(key);
+}
+
+void port_config_init(struct port_config *port, uint16_t number)
+{
+	*port = (struct port_config){
+		.port = number,
+		.profile = PROFILE_INTERMEDIATE,
+		.min_version = TLS_1_2,
+		.max_version = TLS_1_3,
+		.truncation = TLSPORT_TRUNCATION_STRICT,
+		.handshake_timeout = 10000,
+		.max_handshakes = 4096,
+		.max_handshakes_per_source = 1024,
+		.key_limit = KEY_LIMIT_MAX,
+		.resumption = true,
+		.offload = TLSPORT_OFFLOAD_AUTO,
+	};
+}
+
+int port_config_set(struct port_config *port, int key, const char *value, char *why)
+{
+	char reason[PORT_CONFIG_ERROR_LEN];
+
+	port->given |= 1u << key;
+	if (!port_keys[key].set(port, value, reason))
+		return 0;
+	return wrong(why, "%s: %s", port_keys[key].name, reason);
+}
+
+/* SP 800-52: no ChaCha20, and of the curves those of NIST */
+static bool profile_has_suite(enum port_profile profile, const struct tls_suite *suite)
+{
+	return profile != PROFILE_FIPS || suite->aead != AEAD_CHACHA20_POLY1305;
+}
+
+static bool profile_has_group(enum port_profile profile, uint16_t group)
+{
+	return profile != PROFILE_FIPS || group == GROUP_SECP256R1 || group == GROUP_SECP384R1;
+}
+
+static void fill_in(struct port_config *port)
+{
+	enum port_profile profile = port->profile;
+
+	if (profile == PROFILE_MODERN && !port_config_has(port, "min-version"))
+		port->min_version = TLS_1_3;
+	if (!port_config_has(port, "ciphers")) {
+		port->suite_count = 0;
+		for (size_t i = 0; i < TLS_SUITES; i++)
+			if (profile_has_suite(profile, &tls_suites[i]))
+				port->suites[port->suite_count++] = tls_suites[i].id;
+	}
+	if (!port_config_has(port, "groups")) {
+		port->group_count = 0;
+		for (size_t i = 0; i < TLS_GROUPS; i++)
+			if (profile_has_group(profile, groups[i].group))
+				port->groups[port->group_count++] = groups[i].group;
+	}
+}
+
+int port_config_finish(struct port_config *port, char *why)
+{
+	fill_in(port);
+	if (port->min_version > port->max_version) {
+		port->min_version = port->max_version;
+		return wrong(why, port_config_has(port, "min-version") ?
+					  "min-version is above max-version" :
+					  "profile = modern is TLS 1.3, max-version is below it");
+	}
+	if (port->offload == TLSPORT_OFFLOAD_REQUIRE && port->min_version == TLS_1_3) {
+		port->offload = TLSPORT_OFFLOAD_AUTO;
+		return wrong(
+			why,
+			"offload = require leaves no TLS version with min-version 1.3: the kernel offloads TLS 1.2 only");
+	}
+	return 0;
+}
+
+static int copy_text(char **text)
+{
+	if (!*text)
+		return 0;
+	*text = strdup(*text);
+	return *text ? 0 : -1;
+}
+
+int port_config_copy(const struct port_config *port, struct port_config *copy)
+{
+	int err = 0;
+
+	*copy = *port;
+	err |= copy_text(&copy->file);
+	err |= copy_text(&copy->cert);
+	err |= copy_text(&copy->key);
+	if (err)
+		port_config_free(copy);
+	return err ? -1 : 0;
+}
+
+void port_config_free(struct port_config *port)
+{
+	free(port->file);
+	free(port->cert);
+	free(port->key);
+	memset(port, 0, sizeof(*port));
+}
+
+uint16_t port_config_max_version(const struct port_config *port)
+{
+	return port->offload == TLSPORT_OFFLOAD_REQUIRE && !port->offload_refuse_tls13 ?
+		       TLS_1_2 :
+		       port->max_version;
+}
+
+struct tlsport_nl_policy port_config_policy(const struct port_config *port)
+{
+	return (struct tlsport_nl_policy){
+		.given = TLSPORT_NL_POLICY_ALL,
+		.min_version = port->min_version,
+		.max_version = port_config_max_version(port),
+		.truncation = port->truncation,
+		.handshake_timeout = port->handshake_timeout,
+		.max_handshakes = port->max_handshakes,
+		.max_handshakes_per_source = port->max_handshakes_per_source,
+		.key_limit = port->key_limit,
+		.offload = port->offload,
+		.zerocopy = port->zerocopy,
+	};
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What can be set of a port: the keys of a section [port N] in the
+ * configuration files, which are options of "tlsportctl enable", too.  One
+ * table for both, so that both take the same values and refuse the others in
+ * the same words.
+ */
+#ifndef _TLSPORT_PORT_CONFIG_H
+#define _TLSPORT_PORT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../netlink/tlsport_nl.h"
+#include "tls.h"
+
+/* Room that every "why" has: the longest names all that is allowed. */
+#define PORT_CONFIG_ERROR_LEN 1024
+
+enum port_profile {
+	PROFILE_INTERMEDIATE,
+	PROFILE_MODERN,
+	PROFILE_FIPS,
+};
+
+/**
+ * struct port_config - one port as configured
+ * @file: where it was found; NULL: not in a file
+ * @line: of its section, 1 when there is no section line
+ * @broken: something in its section is wrong: it can only be kept shut
+ * @given: bit of each key that was given
+ * @key: NULL: in the certificate's file
+ * @max_version: as given; see port_config_max_version()
+ * @client_order: of suites that both have the client's first choice is taken
+ * @groups_chosen: by the administrator; else all that the library has
+ * @truncation: enum tlsport_truncation
+ * @handshake_timeout: milliseconds
+ * @offload: enum tlsport_offload
+ * @offload_refuse_tls13: else TLS 1.2 is negotiated, where offload is required
+ */
+struct port_config {
+	uint16_t port;
+	char *file;
+	unsigned int line;
+	bool broken;
+	uint32_t given;
+	char *cert;
+	char *key;
+	enum port_profile profile;
+	uint16_t min_version;
+	uint16_t max_version;
+	uint16_t suites[TLS_SUITES];
+	size_t suite_count;
+	bool client_order;
+	uint16_t groups[TLS_GROUPS];
+	size_t group_count;
+	bool groups_chosen;
+	struct tls_alpn alpn;
+	uint8_t truncation;
+	uint32_t handshake_timeout;
+	uint32_t max_handshakes;
+	uint32_t max_handshakes_per_source;
+	uint32_t key_limit;
+	bool resumption;
+	uint8_t offload;
+	bool offload_refuse_tls13;
+	bool zerocopy;
+};
+
+/**
+ * struct port_key - a key of a section
+ * @set: 0, or -1 with what is wrong, and what is allowed, without the key's name
+ * @list: names with ':' between them, may go on in the next line of a file
+ * @path: of a file
+ */
+struct port_key {
+	const char *name;
+	int (*set)(struct port_config *port, const char *value, char *why);
+	bool list;
+	bool path;
+};
+
+#define PORT_KEYS 18
+extern const struct port_key port_keys[PORT_KEYS];
+
+/* Index in port_keys[], -1: no such key */
+int port_key_index(const char *name);
+
+/* Was it given? */
+bool port_config_has(const struct port_config *port, const char *key);
+
+/* The defaults; nothing else in it is kept. */
+void port_config_init(struct port_config *port, uint16_t number);
+
+/**
+ * port_config_set() - set a key, for the first time or anew
+ * @key: index in port_keys[]
+ * @why: on failure "KEY: what is wrong", and what is allowed
+ *
+ * Return: 0 or -1; after a failure the port is as before, or has less than it was given.
+ */
+int port_config_set(struct port_config *port, int key, const char *value, char *why);
+
+/**
+ * port_config_finish() - when all keys are set: the profile fills in what was not
+ * @why: on failure which keys do not go together
+ *
+ * Return: 0 or -1; @port can be kept shut as it is then.
+ */
+int port_config_finish(struct port_config *port, char *why);
+
+/* 0 or -1: out of memory, and @copy is empty */
+int port_config_copy(const struct port_config *port, struct port_config *copy);
+void port_config_free(struct port_config *port);
+
+/* The highest TLS version that is spoken: offload = require may take TLS 1.3 away. */
+uint16_t port_config_max_version(const struct port_config *port);
+
+/* What the kernel is told of it. */
+struct tlsport_nl_policy port_config_policy(const struct port_config *port);
+
+/* As groups = has it; NULL: none of ours. */
+const char *port_group_name(uint16_t group);
+
+#endif /* _TLSPORT_PORT_CONFIG_H */
