@@ -11,7 +11,7 @@
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "engine_client.h"
 
@@ -28,7 +28,17 @@ static char *pem_of(BIO *bio, size_t *len)
 	return text;
 }
 
-static void make_files(enum test_key key, struct cert_files *files)
+static void add_names(X509 *x509, const char *names)
+{
+	X509_EXTENSION *extension = X509V3_EXT_nconf_nid(NULL, NULL, NID_subject_alt_name, names);
+
+	assert_non_null(extension);
+	assert_int_equal(X509_add_ext(x509, extension, -1), 1);
+	X509_EXTENSION_free(extension);
+}
+
+static void make_files(enum test_key key, const char *common_name, const char *names,
+		       struct cert_files *files)
 {
 	EVP_PKEY *pkey = key == TEST_RSA  ? EVP_RSA_gen(2048) :
 			 key == TEST_P384 ? EVP_EC_gen("P-384") :
@@ -44,9 +54,11 @@ static void make_files(enum test_key key, struct cert_files *files)
 	X509_gmtime_adj(X509_getm_notAfter(x509), 90 * 24 * 3600);
 	X509_set_pubkey(x509, pkey);
 	name = X509_get_subject_name(x509);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"test.example", -1,
-				   -1, 0);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)common_name, -1, -1,
+				   0);
 	X509_set_issuer_name(x509, name);
+	if (names)
+		add_names(x509, names);
 	assert_true(X509_sign(x509, pkey, EVP_sha256()));
 	PEM_write_bio_X509(cert, x509);
 	PEM_write_bio_PrivateKey(text, pkey, NULL, NULL, 0, NULL, NULL);
@@ -58,16 +70,29 @@ static void make_files(enum test_key key, struct cert_files *files)
 	EVP_PKEY_free(pkey);
 }
 
+static void check_files(const struct cert_files *files, struct cert_facts *facts)
+{
+	char err[256] = "";
+
+	if (cert_files_check(files, "test.crt", "test.key", facts, err, sizeof(err)))
+		fail_msg("%s", err);
+}
+
 void test_files(enum test_key key, struct cert_files *files, struct cert_facts *facts)
 {
 	static struct cert_files cache[3];
-	char err[256] = "";
 
 	if (!cache[key].cert)
-		make_files(key, &cache[key]);
+		make_files(key, "test.example", NULL, &cache[key]);
 	*files = cache[key];
-	if (cert_files_check(files, "test.crt", "test.key", facts, err, sizeof(err)))
-		fail_msg("%s", err);
+	check_files(files, facts);
+}
+
+void test_files_named(enum test_key key, const char *common_name, const char *names,
+		      struct cert_files *files, struct cert_facts *facts)
+{
+	make_files(key, common_name, names, files);
+	check_files(files, facts);
 }
 
 struct engine_policy test_policy(uint16_t port)
@@ -91,10 +116,12 @@ struct engine_context *test_context(const struct engine_policy *policy, enum tes
 	struct engine_context *context;
 	struct cert_files files;
 	struct cert_facts facts;
+	struct cert_names names = { NULL, 0 };
+	const struct engine_certificate certificate = { &files, &facts, &names };
 	char err[256] = "";
 
 	test_files(key, &files, &facts);
-	context = engine_context_new(policy, &files, &facts, err, sizeof(err));
+	context = engine_context_new(policy, &certificate, 1, err, sizeof(err));
 	if (!context)
 		fail_msg("%s", err);
 	return context;

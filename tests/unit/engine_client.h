@@ -20,6 +20,10 @@ enum test_key {
 /* PEM of a self-signed certificate and its key; from a cache, never freed. */
 void test_files(enum test_key key, struct cert_files *files, struct cert_facts *facts);
 
+/* Likewise, for these names: a subjectAltName of X509V3_EXT_conf(), or NULL; each call makes another. */
+void test_files_named(enum test_key key, const char *common_name, const char *names,
+		      struct cert_files *files, struct cert_facts *facts);
+
 /* Like a configured port: everything allowed. */
 struct engine_policy test_policy(uint16_t port);
 

@@ -113,6 +113,8 @@ static void test_every_key(void **state)
 		 "max-version = 1.3\n"
 		 "ciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-CHACHA20-POLY1305\n"
 		 "groups = p-384:X25519\n"
+		 "cert-dir = /etc/certs\n"
+		 "strict-sni = on\n"
 		 "prefer-server-ciphers = off\n"
 		 "profile = modern\n"
 		 "alpn = h2:http/1.1\n"
@@ -135,6 +137,8 @@ static void test_every_key(void **state)
 	assert_int_equal(port->suites[1], 0xcca8);
 	assert_int_equal(port->group_count, 2);
 	assert_true(port->groups_chosen);
+	assert_string_equal(port->cert_dir, "/etc/certs");
+	assert_true(port->strict_sni);
 	assert_true(port->client_order);
 	assert_int_equal(port->profile, PROFILE_MODERN);
 	assert_int_equal(port->groups[0], GROUP_SECP384R1);
@@ -326,7 +330,8 @@ static void test_sections(void **state)
 	COMPLAINS("[port 1x]\n", 1, "unknown section");
 	COMPLAINS("[port 443\ncert = /a\n", 1, "not a section [port N]");
 	COMPLAINS("cert = /a\n", 1, "outside a section");
-	COMPLAINS("[port 443]\n", 1, "port 443 has no cert");
+	COMPLAINS("[port 443]\nkey = /k\ncert-dir = /d\n", 1, "port 443: key without cert");
+	COMPLAINS("[port 443]\n", 1, "port 443: no certificate: add");
 	COMPLAINS("[port 443]\ncert = /a\n[port 444]\ncert = /b\n[port 443]\ncert = /c\n", 5,
 		  "port 443 is configured already, at ");
 	COMPLAINS("[port 443]\ncert = /a\nfoo\n", 3, "not \"key = value\"");
@@ -338,7 +343,7 @@ static void test_sections(void **state)
 static void test_keys(void **state)
 {
 	(void)state;
-	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, profile");
+	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, cert-dir");
 	KEY("cert = /b", "cert is given twice");
 	KEY("key = k.pem", "'k.pem' is not an absolute file name");
 	KEY("min-version = 1.1", "'1.1' is not 1.2 or 1.3");
@@ -350,6 +355,8 @@ static void test_keys(void **state)
 	KEY("groups = P-256:secp256r1", "is there twice");
 	KEY("alpn = h2,http/1.1", "'h2,http/1.1' is not a name of a protocol");
 	KEY("alpn = h2::imap", "'' is not a name of a protocol");
+	KEY("cert-dir = d", "'d' is not an absolute file name");
+	KEY("strict-sni = yes", "'yes' is not on or off");
 	KEY("profile = old", "'old' is not intermediate, modern or fips");
 	KEY("prefer-server-ciphers = no", "'no' is not on or off");
 	KEY("truncation = maybe", "'maybe' is not strict or tolerate");

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define ALL_OPTIONS \
-	"--cert, --key, --profile, --min-version, --max-version, --ciphers, --groups, " \
+	"--cert, --key, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
 	"--key-limit, --resumption, --offload, --offload-tls13, --zerocopy, --runtime"
 
@@ -26,7 +26,10 @@
 	"{\"pid\":8,\"generation\":2,\"state\":\"serving\"}],\"ports\":[{\"port\":443," \
 	"\"cert\":\"/c.pem\",\"key\":\"/k.pem\",\"subject\":\"example.org\"," \
 	"\"not_after\":1893456000,\"serial\":\"0a\",\"key_type\":\"ECDSA P-256\"," \
-	"\"usable\":true,\"error\":null}]}"
+	"\"usable\":true,\"error\":null,\"certificates\":[{\"cert\":\"/c.pem\"," \
+	"\"subject\":\"example.org\",\"not_after\":1893456000,\"serial\":\"0a\"," \
+	"\"key_type\":\"ECDSA P-256\",\"usable\":true,\"names\":[\"example.org\"," \
+	"\"*.example.org\"]}]}]}"
 
 static void expect(const char *line, int status, const char *out, const char *err)
 {
@@ -134,7 +137,7 @@ static void bad_input_is_one_exact_line(void **state)
 		{ "enable 443 --offload require --min-version 1.3", 2,
 		  "offload = require leaves no TLS version with min-version 1.3: the kernel offloads TLS 1.2 only" },
 		{ "enable 443", 1,
-		  "port 443 is not enabled yet: name its certificate with --cert FILE" },
+		  "port 443 is not enabled yet: name its certificate with --cert FILE, or more with --cert-dir DIR" },
 		{ "disable 443", 1, "port 443 is not enabled" },
 		{ "status 443", 1, "port 443 is not enabled" },
 		{ "conns x", 2,

@@ -333,7 +333,7 @@ static void served(uint16_t port, const char *key_type)
 	const struct served_port *p = generation_port(parent.generation, port);
 
 	assert_non_null(p->context);
-	assert_string_equal(p->facts.key_type, key_type);
+	assert_string_equal(p->certificates.list[0].facts.key_type, key_type);
 }
 
 static void test_renewal(void **state)
@@ -375,6 +375,77 @@ static void test_renewal_of_one_of_two(void **state)
 	served(443, "ECDSA P-256");
 	served(444, "RSA 2048");
 	served(445, "ECDSA P-256");
+}
+
+static size_t usable(uint16_t port)
+{
+	return certificates_usable(&generation_port(parent.generation, port)->certificates);
+}
+
+/* Each file by itself: a broken one does not keep the others from being renewed. */
+static void test_renewal_in_a_directory(void **state)
+{
+	char dir[80];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/certs", root);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	put_certificate("certs/a.pem", TEST_P256);
+	put_certificate("certs/b.pem", TEST_P384);
+	configure("[port 443]\ncert-dir = %s\n", dir);
+	parent_start(&parent);
+	served(443, "ECDSA P-256");
+	assert_int_equal(usable(443), 2);
+	renews(1, NULL);
+	put_certificate("certs/b.pem", TEST_RSA);
+	put_file("certs/a.pem", "junk\n");
+	renews(2,
+	       "a.pem: no certificate in it (PEM \"BEGIN CERTIFICATE\"); the certificate in force stays");
+	served(443, "ECDSA P-256");
+	assert_int_equal(usable(443), 2);
+	put_file("certs/c.pem", "junk\n"); /* new, and of no use yet */
+	renews(2, "c.pem: no certificate in it");
+	put_certificate("certs/c.pem", TEST_P384);
+	put_certificate("certs/a.pem", TEST_RSA);
+	renews(3, NULL);
+	served(443, "RSA 2048");
+	assert_int_equal(usable(443), 3);
+	put_file("certs/a.pem", "junk\n");
+	remove(certificate); /* another port's */
+	snprintf(certificate, sizeof(certificate), "%s/b.pem", dir);
+	remove(certificate);
+	renews(4, "a.pem: no certificate in it");
+	assert_int_equal(usable(443), 2);
+	/* a directory without any is no reason to serve none */
+	snprintf(certificate, sizeof(certificate), "%s/a.pem", dir);
+	remove(certificate);
+	snprintf(certificate, sizeof(certificate), "%s/c.pem", dir);
+	remove(certificate);
+	renews(4,
+	       "certs: no certificate in it: NAME.pem, NAME.crt with NAME.key, or NAME/fullchain.pem; "
+	       "the certificate in force stays");
+	assert_int_equal(usable(443), 2);
+}
+
+/* What can be served is, at a start; a reload is refused. */
+static void test_one_of_a_directory_is_broken(void **state)
+{
+	struct text errors = { NULL, 0 };
+	char dir[80];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/certs", root);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	put_file("certs/a.pem", "junk\n");
+	put_certificate("certs/b.pem", TEST_P384);
+	configure("[port 443]\ncert-dir = %s\n", dir);
+	parent_start(&parent);
+	assert_int_equal(usable(443), 1);
+	assert_non_null(generation_port(parent.generation, 443)->context);
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	assert_non_null(strstr(errors.chars, "tlsport.conf:1: port 443: "));
+	assert_non_null(strstr(errors.chars, "a.pem: no certificate in it"));
+	text_free(&errors);
 }
 
 static void test_stop_is_bounded(void **state)
@@ -489,6 +560,8 @@ int main(void)
 		TEST(test_reload_that_the_kernel_refuses),
 		TEST(test_renewal),
 		TEST(test_renewal_of_one_of_two),
+		TEST(test_renewal_in_a_directory),
+		TEST(test_one_of_a_directory_is_broken),
 		TEST(test_stop_is_bounded),
 		TEST(test_control),
 		TEST(test_control_socket_is_for_root),

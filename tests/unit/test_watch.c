@@ -129,6 +129,30 @@ static void test_what_is_not_there_yet(void **state)
 	close(fd);
 }
 
+static void test_directory(void **state)
+{
+	char dir[128];
+	struct port_config port = { .port = 443, .cert_dir = dir };
+	const struct config config = { .ports = &port, .count = 1 };
+	int fd = watch_open();
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/certs", root);
+	sh("mkdir -p certs/one archive; echo 1 >archive/1; ln -s $PWD/archive/1 certs/one/fullchain.pem; "
+	   "echo 1 >certs/a.pem; ln -s ../archive/2 certs/b.pem");
+	assert_int_equal(watch_files(fd, &config), 0);
+	happens(fd, "cat certs/a.pem", false);
+	happens(fd, "echo 2 >certs/a.pem", true);
+	happens(fd, "echo 1 >certs/c.pem", true);
+	happens(fd, "mkdir certs/two", true);
+	happens(fd, "echo 2 >archive/1", true);
+	happens(fd, "echo 1 >certs/one/privkey.pem", true);
+	assert_int_equal(watch_files(fd, &config), 0);
+	happens(fd, "echo 1 >certs/two/fullchain.pem", true);
+	happens(fd, "rm -r certs", true);
+	close(fd);
+}
+
 static void test_links_in_a_circle(void **state)
 {
 	(void)state;
@@ -144,6 +168,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_links_to_directories, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_absolute_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_not_there_yet, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links_in_a_circle, setup, teardown),
 	};
 

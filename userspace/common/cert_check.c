@@ -7,9 +7,11 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/error-ssl.h>
+#include <wolfssl/openssl/x509v3.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -452,6 +454,74 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 	if (files->key_mode & 0022)
 		warn(facts, "key file can be changed by others than its owner");
 	return 0;
+}
+
+static int add_name(struct cert_names *names, const char *text, size_t len)
+{
+	char **all = realloc(names->names, (names->count + 1) * sizeof(*all));
+	char *name = malloc(len + 1);
+
+	if (all)
+		names->names = all;
+	if (!all || !name) {
+		free(name);
+		return -1;
+	}
+	for (size_t i = 0; i < len; i++)
+		name[i] = tolower((unsigned char)text[i]);
+	name[len] = '\0';
+	all[names->count++] = name;
+	return 0;
+}
+
+static int add_dns_names(WOLFSSL_X509 *x509, struct cert_names *names)
+{
+	WOLFSSL_STACK *all = wolfSSL_X509_get_ext_d2i(x509, NID_subject_alt_name, NULL, NULL);
+	int ret = 0;
+
+	for (int i = 0; all && i < wolfSSL_sk_GENERAL_NAME_num(all) && !ret; i++) {
+		const WOLFSSL_GENERAL_NAME *name = wolfSSL_sk_GENERAL_NAME_value(all, i);
+		const char *text;
+		int len;
+
+		if (name->type != GEN_DNS)
+			continue;
+		text = (const char *)wolfSSL_ASN1_STRING_get0_data(name->d.dNSName);
+		len = wolfSSL_ASN1_STRING_length(name->d.dNSName);
+		/* A 0 in it would make it another name for some. */
+		if (text && len > 0 && !memchr(text, 0, len))
+			ret = add_name(names, text, len);
+	}
+	wolfSSL_sk_GENERAL_NAME_pop_free(all, wolfSSL_GENERAL_NAME_free);
+	return ret;
+}
+
+int cert_files_names(const struct cert_files *files, struct cert_names *names)
+{
+	const char *at = files->cert, *common;
+	WOLFSSL_X509 *x509;
+	int broken, ret = -1;
+
+	memset(names, 0, sizeof(*names));
+	x509 = next_cert(&at, files->cert + files->cert_len, &broken);
+	if (x509) {
+		ret = add_dns_names(x509, names);
+		common = wolfSSL_X509_get_subjectCN(x509);
+		if (!ret && !names->count && common && *common)
+			ret = add_name(names, common, strlen(common));
+	}
+	wolfSSL_X509_free(x509);
+	if (ret)
+		cert_names_free(names);
+	return ret;
+}
+
+void cert_names_free(struct cert_names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->names[i]);
+	free(names->names);
+	memset(names, 0, sizeof(*names));
 }
 
 int cert_check(const char *cert, const char *key, struct cert_facts *facts, char *err,

@@ -96,6 +96,19 @@ int cert_files_read(const char *cert, const char *key, struct cert_files *files,
 int cert_files_check(const struct cert_files *files, const char *cert, const char *key,
 		     struct cert_facts *facts, char *err, size_t errlen);
 
+/**
+ * struct cert_names - whom the server's own certificate is for
+ * @names: DNS names in lower case, "*.example.org" among them; without any the common name
+ */
+struct cert_names {
+	char **names;
+	size_t count;
+};
+
+/* Of files that were checked.  0, or -1: out of memory, and nothing to free */
+int cert_files_names(const struct cert_files *files, struct cert_names *names);
+void cert_names_free(struct cert_names *names);
+
 /* Wipes the key. */
 void cert_files_free(struct cert_files *files);
 

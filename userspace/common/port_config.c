@@ -53,6 +53,11 @@ static int set_key(struct port_config *port, const char *value, char *why)
 	return set_path(value, &port->key, why);
 }
 
+static int set_cert_dir(struct port_config *port, const char *value, char *why)
+{
+	return set_path(value, &port->cert_dir, why);
+}
+
 /* One of some words; their index, or -1 with all of them in @why. */
 static int choose(const char *value, const char *const *words, int count, char *why)
 {
@@ -76,6 +81,11 @@ static int set_switch(const char *value, bool *on, char *why)
 		return -1;
 	*on = !i;
 	return 0;
+}
+
+static int set_strict_sni(struct port_config *port, const char *value, char *why)
+{
+	return set_switch(value, &port->strict_sni, why);
 }
 
 /* The words stand for 0, 1, ... */
@@ -343,6 +353,8 @@ static int set_offload_tls13(struct port_config *port, const char *value, char *
 const struct port_key port_keys[PORT_KEYS] = {
 	{ "cert", set_cert, false, true },
 	{ "key", set_key, false, true },
+	{ "cert-dir", set_cert_dir, false, true },
+	{ "strict-sni", set_strict_sni, false, false },
 	{ "profile", set_profile, false, false },
 	{ "min-version", set_min_version, false, false },
 	{ "max-version", set_max_version, false, false },
@@ -466,6 +478,7 @@ int port_config_copy(const struct port_config *port, struct port_config *copy)
 	err |= copy_text(&copy->file);
 	err |= copy_text(&copy->cert);
 	err |= copy_text(&copy->key);
+	err |= copy_text(&copy->cert_dir);
 	if (err)
 		port_config_free(copy);
 	return err ? -1 : 0;
@@ -476,6 +489,7 @@ void port_config_free(struct port_config *port)
 	free(port->file);
 	free(port->cert);
 	free(port->key);
+	free(port->cert_dir);
 	memset(port, 0, sizeof(*port));
 }
 

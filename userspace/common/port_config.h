@@ -30,7 +30,10 @@ enum port_profile {
  * @line: of its section, 1 when there is no section line
  * @broken: something in its section is wrong: it can only be kept shut
  * @given: bit of each key that was given
+ * @cert: for clients that ask for no name or another; NULL: one of @cert_dir
  * @key: NULL: in the certificate's file
+ * @cert_dir: more certificates, chosen by name
+ * @strict_sni: who asks for no name that a certificate has is refused
  * @max_version: as given; see port_config_max_version()
  * @client_order: of suites that both have the client's first choice is taken
  * @groups_chosen: by the administrator; else all that the library has
@@ -47,6 +50,8 @@ struct port_config {
 	uint32_t given;
 	char *cert;
 	char *key;
+	char *cert_dir;
+	bool strict_sni;
 	enum port_profile profile;
 	uint16_t min_version;
 	uint16_t max_version;
@@ -81,7 +86,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 18
+#define PORT_KEYS 20
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */

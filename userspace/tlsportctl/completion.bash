@@ -15,7 +15,7 @@ _tlsportctl()
 {
 	local commands="enable disable list status conns check services reload check-config"
 	local general="--json --help --config-dir --run-dir --netns"
-	local settings="--cert --key --profile --min-version --max-version --ciphers --groups
+	local settings="--cert --key --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --offload --offload-tls13 --zerocopy --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
@@ -38,7 +38,7 @@ _tlsportctl()
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
-	--config-dir|--run-dir)
+	--config-dir|--run-dir|--cert-dir)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return ;;
@@ -54,7 +54,7 @@ _tlsportctl()
 	--truncation)
 		mapfile -t COMPREPLY < <(compgen -W "strict tolerate" -- "$cur")
 		return ;;
-	--resumption|--zerocopy|--prefer-server-ciphers)
+	--resumption|--zerocopy|--prefer-server-ciphers|--strict-sni)
 		mapfile -t COMPREPLY < <(compgen -W "on off" -- "$cur")
 		return ;;
 	--offload)

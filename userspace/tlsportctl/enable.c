@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../common/cert_check.h"
+#include "../common/cert_dir.h"
 #include "../common/port_config.h"
 
 #define FIRST_LINE "# Written by tlsportctl enable; see tlsport.conf(5)."
@@ -107,29 +108,52 @@ static int take_stored(const struct change *change, struct wanted *wanted)
 		if (want && port_config_set(&wanted->config, i, want, why))
 			return fail("%s", why);
 	}
-	if (!wanted->config.cert)
-		return fail("port %u is not enabled yet: name its certificate with --cert FILE",
-			    change->port);
+	if (!wanted->config.cert && !wanted->config.cert_dir)
+		return fail(
+			"port %u is not enabled yet: name its certificate with --cert FILE, or more with --cert-dir DIR",
+			change->port);
+	if (wanted->config.key && !wanted->config.cert)
+		return fail("port %u: --key without --cert", change->port);
 	return port_config_finish(&wanted->config, why) ? fail("%s", why) : CTL_DONE;
 }
 
 /* The check speaks of "key file" when it is not the certificate's file that it means. */
-static const char *warned_file(const struct port_config *port, const char *warning)
+static const char *warned_file(const struct cert_pair *pair, const char *warning)
 {
-	return port->key && !strncmp(warning, "key file", 8) ? port->key : port->cert;
+	return pair->key && !strncmp(warning, "key file", 8) ? pair->key : pair->cert;
 }
 
-static int check_certificate(const struct port_config *port)
+static int check_certificate(const struct cert_pair *pair)
 {
 	struct cert_facts facts = { 0 };
 	char why[CTL_ERROR_LEN] = "";
 	unsigned int i;
 
-	if (cert_check(port->cert, port->key, &facts, why, sizeof(why)))
+	if (cert_check(pair->cert, pair->key, &facts, why, sizeof(why)))
 		return fail("%s", why);
 	for (i = 0; i < facts.warning_count; i++)
-		warn("%s: %s", warned_file(port, facts.warnings[i]), facts.warnings[i]);
+		warn("%s: %s", warned_file(pair, facts.warnings[i]), facts.warnings[i]);
 	return CTL_DONE;
+}
+
+static int check_certificates(const struct port_config *port)
+{
+	const struct cert_pair pair = { port->cert, port->key };
+	char why[CTL_ERROR_LEN];
+	struct cert_dir dir;
+	int ret = CTL_DONE;
+	size_t i;
+
+	if (port->cert)
+		ret = check_certificate(&pair);
+	if (ret || !port->cert_dir)
+		return ret;
+	if (cert_dir_list(port->cert_dir, &dir, why, sizeof(why)))
+		return fail("%s", why);
+	for (i = 0; i < dir.count && !ret; i++)
+		ret = check_certificate(&dir.pairs[i]);
+	cert_dir_free(&dir);
+	return ret;
 }
 
 static int load_dropin(const char *path, uint16_t port, struct dropin *dropin)
@@ -282,7 +306,7 @@ static int change_port(struct change *change, struct wanted *wanted, bool runtim
 		return ret;
 	ret = take_stored(change, wanted);
 	if (!ret)
-		ret = check_certificate(&wanted->config);
+		ret = check_certificates(&wanted->config);
 	if (!ret)
 		ret = set_lines(change, wanted);
 	if (ret)

@@ -15,6 +15,8 @@
 	"\n" \
 	"  --cert FILE                    certificate and its issuers, PEM\n" \
 	"  --key FILE                     private key, PEM (default: in the file of --cert)\n" \
+	"  --cert-dir DIR                 more of them, each with its key, chosen by name (SNI)\n" \
+	"  --strict-sni on|off            refuse who asks for a name that none has (off)\n" \
 	"  --profile NAME                 intermediate, modern (TLS 1.3) or fips: defaults of these:\n" \
 	"  --min-version 1.2|1.3          lowest TLS version (1.2)\n" \
 	"  --max-version 1.2|1.3          highest TLS version (1.3)\n" \

@@ -146,16 +146,38 @@ static json_t *describe_port(const struct tlsport_nl_port *kernel, const json_t 
 	struct port_state state;
 
 	port_state(kernel, daemon, port, &state);
-	return json_pack("{s:i, s:s?, s:s, s:o, s:O?, s:O?, s:O?, s:O?}", "port", (int)port,
+	return json_pack("{s:i, s:s?, s:s, s:o, s:O?, s:O?, s:O?, s:O?, s:O?}", "port", (int)port,
 			 "service", service_name(port), "state", state.state, "why",
 			 output_string(state.why), "cert", json_object_get(entry, "cert"),
 			 "subject", json_object_get(entry, "subject"), "not_after",
 			 json_object_get(entry, "not_after"), "key_type",
-			 json_object_get(entry, "key_type"));
+			 json_object_get(entry, "key_type"), "certificates",
+			 json_object_get(entry, "certificates"));
+}
+
+/* Of several certificates: the one that expires first, with how many more there are. */
+static void sum_up(json_t *row)
+{
+	const json_t *all = json_object_get(row, "certificates"), *one, *first = NULL;
+	char text[CTL_ERROR_LEN];
+	size_t i;
+
+	json_array_foreach(all, i, one) {
+		if (json_is_true(json_object_get(one, "usable")) &&
+		    (!first || json_integer_value(json_object_get(one, "not_after")) <
+				       json_integer_value(json_object_get(first, "not_after"))))
+			first = one;
+	}
+	if (!first || json_array_size(all) < 2)
+		return;
+	snprintf(text, sizeof(text), "%s +%zu",
+		 json_string_value(json_object_get(first, "subject")), json_array_size(all) - 1);
+	json_object_set_new(row, "subject", output_string(text));
+	json_object_set(row, "not_after", json_object_get(first, "not_after"));
 }
 
 /* "shut: tlsportd is not running" */
-static void add_why(json_t *rows)
+static void shorten(json_t *rows)
 {
 	const char *why;
 	char text[CTL_ERROR_LEN + 32];
@@ -163,6 +185,7 @@ static void add_why(json_t *rows)
 	size_t i;
 
 	json_array_foreach(rows, i, row) {
+		sum_up(row);
 		why = json_string_value(json_object_get(row, "why"));
 		if (!why || !*why)
 			continue;
@@ -212,7 +235,7 @@ int list_command(int argc, char *argv[])
 			json_array_append_new(rows, describe_port(port_list_find(&list, port),
 								  daemon, port));
 	if (!ctl.json) {
-		add_why(rows);
+		shorten(rows);
 		output_table(list_columns, sizeof(list_columns) / sizeof(list_columns[0]), rows);
 	}
 	output_json(json_pack("{s:o}", "ports", rows));

@@ -165,16 +165,45 @@ static void print_system(const json_t *result)
 				    (long long)json_integer_value(value));
 }
 
+static void print_names(const json_t *names)
+{
+	char line[CTL_ERROR_LEN];
+	size_t used = 0, i;
+	const json_t *name;
+
+	json_array_foreach(names, i, name) {
+		if (used < sizeof(line))
+			used += snprintf(line + used, sizeof(line) - used, " %s",
+					 json_string_value(name));
+	}
+	if (used >= sizeof(line))
+		strcpy(line + sizeof(line) - sizeof(" ..."), " ...");
+	if (used)
+		output_line("  for%s", line);
+}
+
 static void print_certificate(const json_t *certificate)
 {
 	char until[CTL_ERROR_LEN];
 
-	if (!json_is_object(certificate))
+	if (json_is_false(json_object_get(certificate, "usable"))) {
+		output_line("  not served: %s", string(certificate, "error"));
 		return;
+	}
 	output_time(json_object_get(certificate, "not_after"), until, sizeof(until));
 	output_line("  certificate %s, %s, serial %s, until %s", string(certificate, "subject"),
 		    string(certificate, "key_type"), string(certificate, "serial"), until);
 	output_line("  from %s", string(certificate, "cert"));
+	print_names(json_object_get(certificate, "names"));
+}
+
+static void print_certificates(const json_t *port)
+{
+	const json_t *all = json_object_get(port, "certificates"), *one;
+	size_t i;
+
+	json_array_foreach(all, i, one)
+		print_certificate(one);
 }
 
 static void print_offload(const json_t *port)
@@ -209,7 +238,7 @@ static void print_port(const json_t *port)
 	output_line("port %lld%s%s%s: %s%s%s", number(port, "port"), service ? " (" : "",
 		    service ? service : "", service ? ")" : "", string(port, "state"),
 		    *why ? ": " : "", why);
-	print_certificate(json_object_get(port, "certificate"));
+	print_certificates(json_object_get(port, "certificate"));
 	output_line(
 		"  TLS %s to %s, truncation %s, handshakes at most %lld, %lld a source, %g s each, %lld records a key",
 		string(policy, "min_version"), string(policy, "max_version"),

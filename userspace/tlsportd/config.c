@@ -368,19 +368,23 @@ static void load_directory(struct config *config, const char *dir, const char *h
 	free(entries);
 }
 
+static void refuse_port(struct port_config *port, const char *why, struct text *errors)
+{
+	text_add(errors, "%s:%u: port %u: %s\n", port->file, port->line, port->port, why);
+	port->broken = true;
+}
+
 static void check_port(struct port_config *port, struct text *errors)
 {
 	char why[PORT_CONFIG_ERROR_LEN];
 
-	if (!port_config_has(port, "cert")) {
-		text_add(errors, "%s:%u: port %u has no cert: add \"cert = FILE\"\n", port->file,
-			 port->line, port->port);
-		port->broken = true;
-	}
-	if (port_config_finish(port, why)) {
-		text_add(errors, "%s:%u: port %u: %s\n", port->file, port->line, port->port, why);
-		port->broken = true;
-	}
+	if (!port_config_has(port, "cert") && !port_config_has(port, "cert-dir"))
+		refuse_port(port, "no certificate: add \"cert = FILE\" or \"cert-dir = DIR\"",
+			    errors);
+	else if (port_config_has(port, "key") && !port_config_has(port, "cert"))
+		refuse_port(port, "key without cert", errors);
+	if (port_config_finish(port, why))
+		refuse_port(port, why, errors);
 }
 
 static int by_port(const void *a, const void *b)

@@ -86,19 +86,48 @@ static void set_text(json_t *object, const char *key, const char *text)
 	json_object_set_new(object, key, value ? value : json_string("?"));
 }
 
+static void describe(json_t *object, const struct certificate *certificate)
+{
+	const struct cert_facts *facts = &certificate->facts;
+
+	set_text(object, "cert", certificate->cert);
+	set_text(object, "key", certificate->key ? certificate->key : certificate->cert);
+	set_text(object, "subject", facts->subject);
+	json_object_set_new(object, "not_before", json_integer(facts->not_before));
+	json_object_set_new(object, "not_after", json_integer(facts->not_after));
+	set_text(object, "serial", facts->serial);
+	set_text(object, "key_type", facts->key_type);
+}
+
+static json_t *certificates_json(const struct certificates *certificates)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < certificates->count; i++) {
+		const struct certificate *one = &certificates->list[i];
+		json_t *object = json_object(), *names = json_array();
+
+		describe(object, one);
+		for (size_t j = 0; j < one->names.count; j++)
+			json_array_append_new(names, json_string(one->names.names[j]));
+		json_object_set_new(object, "names", names);
+		json_object_set_new(object, "usable", json_boolean(one->usable));
+		if (!one->usable)
+			set_text(object, "error", one->error);
+		json_array_append_new(all, object);
+	}
+	return all;
+}
+
+/* The first certificate stands for the port. */
 static json_t *port_json(const struct served_port *port)
 {
-	const struct port_config *config = port->config;
+	static const struct certificate none = { .cert = "" };
 	json_t *object = json_object();
 
-	json_object_set_new(object, "port", json_integer(config->port));
-	set_text(object, "cert", config->cert ? config->cert : "");
-	set_text(object, "key", config->key ? config->key : config->cert ? config->cert : "");
-	set_text(object, "subject", port->facts.subject);
-	json_object_set_new(object, "not_before", json_integer(port->facts.not_before));
-	json_object_set_new(object, "not_after", json_integer(port->facts.not_after));
-	set_text(object, "serial", port->facts.serial);
-	set_text(object, "key_type", port->facts.key_type);
+	json_object_set_new(object, "port", json_integer(port->config->port));
+	describe(object, port->certificates.count ? port->certificates.list : &none);
+	json_object_set_new(object, "certificates", certificates_json(&port->certificates));
 	json_object_set_new(object, "usable", json_boolean(port->context));
 	if (!port->context)
 		set_text(object, "error", port->error);

@@ -23,6 +23,7 @@
 #include "engine.h"
 #include "library.h"
 #include "records.h"
+#include "sni.h"
 
 /* RFC 8446 4.2.10 wants a bound on what is skipped; a client's first flight. */
 #define EARLY_DATA_MAX	    16384
@@ -40,12 +41,31 @@
 #define STEP_OK	    0
 #define STEP_SILENT (-1) /* ended without an alert; the reason is set */
 
-struct engine_context {
+/**
+ * struct identity - one certificate of a port
+ * @policy: of the port, as far as it goes with its key
+ * @binding: what a session was made under
+ */
+struct identity {
 	struct hello_policy policy;
 	struct library_context *library;
-	const struct ticket_keys *tickets;
-	bool refuse_tls13;
 	uint8_t binding[CRYPT_SHA256_LEN];
+};
+
+/**
+ * struct engine_context - a port
+ * @identities: ECDSA before RSA, which costs more; but see @fallback
+ * @fallback: names that stand for those of a client that asks for none we have
+ * @fallback_identity: the first that was given
+ */
+struct engine_context {
+	struct identity *identities;
+	size_t count;
+	struct sni_table names;
+	struct bytes fallback;
+	unsigned int fallback_identity;
+	bool strict_sni;
+	bool refuse_tls13;
 };
 
 enum state {
@@ -59,6 +79,7 @@ enum state {
 
 /**
  * struct engine - one handshake
+ * @identity: the certificate
  * @message: the one that is being put together
  * @hello1: the ClientHello that was answered with HelloRetryRequest
  * @rx: to look into records, once the client protects them
@@ -69,6 +90,7 @@ enum state {
  */
 struct engine {
 	const struct engine_context *context;
+	const struct identity *identity;
 	enum state state;
 	enum engine_status status;
 	struct library library;
@@ -105,30 +127,20 @@ static uint16_t curve_of(const struct cert_facts *facts)
 }
 
 /* What a session was made under; names that the client asks for come on top. */
-static int bind_policy(struct engine_context *context, uint16_t port,
-		       const struct cert_files *files)
+static int bind_identity(struct identity *identity, uint16_t port, const struct cert_files *files)
 {
 	const struct crypt_piece pieces[] = {
 		{ &port, sizeof(port) },
-		{ &context->policy, sizeof(context->policy) },
+		{ &identity->policy, sizeof(identity->policy) },
 		{ files->cert, files->cert_len },
 	};
 
-	return crypt_sha256(pieces, sizeof(pieces) / sizeof(pieces[0]), context->binding);
+	return crypt_sha256(pieces, sizeof(pieces) / sizeof(pieces[0]), identity->binding);
 }
 
-struct engine_context *engine_context_new(const struct engine_policy *policy,
-					  const struct cert_files *files,
-					  const struct cert_facts *facts, char *err, size_t errlen)
+static void fill_policy(struct hello_policy *want, const struct engine_policy *policy,
+			const struct cert_facts *facts)
 {
-	struct engine_context *context = calloc(1, sizeof(*context));
-	struct hello_policy *want;
-
-	if (!context) {
-		snprintf(err, errlen, "out of memory");
-		return NULL;
-	}
-	want = &context->policy; /* calloc: no padding with noise in the hash */
 	want->min_version = policy->min_version;
 	want->max_version = policy->max_version;
 	want->auth = facts->key_kind == CERT_KEY_RSA ? AUTH_RSA : AUTH_ECDSA;
@@ -136,7 +148,6 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	want->resumption = policy->tickets != NULL;
 	want->alpn = policy->alpn;
 	want->client_order = policy->client_order;
-	context->refuse_tls13 = policy->refuse_tls13;
 	for (size_t i = 0; i < policy->suite_count; i++) {
 		const struct tls_suite *suite = tls_suite_by_id(policy->suites[i]);
 
@@ -147,36 +158,103 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	}
 	for (size_t i = 0; i < policy->group_count; i++)
 		want->groups[want->group_count++] = policy->groups[i];
-	if (!want->suite_count) {
+}
+
+/* @identity is all zeros: no padding with noise in the hash */
+static int identity_init(struct identity *identity, const struct engine_policy *policy,
+			 const struct engine_certificate *certificate, char *err, size_t errlen)
+{
+	const struct cert_files *files = certificate->files;
+
+	fill_policy(&identity->policy, policy, certificate->facts);
+	if (!identity->policy.suite_count) {
 		snprintf(err, errlen, "no cipher is left that fits the versions and the %s key",
-			 want->auth == AUTH_RSA ? "RSA" : "ECDSA");
-		goto fail;
+			 identity->policy.auth == AUTH_RSA ? "RSA" : "ECDSA");
+		return -1;
 	}
 	/* The flight must fit: PEM is a third longer than what is sent. */
 	if (files->cert_len > LIBRARY_OUT_MAX) {
 		snprintf(err, errlen, "the certificate chain is too long (%zu bytes)",
 			 files->cert_len);
-		goto fail;
+		return -1;
 	}
-	context->tickets = policy->tickets;
-	if (bind_policy(context, policy->port, files)) {
+	if (bind_identity(identity, policy->port, files)) {
 		snprintf(err, errlen, "out of memory");
-		goto fail;
+		return -1;
 	}
-	context->library = library_context_new(want, files, policy->tickets, err, errlen);
-	if (!context->library)
-		goto fail;
+	identity->library =
+		library_context_new(&identity->policy, files, policy->tickets, err, errlen);
+	return identity->library ? 0 : -1;
+}
+
+static int add_names(struct engine_context *context, const struct engine_certificate *certificate,
+		     unsigned int number)
+{
+	for (size_t i = 0; i < certificate->names->count; i++)
+		if (sni_add(&context->names, certificate->names->names[i], number))
+			return -1;
+	return 0;
+}
+
+static int add_identity(struct engine_context *context, const struct engine_policy *policy,
+			const struct engine_certificate *certificates, size_t from, char *err,
+			size_t errlen)
+{
+	const struct engine_certificate *certificate = &certificates[from];
+	unsigned int number = context->count++;
+
+	if (add_names(context, certificate, number)) {
+		snprintf(err, errlen, "out of memory");
+		return -1;
+	}
+	if (!from) {
+		context->fallback_identity = number;
+		if (certificate->names->count)
+			context->fallback = (struct bytes){
+				(const uint8_t *)certificate->names->names[0],
+				strlen(certificate->names->names[0]),
+			};
+	}
+	return identity_init(&context->identities[number], policy, certificate, err, errlen);
+}
+
+struct engine_context *engine_context_new(const struct engine_policy *policy,
+					  const struct engine_certificate *certificates,
+					  size_t count, char *err, size_t errlen)
+{
+	struct engine_context *context = calloc(1, sizeof(*context));
+	int failed = 0;
+
+	if (context)
+		context->identities = calloc(count, sizeof(*context->identities));
+	if (!context || !context->identities) {
+		snprintf(err, errlen, "out of memory");
+		free(context);
+		return NULL;
+	}
+	context->refuse_tls13 = policy->refuse_tls13;
+	context->strict_sni = policy->strict_sni;
+	for (int rsa = 0; rsa < 2; rsa++)
+		for (size_t i = 0; i < count && !failed; i++)
+			if ((certificates[i].facts->key_kind == CERT_KEY_RSA) == rsa)
+				failed =
+					add_identity(context, policy, certificates, i, err, errlen);
+	if (failed) {
+		engine_context_free(context);
+		return NULL;
+	}
+	sni_sort(&context->names);
 	return context;
-fail:
-	free(context);
-	return NULL;
 }
 
 void engine_context_free(struct engine_context *context)
 {
 	if (!context)
 		return;
-	library_context_free(context->library);
+	for (size_t i = 0; i < context->count; i++)
+		library_context_free(context->identities[i].library);
+	free(context->identities);
+	sni_free(&context->names);
 	free(context);
 }
 
@@ -314,8 +392,8 @@ static int add_compat_ccs(struct engine *engine)
 	return STEP_OK;
 }
 
-/* The library's ServerHello gets the session id that it was not shown. */
-static int echo_session_id(struct engine *engine)
+/* What goes out in place of the library's own ServerHello, if that is to be another. */
+static int rewrite_server_hello(struct engine *engine)
 {
 	struct library *library = &engine->library;
 	uint8_t message[LIBRARY_SERVER_HELLO_MAX];
@@ -327,7 +405,9 @@ static int echo_session_id(struct engine *engine)
 	if (record_next(library->out, library->out_len, TLS_PLAINTEXT_MAX, &first, &alert) !=
 	    RECORD_WHOLE)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
-	len = library_echo_session_id(library, first.body, first.body_len, message);
+	len = library_server_hello(library, first.body, first.body_len, message);
+	if (!len && !library->session_id.len)
+		return STEP_OK;
 	out = len ? malloc(library->out_len + len) : NULL;
 	if (!out)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
@@ -383,7 +463,7 @@ static int after_hello_13(struct engine *engine, const struct hello *hello)
 	int alert = STEP_OK;
 
 	if (engine->choice.hide_session_id)
-		alert = echo_session_id(engine);
+		alert = rewrite_server_hello(engine);
 	if (!alert && hello->session_id.len)
 		alert = add_compat_ccs(engine);
 	if (alert)
@@ -418,6 +498,8 @@ static int take_keys12(struct engine *engine)
 
 static int after_hello_12(struct engine *engine)
 {
+	if (engine->library.named && rewrite_server_hello(engine))
+		return ALERT_INTERNAL_ERROR;
 	if (!first_protected(engine)) {
 		engine->state = STATE_KEY_EXCHANGE;
 		return STEP_OK;
@@ -434,9 +516,9 @@ static int after_hello_12(struct engine *engine)
 /* A session is resumed only for the same name: RFC 6066 3, RFC 8446 4.6.1. */
 static int open_library(struct engine *engine, const struct hello *hello)
 {
-	const struct engine_context *context = engine->context;
+	const struct identity *identity = engine->identity;
 	const struct crypt_piece pieces[] = {
-		{ context->binding, sizeof(context->binding) },
+		{ identity->binding, sizeof(identity->binding) },
 		{ hello->server_name.data, hello->server_name.len },
 	};
 	uint8_t binding[CRYPT_SHA256_LEN];
@@ -444,10 +526,11 @@ static int open_library(struct engine *engine, const struct hello *hello)
 
 	if (engine->library.ssl)
 		return STEP_OK;
-	tickets = context->policy.resumption &&
+	tickets = identity->policy.resumption &&
 		  (engine->choice.version == TLS_1_2 || engine->choice.psk_dhe);
 	if (crypt_sha256(pieces, 2, binding) ||
-	    library_open(&engine->library, context->library, tickets, binding) ||
+	    library_open(&engine->library, identity->library, tickets, binding) ||
+	    (engine->choice.named && library_server_name(&engine->library, hello->server_name)) ||
 	    (engine->choice.alpn.len && library_alpn(&engine->library, engine->choice.alpn)))
 		return refuse(engine, ALERT_INTERNAL_ERROR, "out of memory");
 	return STEP_OK;
@@ -455,7 +538,7 @@ static int open_library(struct engine *engine, const struct hello *hello)
 
 static int answer_hello(struct engine *engine, struct hello *hello)
 {
-	const struct hello_policy *policy = &engine->context->policy;
+	const struct hello_policy *policy = &engine->identity->policy;
 	struct library *library = &engine->library;
 	uint8_t shown[CANONICAL_MAX];
 	size_t len;
@@ -478,6 +561,7 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	library->tail_len = engine->choice.psk ? hello->binders_len : 0;
 	if (engine->choice.hide_session_id)
 		library->session_id = hello->session_id;
+	library->named = engine->choice.named && engine->choice.version == TLS_1_2;
 	alert = feed_message(engine, shown, len);
 	if (!alert)
 		alert = engine->choice.version == TLS_1_3 ? after_hello_13(engine, hello) :
@@ -495,8 +579,63 @@ static void keep_server_name(struct engine *engine, struct bytes name)
 	engine->server_name[name.len] = '\0';
 }
 
+/* Tries those for a name; the alert is that of the first. */
+static int choose_among(struct engine *engine, const struct hello *hello,
+			const struct sni_name *names, size_t count)
+{
+	const struct engine_context *context = engine->context;
+	int first = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct identity *identity = &context->identities[names[i].certificate];
+		struct hello_choice choice = { 0 };
+		int alert = hello_choose(hello, &identity->policy, &choice);
+
+		if (!alert) {
+			engine->identity = identity;
+			engine->choice = choice;
+			return 0;
+		}
+		if (!first) {
+			first = alert;
+			engine->choice = choice;
+		}
+	}
+	return first;
+}
+
+/* Certificate, version, suite, group, signature scheme.  0 or an alert */
+static int choose(struct engine *engine, const struct hello *hello)
+{
+	const struct engine_context *context = engine->context;
+	const struct sni_name fallback = { NULL, context->fallback_identity };
+	const struct sni_name *names;
+	size_t count;
+	int alert;
+
+	names = sni_find(&context->names, hello->server_name, &count);
+	if (names) {
+		alert = choose_among(engine, hello, names, count);
+		engine->choice.named = true;
+		return alert;
+	}
+	if (!context->strict_sni)
+		names = sni_find(&context->names, context->fallback, &count);
+	if (names)
+		return choose_among(engine, hello, names, count);
+	alert = choose_among(engine, hello, &fallback, 1);
+	if (alert || !context->strict_sni)
+		return alert;
+	/* RFC 8446 9.2, RFC 6066 3 */
+	alert = engine->choice.version == TLS_1_3 && !hello->server_name.data ?
+			ALERT_MISSING_EXTENSION :
+			ALERT_UNRECOGNIZED_NAME;
+	return refuse(engine, alert, "no certificate for the name that the client asks for");
+}
+
 static int on_hello_whole(struct engine *engine)
 {
+	const struct identity *identity = engine->identity;
 	struct hello_choice first = engine->choice;
 	struct hello hello, hello1;
 	int alert;
@@ -505,7 +644,9 @@ static int on_hello_whole(struct engine *engine)
 	if (alert)
 		return refuse(engine, alert, "malformed ClientHello");
 	keep_server_name(engine, hello.server_name);
-	alert = hello_choose(&hello, &engine->context->policy, &engine->choice);
+	alert = choose(engine, &hello);
+	if (alert && engine->text)
+		return alert;
 	if (alert == ALERT_NO_APPLICATION_PROTOCOL)
 		return refuse(engine, alert, "no protocol of ALPN that the port has");
 	if (alert)
@@ -519,6 +660,9 @@ static int on_hello_whole(struct engine *engine)
 		alert = hello_parse(engine->hello1.bytes, engine->hello1.len, &hello1);
 		if (!alert)
 			alert = hello_retry_check(&hello1, &first, &hello, &engine->choice);
+		/* what it was chosen by has to be the same in both, so this is */
+		if (!alert && engine->identity != identity)
+			alert = ALERT_ILLEGAL_PARAMETER;
 		if (alert)
 			return refuse(engine, alert, "second ClientHello differs");
 	}

@@ -16,8 +16,9 @@
 /**
  * struct engine_policy - what one port asks, as configured
  * @refuse_tls13: who would get TLS 1.3 is refused: no offload
- * @suites: in order of preference; those that do not fit the key are skipped
+ * @suites: in order of preference; those that do not fit a key are skipped with it
  * @client_order: of suites, the client's order of preference counts
+ * @strict_sni: clients that ask for no name that a certificate has are refused
  * @tickets: keys of session tickets; NULL: no resumption
  */
 struct engine_policy {
@@ -31,6 +32,7 @@ struct engine_policy {
 	uint16_t groups[TLS_GROUPS];
 	size_t group_count;
 	struct tls_alpn alpn;
+	bool strict_sni;
 	const struct ticket_keys *tickets;
 };
 
@@ -68,6 +70,16 @@ struct engine_result {
 	char server_name[256];
 };
 
+/**
+ * struct engine_certificate - one that the handshakes of a port can choose
+ * @names: of the hosts that it is for, as the check found them
+ */
+struct engine_certificate {
+	const struct cert_files *files;
+	const struct cert_facts *facts;
+	const struct cert_names *names;
+};
+
 struct engine_context;
 struct engine;
 
@@ -76,14 +88,14 @@ const char *engine_library(void);
 
 /**
  * engine_context_new() - all that the handshakes of one port share
- * @files: certificate and key, already checked; not kept
- * @facts: what the check found
+ * @certificates: already checked, one at least; the first is for clients that ask
+ *	for no name or another.  Their names have to outlive the context, the rest is not kept.
  *
  * Return: NULL with @err filled in.
  */
 struct engine_context *engine_context_new(const struct engine_policy *policy,
-					  const struct cert_files *files,
-					  const struct cert_facts *facts, char *err, size_t errlen);
+					  const struct engine_certificate *certificates,
+					  size_t count, char *err, size_t errlen);
 void engine_context_free(struct engine_context *context);
 
 /**

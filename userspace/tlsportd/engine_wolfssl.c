@@ -5,9 +5,9 @@
  * The transcript: the library is shown a ClientHello of ours (hello.h), yet the
  * handshake is authenticated over the bytes that the client sent.  Its transcript
  * hashes are made with a device number of ours, so that every update passes by
- * on_crypto(), and there the shown hello is replaced by the heard one, and a
- * ServerHello gets the session id that the library was not shown.  Nothing else
- * is changed there; randomness comes from the kernel on the same way.
+ * on_crypto(), and there the shown hello is replaced by the heard one, and the
+ * ServerHello by what goes out (library_server_hello()).  Nothing else is changed
+ * there; randomness comes from the kernel on the same way.
  *
  * Callbacks that are told of no connection find it in "current".
  */
@@ -123,23 +123,55 @@ static size_t heard_len(const struct library *library, const byte *in, word32 le
 	return library->heard.len - (shown->len - len);
 }
 
-size_t library_echo_session_id(const struct library *library, const uint8_t *message, size_t len,
-			       uint8_t *to)
+/* Header, version, random; there is the length of the session id. */
+#define SESSION_ID_AT (TLS_HANDSHAKE_HEADER + 2 + 32)
+
+static size_t echo_session_id(struct bytes id, const uint8_t *message, size_t len, uint8_t *to)
 {
-	/* header, version, random; then the session id, here of no bytes */
-	const size_t at = TLS_HANDSHAKE_HEADER + 2 + 32;
+	const size_t at = SESSION_ID_AT;
+
+	if (message[at])
+		return 0;
+	memcpy(to, message, at);
+	put24(to + 1, len + id.len - TLS_HANDSHAKE_HEADER);
+	to[at] = id.len;
+	memcpy(to + at + 1, id.data, id.len);
+	memcpy(to + at + 1 + id.len, message + at + 1, len - at - 1);
+	return len + id.len;
+}
+
+static size_t drop_server_name(const uint8_t *message, size_t len, uint8_t *to)
+{
+	/* session id, suite, compression; there are the extensions */
+	const size_t list = SESSION_ID_AT + 1 + message[SESSION_ID_AT] + 2 + 1;
+	size_t at, next;
+
+	for (at = list + 2; at + 4 <= len; at = next) {
+		next = at + 4 + get16(message + at + 2);
+		if (get16(message + at) || next > len)
+			continue; /* 0 is server_name */
+		memcpy(to, message, at);
+		memcpy(to + at, message + next, len - next);
+		len -= next - at;
+		put24(to + 1, len - TLS_HANDSHAKE_HEADER);
+		put16(to + list, len - list - 2);
+		return len;
+	}
+	return 0;
+}
+
+size_t library_server_hello(const struct library *library, const uint8_t *message, size_t len,
+			    uint8_t *to)
+{
 	const struct bytes *id = &library->session_id;
 
-	if (!id->len || len <= at || message[0] != TLS_SERVER_HELLO || message[at] ||
+	if (len <= SESSION_ID_AT || message[0] != TLS_SERVER_HELLO ||
 	    get24(message + 1) != len - TLS_HANDSHAKE_HEADER ||
 	    len + id->len > LIBRARY_SERVER_HELLO_MAX)
 		return 0;
-	memcpy(to, message, at);
-	put24(to + 1, len + id->len - TLS_HANDSHAKE_HEADER);
-	to[at] = id->len;
-	memcpy(to + at + 1, id->data, id->len);
-	memcpy(to + at + 1 + id->len, message + at + 1, len - at - 1);
-	return len + id->len;
+	if (id->len)
+		return echo_session_id(*id, message, len, to);
+	return library->named && library_resumed(library) ? drop_server_name(message, len, to) : 0;
 }
 
 /* Hash in software: without the device, or it would come back here. */
@@ -174,7 +206,7 @@ static int on_hash(wc_CryptoInfo *info)
 
 	if (len)
 		return hash_instead(info, current->heard.data, len);
-	len = library_echo_session_id(current, info->hash.in, info->hash.inSz, message);
+	len = library_server_hello(current, info->hash.in, info->hash.inSz, message);
 	return len ? hash_instead(info, message, len) : CRYPTOCB_UNAVAILABLE;
 }
 
@@ -411,6 +443,14 @@ int library_alpn(struct library *library, struct bytes name)
 
 	memcpy(text, name.data, name.len);
 	return wolfSSL_UseALPN(library->ssl, text, name.len, WOLFSSL_ALPN_FAILED_ON_MISMATCH) ==
+			       WOLFSSL_SUCCESS ?
+		       0 :
+		       -1;
+}
+
+int library_server_name(struct library *library, struct bytes name)
+{
+	return wolfSSL_UseSNI(library->ssl, WOLFSSL_SNI_HOST_NAME, name.data, name.len) ==
 			       WOLFSSL_SUCCESS ?
 		       0 :
 		       -1;

@@ -40,10 +40,10 @@ static void choose_suites(const struct port_config *config, struct engine_policy
 	}
 }
 
-/* The files are the port's from here on, whether they can be served or not. */
-static void serve_files(struct served_port *port, struct cert_files *files,
-			const struct ticket_keys *tickets)
+/* With those that are usable; port->context stays NULL, with port->error, when none are. */
+static void serve(struct served_port *port, const struct ticket_keys *tickets)
 {
+	const struct certificates *certificates = &port->certificates;
 	const struct port_config *config = port->config;
 	struct engine_policy policy = {
 		.port = config->port,
@@ -52,34 +52,60 @@ static void serve_files(struct served_port *port, struct cert_files *files,
 		.refuse_tls13 = config->offload == TLSPORT_OFFLOAD_REQUIRE,
 		.client_order = config->client_order,
 		.alpn = config->alpn,
+		.strict_sni = config->strict_sni,
 		.tickets = config->resumption ? tickets : NULL,
 	};
+	struct engine_certificate *usable = calloc(certificates->count + 1, sizeof(*usable));
+	size_t count = 0;
 
-	cert_files_free(&port->files);
-	port->files = *files;
+	for (size_t i = 0; usable && i < certificates->count; i++) {
+		const struct certificate *one = &certificates->list[i];
+
+		if (one->usable)
+			usable[count++] = (struct engine_certificate){ &one->files, &one->facts,
+								       &one->names };
+		else if (!port->error[0])
+			snprintf(port->error, sizeof(port->error), "%s", one->error);
+	}
 	choose_suites(config, &policy);
-	if (choose_groups(config, &policy, port->error, sizeof(port->error)))
-		return;
-	if (!cert_files_check(files, config->cert, config->key, &port->facts, port->error,
-			      sizeof(port->error)))
-		port->context = engine_context_new(&policy, files, &port->facts, port->error,
+	if (count && !choose_groups(config, &policy, port->error, sizeof(port->error)))
+		port->context = engine_context_new(&policy, usable, count, port->error,
 						   sizeof(port->error));
+	free(usable);
 }
 
-static void load_port(struct served_port *port, const struct ticket_keys *tickets)
+static void tell_warnings(const struct served_port *port, const struct certificate *certificate)
 {
-	struct cert_files files;
-
-	if (!cert_files_read(port->config->cert, port->config->key, &files, port->error,
-			     sizeof(port->error)))
-		serve_files(port, &files, tickets);
+	for (unsigned int w = 0; w < certificate->facts.warning_count; w++)
+		log_warning("port %u: %s: %s", port->config->port, certificate->cert,
+			    certificate->facts.warnings[w]);
 }
 
-static void tell_warnings(const struct served_port *port)
+static void tell_error(const struct served_port *port, const char *error, struct text *errors)
 {
-	for (unsigned int w = 0; w < port->facts.warning_count; w++)
-		log_warning("port %u: %s: %s", port->config->port, port->config->cert,
-			    port->facts.warnings[w]);
+	text_add(errors, "%s:%u: port %u: %s\n", port->config->file, port->config->line,
+		 port->config->port, error);
+}
+
+static void load_port(struct served_port *port, const struct ticket_keys *tickets,
+		      struct text *errors)
+{
+	struct certificates *certificates = &port->certificates;
+	size_t before = errors->len;
+
+	if (certificates_find(port->config, certificates, port->error, sizeof(port->error))) {
+		tell_error(port, port->error, errors);
+		return;
+	}
+	for (size_t i = 0; i < certificates->count; i++) {
+		certificate_load(&certificates->list[i]);
+		tell_warnings(port, &certificates->list[i]);
+		if (!certificates->list[i].usable)
+			tell_error(port, certificates->list[i].error, errors);
+	}
+	serve(port, tickets);
+	if (!port->context && errors->len == before)
+		tell_error(port, port->error, errors);
 }
 
 static int load_ports(struct generation *generation, const struct ticket_keys *tickets,
@@ -101,11 +127,7 @@ static int load_ports(struct generation *generation, const struct ticket_keys *t
 				 "wrong configuration, see the log");
 			continue; /* that it is wrong is among the errors */
 		}
-		load_port(port, tickets);
-		tell_warnings(port);
-		if (!port->context)
-			text_add(errors, "%s:%u: port %u: %s\n", port->config->file,
-				 port->config->line, port->config->port, port->error);
+		load_port(port, tickets, errors);
 	}
 	return 0;
 }
@@ -128,51 +150,72 @@ struct generation *generation_load(unsigned int number, const char *config_dir, 
 	return generation;
 }
 
-static bool same_files(const struct cert_files *a, const struct cert_files *b)
+static void tell_stale(const struct served_port *port, const char *error, bool stays,
+		       struct text *errors)
 {
-	return a->cert_len == b->cert_len && a->key_len == b->key_len && a->cert && b->cert &&
-	       !memcmp(a->cert, b->cert, a->cert_len) && !memcmp(a->key, b->key, a->key_len);
+	text_add(errors, "port %u: %s%s\n", port->config->port, error,
+		 stays ? "; the certificate in force stays" : "");
 }
 
-static int copy_files(const struct cert_files *from, struct cert_files *to)
+/* true: it is another than @old, which may be NULL, or usable at last. */
+static bool renew_certificate(const struct served_port *port, struct certificate *certificate,
+			      const struct certificate *old, struct text *errors)
 {
-	*to = *from;
-	to->cert = malloc(from->cert_len + 1);
-	to->key = malloc(from->key_len + 1);
-	if (!to->cert || !to->key) {
-		free(to->cert);
-		free(to->key);
-		memset(to, 0, sizeof(*to));
-		return -1;
+	bool same, in_force = old && old->usable;
+
+	certificate_load(certificate);
+	same = old && certificate_same(certificate, old);
+	if (certificate->usable) {
+		if (!same)
+			tell_warnings(port, certificate);
+		return !same || !in_force;
 	}
-	memcpy(to->cert, from->cert, from->cert_len + 1); /* with the 0 behind the text */
-	memcpy(to->key, from->key, from->key_len + 1);
-	return 0;
+	if (!same)
+		tell_stale(port, certificate->error, in_force, errors);
+	if (in_force && certificate_keep(certificate, old))
+		text_add(errors, "out of memory\n");
+	return false;
 }
 
-/* true: @port is served with another certificate than @old, or at last with one. */
+/* As it was, with nothing of what was found now. */
+static void keep_port(struct served_port *port, const struct served_port *old,
+		      const struct ticket_keys *tickets)
+{
+	certificates_free(&port->certificates);
+	memcpy(port->error, old->error, sizeof(port->error));
+	if (!certificates_copy(&old->certificates, &port->certificates))
+		serve(port, tickets);
+}
+
+/* true: @port is served with other certificates than @old, or at last with one. */
 static bool renew_port(struct served_port *port, const struct served_port *old,
 		       const struct ticket_keys *tickets, struct text *errors)
 {
-	struct cert_files files;
-	bool same;
+	struct certificates *certificates = &port->certificates;
+	bool changed = false;
 
 	if (port->config->broken) {
 		memcpy(port->error, old->error, sizeof(port->error));
 		return false;
 	}
-	load_port(port, tickets);
-	same = same_files(&port->files, &old->files);
-	if (port->context) {
-		if (!same)
-			tell_warnings(port);
-		return !same;
+	if (certificates_find(port->config, certificates, port->error, sizeof(port->error))) {
+		tell_stale(port, port->error, old->context, errors);
+		keep_port(port, old, tickets);
+		return false;
 	}
-	if (!same)
-		text_add(errors, "port %u: %s%s\n", port->config->port, port->error,
-			 old->context ? "; the certificate in force stays" : "");
-	if (old->context && !copy_files(&old->files, &files))
-		serve_files(port, &files, tickets);
+	for (size_t i = 0; i < certificates->count; i++) {
+		struct certificate *one = &certificates->list[i];
+
+		changed |= renew_certificate(
+			port, one, certificates_of_file(&old->certificates, one->cert), errors);
+	}
+	changed |= certificates_usable(certificates) != certificates_usable(&old->certificates);
+	serve(port, tickets);
+	if (port->context)
+		return changed;
+	if (changed)
+		tell_stale(port, port->error, old->context, errors);
+	keep_port(port, old, tickets);
 	return false;
 }
 
@@ -210,7 +253,7 @@ void generation_free(struct generation *generation)
 		return;
 	for (size_t i = 0; generation->ports && i < generation->config.count; i++) {
 		engine_context_free(generation->ports[i].context);
-		cert_files_free(&generation->ports[i].files);
+		certificates_free(&generation->ports[i].certificates);
 	}
 	free(generation->ports);
 	config_free(&generation->config);

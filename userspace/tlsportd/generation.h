@@ -6,6 +6,7 @@
 #ifndef _TLSPORTD_GENERATION_H
 #define _TLSPORTD_GENERATION_H
 
+#include "certificates.h"
 #include "config.h"
 #include "engine.h"
 #include "text.h"
@@ -13,13 +14,12 @@
 /**
  * struct served_port - a port and what its handshakes need
  * @context: NULL: there is no usable certificate, @error says why
- * @files: what it was made from
+ * @certificates: what it was made from, and those that are not usable
  */
 struct served_port {
 	const struct port_config *config;
 	struct engine_context *context;
-	struct cert_facts facts;
-	struct cert_files files;
+	struct certificates certificates;
 	char error[512];
 };
 

@@ -659,6 +659,16 @@ static void put_extension_one(struct writer *w, uint16_t type, unsigned int pref
 	put_number(w, value, len);
 }
 
+static void put_server_name(struct writer *w, struct bytes name)
+{
+	put_number(w, EXT_SERVER_NAME, 2);
+	put_number(w, 2 + 1 + 2 + name.len, 2);
+	put_number(w, 1 + 2 + name.len, 2);
+	put_number(w, 0, 1); /* host_name */
+	put_number(w, name.len, 2);
+	put(w, name.data, name.len);
+}
+
 static void put_alpn(struct writer *w, struct bytes name)
 {
 	put_number(w, EXT_ALPN, 2);
@@ -722,6 +732,8 @@ size_t hello_canonical(const struct hello *hello, const struct hello_policy *pol
 	put_number(&w, 0, 2);
 	put_extension_one(&w, EXT_SUPPORTED_GROUPS, 2, choice->group, 2);
 	put_extension_one(&w, EXT_SIGNATURE_ALGORITHMS, 2, choice->scheme, 2);
+	if (choice->named)
+		put_server_name(&w, hello->server_name);
 	if (choice->alpn.len)
 		put_alpn(&w, choice->alpn);
 	if (choice->version == TLS_1_3)

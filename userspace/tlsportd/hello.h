@@ -82,6 +82,8 @@ struct hello_policy {
  * @psk: pre_shared_key may be looked at
  * @psk_dhe: the client can use tickets with forward secrecy
  * @alpn: the protocol, in the policy's list; absent: none
+ * @named: a certificate was chosen by the name that the client asks for, which
+ *	the answer says; set by the caller
  * @hide_session_id: TLS 1.3: the library would not take its length; ServerHello
  *	has to echo it nevertheless
  */
@@ -95,6 +97,7 @@ struct hello_choice {
 	bool retry;
 	bool psk;
 	bool psk_dhe;
+	bool named;
 	bool hide_session_id;
 };
 

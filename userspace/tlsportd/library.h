@@ -29,7 +29,8 @@ struct library_context;
  * @shown: the ClientHello as the library got it
  * @heard: the ClientHello as the client sent it, which the transcript is of
  * @tail_len: both end in so many bytes of binders
- * @session_id: ServerHello is to echo it, although the library did not see it
+ * @session_id: of TLS 1.3: ServerHello is to echo it, although the library did not see it
+ * @named: the library saw a server_name of TLS 1.2, and answers it
  * @client_handshake_secret: TLS 1.3, and so on; hash_len bytes each
  * @binding: what a ticket is good for besides the port's policy
  * @chain: resumptions since the last full handshake
@@ -47,6 +48,7 @@ struct library {
 	struct bytes heard;
 	size_t tail_len;
 	struct bytes session_id;
+	bool named;
 	uint8_t client_handshake_secret[TLS_SECRET_MAX];
 	uint8_t client_secret[TLS_SECRET_MAX];
 	uint8_t server_secret[TLS_SECRET_MAX];
@@ -79,20 +81,25 @@ int library_open(struct library *library, const struct library_context *context,
 		 const uint8_t binding[CRYPT_SHA256_LEN]);
 /* The protocol that the shown hello has; before it is fed.  0 or -1. */
 int library_alpn(struct library *library, struct bytes name);
+/* Likewise the name of the host.  0 or -1 */
+int library_server_name(struct library *library, struct bytes name);
 void library_close(struct library *library);
 
 /* The longest ServerHello that is looked at. */
 #define LIBRARY_SERVER_HELLO_MAX 512
 
 /**
- * library_echo_session_id() - put the session id into a ServerHello without one
+ * library_server_hello() - what the library's ServerHello has to be instead
  * @message: handshake message of the library
  * @to: room for LIBRARY_SERVER_HELLO_MAX
  *
- * Return: the new length; 0 when it is not such a message.
+ * It gets the session id that the library did not see.  In a resumed handshake of
+ * TLS 1.2 it has no answer to server_name (RFC 6066 3).
+ *
+ * Return: the new length; 0 when it is no ServerHello, or right as it is.
  */
-size_t library_echo_session_id(const struct library *library, const uint8_t *message, size_t len,
-			       uint8_t *to);
+size_t library_server_hello(const struct library *library, const uint8_t *message, size_t len,
+			    uint8_t *to);
 
 /* One record.  What it wants to send is added to @library->out. */
 enum library_status library_feed(struct library *library, const uint8_t *record, size_t len);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Directories in which certificates and keys can be replaced, see watch.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../common/cert_dir.h"
 #include "watch.h"
 
 /* Linux follows as many */
@@ -37,6 +39,13 @@ static int watch_directory(int fd, const char *path)
 			return -1;
 		*slash = '\0';
 	}
+}
+
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
 /* Puts the target of the link that is the first @len bytes of @path in their place. */
@@ -90,6 +99,39 @@ static int watch_path(int fd, const char *name)
 	return 0;
 }
 
+/* Each certificate in it, and where more may come: in it, and in directories of it. */
+static int watch_cert_dir(int fd, const char *path)
+{
+	char err[512], below[PATH_MAX];
+	struct cert_dir certificates;
+	const struct dirent *entry;
+	int failed = 0;
+	DIR *dir;
+
+	if (watch_path(fd, path) || watch_directory(fd, path))
+		return -1;
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)) && !failed) {
+		if (entry->d_name[0] != '.' &&
+		    snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) < PATH_MAX &&
+		    is_directory(below))
+			failed = watch_directory(fd, below);
+	}
+	if (dir)
+		closedir(dir);
+	if (failed || cert_dir_list(path, &certificates, err, sizeof(err)))
+		return failed;
+	for (size_t i = 0; i < certificates.count && !failed; i++) {
+		const struct cert_pair *pair = &certificates.pairs[i];
+
+		failed = watch_path(fd, pair->cert) || (pair->key && watch_path(fd, pair->key)) ?
+				 -1 :
+				 0;
+	}
+	cert_dir_free(&certificates);
+	return failed;
+}
+
 int watch_files(int fd, const struct config *config)
 {
 	int err = 0;
@@ -98,7 +140,8 @@ int watch_files(int fd, const struct config *config)
 		const struct port_config *port = &config->ports[i];
 
 		if ((port->cert && watch_path(fd, port->cert)) ||
-		    (port->key && watch_path(fd, port->key)))
+		    (port->key && watch_path(fd, port->key)) ||
+		    (port->cert_dir && watch_cert_dir(fd, port->cert_dir)))
 			err = errno;
 	}
 	errno = err;

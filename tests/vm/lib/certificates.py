@@ -13,14 +13,18 @@ def key_path(name):
     return f"{WORK}/{name}.key"
 
 
+def make_certificate(cert, key, kind, common_name, names):
+    """Self-signed; names: a subjectAltName as openssl has it."""
+    kinds = {"ec": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("-newkey", "rsa:2048")}
+    run("openssl", "req", "-x509", *kinds[kind], "-nodes", "-keyout", key, "-out", cert, "-days", "30",
+        "-subj", f"/CN={common_name}", "-addext", f"subjectAltName={names}")
+
+
 def make_certificates():
     os.makedirs(WORK, exist_ok=True)
     os.chmod(WORK, 0o755)
-    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    san = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"]
-    for name, kind in (("ec", ec), ("other", ec), ("rsa", ["-newkey", "rsa:2048"])):
-        run("openssl", "req", "-x509", *kind, "-nodes", "-keyout", key_path(name), "-out", cert_path(name),
-            "-days", "30", *san)
+    for name, kind in (("ec", "ec"), ("other", "ec"), ("rsa", "rsa")):
+        make_certificate(cert_path(name), key_path(name), kind, "localhost", "DNS:localhost,IP:127.0.0.1,IP:::1")
     expired()
 
 

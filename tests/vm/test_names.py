@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several certificates on one port, chosen by the name that the client asks for."""
+import json
+import os
+import shutil
+import socket
+import ssl
+
+import lib
+from lib import equal, outcome, test
+
+DIRECTORY = f"{lib.WORK}/names"
+
+
+def connect(port, name):
+    """A client that verifies name and chain, with the certificates themselves as trust; whom the certificate is for."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata="".join(
+        lib.read_text(f"{DIRECTORY}/{entry}") for entry in os.listdir(DIRECTORY) if entry.endswith(".crt")))
+    with socket.create_connection(("127.0.0.1", port), 30 * lib.SLOW) as sock:
+        with context.wrap_socket(sock, server_hostname=name) as tls:
+            equal(tls.recv(len(lib.MARKER)), lib.MARKER, "greeting")
+            return dict(field[0] for field in tls.getpeercert()["subject"])["commonName"]
+
+
+def add(stem, *words):
+    lib.make_certificate(f"{DIRECTORY}/{stem}.crt", f"{DIRECTORY}/{stem}.key", *words)
+
+
+def refused(port, name):
+    try:
+        return connect(port, name)
+    except ssl.SSLError as error:
+        return error.reason
+
+
+@test("cert-dir: each client gets the certificate of its name, also one that comes later; strict-sni refuses the others",
+      core=True)
+def by_name():
+    port = lib.new_port()
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    os.makedirs(DIRECTORY)
+    lib.defer(shutil.rmtree, DIRECTORY)
+    add("one", "ec", "one", "DNS:one.example,DNS:*.one.example")
+    add("two", "rsa", "two", "DNS:two.example")
+    lib.ctl("enable", port, "--cert-dir", DIRECTORY)
+    lib.defer(lib.ctl, "disable", port, check=False)
+    lib.serve(lib.listen(port))
+    for name, wanted in (("one.example", "one"), ("www.one.example", "one"), ("two.example", "two")):
+        equal(connect(port, name), wanted, name)
+    equal(refused(port, "three.example"), "CERTIFICATE_VERIFY_FAILED", "the first one, which is not for it")
+    add("three", "ec", "three", "DNS:three.example")
+    lib.wait_for(lambda: outcome(connect, port, "three.example") == "three", 10, "the new one is served")
+    lib.ctl("enable", port, "--strict-sni", "on")
+    equal(connect(port, "three.example"), "three", "strict")
+    equal(refused(port, "four.example"), "TLSV1_UNRECOGNIZED_NAME", "strict")
+    status = json.loads(lib.ctl("status", port, "--json").out)["ports"][0]["certificate"]["certificates"]
+    equal([entry["names"] for entry in status],
+          [["one.example", "*.one.example"], ["three.example"], ["two.example"]], "of status")

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The certificates of a port, with their keys: found, read, checked.
+ */
+#ifndef _TLSPORTD_CERTIFICATES_H
+#define _TLSPORTD_CERTIFICATES_H
+
+#include <stdbool.h>
+
+#include "../common/cert_check.h"
+#include "../common/port_config.h"
+
+/**
+ * struct certificate - one of them
+ * @cert: its file
+ * @key: file of its key; NULL: the same
+ * @files: what is in them; kept when it is of no use, too, to see whether it changes
+ * @facts: once it was checked
+ * @usable: it can be served; else @error says why not
+ */
+struct certificate {
+	char *cert;
+	char *key;
+	struct cert_files files;
+	struct cert_facts facts;
+	struct cert_names names;
+	bool usable;
+	char error[512];
+};
+
+/* That of cert = is the first; those of cert-dir = are in the order of their names. */
+struct certificates {
+	struct certificate *list;
+	size_t count;
+};
+
+/**
+ * certificates_find() - which there are; their files are not opened
+ * @err: on failure one line that says what is wrong
+ *
+ * Return: 0, or -1 with nothing to free.
+ */
+int certificates_find(const struct port_config *port, struct certificates *certificates, char *err,
+		      size_t errlen);
+void certificates_free(struct certificates *certificates);
+
+/* Of the same file; NULL: none */
+const struct certificate *certificates_of_file(const struct certificates *certificates,
+					       const char *cert);
+
+/* Reads and checks one that was found. */
+void certificate_load(struct certificate *certificate);
+
+/* What is in force, in place of what was read: @from is usable.  0 or -1: out of memory */
+int certificate_keep(struct certificate *certificate, const struct certificate *from);
+
+/* All of them, as far as they are usable.  0, or -1 (out of memory) with nothing to free */
+int certificates_copy(const struct certificates *from, struct certificates *to);
+
+size_t certificates_usable(const struct certificates *certificates);
+
+/* Is the same in the files of both? */
+bool certificate_same(const struct certificate *a, const struct certificate *b);
+
+#endif /* _TLSPORTD_CERTIFICATES_H */
