@@ -124,6 +124,7 @@ static void test_every_key(void **state)
 		 "max-handshakes-per-source = 1000000\n"
 		 "key-limit = 1000\n"
 		 "resumption = off\n"
+		 "ticket-keys = /keys\n"
 		 "offload = off\n"
 		 "offload-tls13 = refuse\n"
 		 "zerocopy = on\n");
@@ -150,6 +151,7 @@ static void test_every_key(void **state)
 	assert_int_equal(port->max_handshakes_per_source, 1000000);
 	assert_int_equal(port->key_limit, 1000);
 	assert_false(port->resumption);
+	assert_string_equal(port->ticket_keys, "/keys");
 	assert_int_equal(port->offload, TLSPORT_OFFLOAD_OFF);
 	assert_true(port->offload_refuse_tls13);
 	assert_true(port->zerocopy);

@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--key-limit, --resumption, --offload, --offload-tls13, --zerocopy, --runtime"
+	"--key-limit, --resumption, --ticket-keys, --offload, --offload-tls13, --zerocopy, --runtime"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \

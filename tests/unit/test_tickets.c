@@ -4,14 +4,18 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "../../userspace/tlsportd/tickets.h"
+#include "../../userspace/tlsportd/ticket_file.h"
+#include "../../userspace/tlsportd/ticket_store.h"
 
 static void test_rotation_keeps_generations(void **state)
 {
@@ -113,6 +117,220 @@ static void test_reading_while_writing(void **state)
 	ticket_keys_free(keys);
 }
 
+/* --- files of keys, and the store --- */
+
+static char root[64];
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(root, "/tmp/test_tickets.XXXXXX");
+	return mkdtemp(root) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	char command[128];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -r %s", root);
+	return system(command);
+}
+
+static const char *at(const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	return path;
+}
+
+/* 48 bytes of the same letter in base64: "AAAA" is three bytes of zeros. */
+static void put_keys(const char *name, const char *letters, const char *more)
+{
+	FILE *file = fopen(at(name), "w");
+
+	assert_non_null(file);
+	for (; *letters; letters++) {
+		for (int i = 0; i < 64; i++)
+			fputc(*letters, file);
+		fputc('\n', file);
+	}
+	fputs(more, file);
+	fclose(file);
+}
+
+static struct ticket_key key_of(char letter)
+{
+	uint8_t bits = letter - 'A';
+	struct ticket_key key;
+
+	for (size_t i = 0; i < sizeof(key); i += 3) {
+		((uint8_t *)&key)[i] = bits << 2 | bits >> 4;
+		((uint8_t *)&key)[i + 1] = bits << 4 | bits >> 2;
+		((uint8_t *)&key)[i + 2] = bits << 6 | bits;
+	}
+	return key;
+}
+
+static void reads(const char *name, const char *letters)
+{
+	struct ticket_key list[TICKET_KEYS_MAX], want;
+	char err[256] = "";
+
+	assert_int_equal(ticket_file_read(at(name), list, err, sizeof(err)), strlen(letters));
+	for (size_t i = 0; letters[i]; i++) {
+		want = key_of(letters[i]);
+		assert_memory_equal(&list[i], &want, sizeof(want));
+	}
+}
+
+static void does_not_read(const char *name, const char *piece)
+{
+	struct ticket_key list[TICKET_KEYS_MAX];
+	char err[256] = "";
+
+	assert_int_equal(ticket_file_read(at(name), list, err, sizeof(err)), 0);
+	if (strncmp(err, at(name), strlen(at(name))) || !strstr(err, piece))
+		fail_msg("'%s' does not begin with the file or does not hold '%s'", err, piece);
+}
+
+static void test_files(void **state)
+{
+	(void)state;
+	put_keys("one", "A", "");
+	reads("one", "A");
+	put_keys("some", "ABC", "\n# a comment\n  \n");
+	reads("some", "ABC");
+	put_keys("many", "ABCDEFGHIJKLMNOPQR", "");
+	reads("many", "CDEFGHIJKLMNOPQR");
+	mkdir(at("dir"), 0700);
+	put_keys("dir/2", "C", "");
+	put_keys("dir/1", "AB", "");
+	put_keys("dir/.3", "D", "");
+	reads("dir", "ABC");
+	put_keys("empty", "", "# nothing\n");
+	does_not_read("empty", "no key in it (make one with: openssl rand -base64 48)");
+	does_not_read("missing", "No such file or directory");
+	put_keys("short", "A", "c2VjcmV0\n");
+	does_not_read("short", ":2: not 48 bytes in base64");
+	put_keys("junk", "AB", "no:base64\n");
+	does_not_read("junk", ":3: not 48 bytes in base64");
+	put_keys("dir/4", "", "junk\n");
+	does_not_read("dir", "/4:1: not 48 bytes");
+}
+
+static bool seals_with(const struct ticket_keys *keys, char letter)
+{
+	struct ticket_key want = key_of(letter), have;
+
+	return ticket_key_current(keys, &have) && !memcmp(&have, &want, sizeof(have));
+}
+
+static bool opens(const struct ticket_keys *keys, char letter)
+{
+	struct ticket_key key = key_of(letter);
+
+	return ticket_key_find(keys, key.name, &key);
+}
+
+/* Of three the last is one that other machines may not have yet. */
+static void test_files_of_a_fleet(void **state)
+{
+	struct text errors = { NULL, 0 };
+	const struct ticket_keys *keys;
+	struct ticket_store store;
+	char err[256], path[128];
+
+	(void)state;
+	assert_int_equal(ticket_store_open(&store, root, 3600), 0);
+	snprintf(path, sizeof(path), "%s", at("keys"));
+	assert_ptr_equal(ticket_store_keys(&store, NULL), store.own);
+	assert_int_equal(ticket_store_add(&store, path, err, sizeof(err)), -1);
+	keys = ticket_store_keys(&store, path);
+	assert_ptr_not_equal(keys, store.own);
+	put_keys("keys", "A", "");
+	assert_int_equal(ticket_store_add(&store, path, err, sizeof(err)), 0);
+	assert_ptr_equal(ticket_store_keys(&store, path), keys);
+	assert_true(seals_with(keys, 'A'));
+	put_keys("keys", "AB", "");
+	ticket_store_refresh(&store, &errors);
+	assert_true(seals_with(keys, 'B'));
+	put_keys("keys", "ABC", "");
+	ticket_store_refresh(&store, &errors);
+	assert_true(seals_with(keys, 'B') && opens(keys, 'A') && opens(keys, 'C'));
+	put_keys("keys", "BCD", "");
+	ticket_store_refresh(&store, &errors);
+	assert_true(seals_with(keys, 'C') && opens(keys, 'B') && opens(keys, 'D'));
+	assert_false(opens(keys, 'A'));
+	assert_int_equal(errors.len, 0);
+	put_keys("keys", "", "junk\n");
+	ticket_store_refresh(&store, &errors);
+	assert_non_null(strstr(errors.chars, "; the ticket keys in force stay\n"));
+	assert_true(seals_with(keys, 'C'));
+	text_free(&errors);
+	ticket_store_close(&store);
+}
+
+static struct ticket_key current(const struct ticket_store *store)
+{
+	struct ticket_key key;
+
+	assert_true(ticket_key_current(store->own, &key));
+	return key;
+}
+
+static void saved_before(int seconds)
+{
+	struct timeval times[2];
+
+	gettimeofday(&times[0], NULL);
+	times[0].tv_sec -= seconds;
+	times[1] = times[0];
+	assert_int_equal(utimes(at("ticket-keys"), times), 0);
+}
+
+static struct ticket_key after_restart(struct ticket_store *store, int seconds)
+{
+	ticket_store_close(store);
+	saved_before(seconds);
+	assert_int_equal(ticket_store_open(store, root, 3600), 0);
+	return current(store);
+}
+
+static void test_own_keys_outlive_a_restart(void **state)
+{
+	struct ticket_key first, second, now;
+	struct ticket_store store;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(ticket_store_open(&store, root, 3600), 0);
+	assert_int_equal(stat(at("ticket-keys"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	first = current(&store);
+	now = after_restart(&store, 3500);
+	assert_memory_equal(&now, &first, sizeof(now));
+	assert_in_range(ticket_store_rotate(&store), 90 * 1000, 100 * 1000);
+	second = after_restart(&store, 3700); /* its time was over meanwhile */
+	assert_memory_not_equal(&second, &first, sizeof(second));
+	assert_true(ticket_key_find(store.own, first.name, &now));
+	assert_in_range(ticket_store_rotate(&store), 3590 * 1000, 3600 * 1000);
+	now = after_restart(&store, 10);
+	assert_memory_equal(&now, &second, sizeof(now));
+	assert_true(ticket_key_find(store.own, first.name, &now));
+	now = after_restart(&store, 3 * 3600);
+	assert_false(ticket_key_find(store.own, second.name, &now));
+	now = after_restart(&store, 10); /* the new one was kept */
+	second = current(&store);
+	put_keys("ticket-keys", "", "junk\n");
+	now = after_restart(&store, 10);
+	assert_memory_not_equal(&now, &second, sizeof(now));
+	now = after_restart(&store, -10); /* from another time: what it says is worth nothing */
+	assert_false(ticket_key_find(store.own, second.name, &now));
+	ticket_store_close(&store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +339,9 @@ int main(void)
 		cmocka_unit_test(test_unknown_name),
 		cmocka_unit_test(test_workers_see_rotation),
 		cmocka_unit_test(test_reading_while_writing),
+		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_files_of_a_fleet, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_own_keys_outlive_a_restart, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,7 +152,7 @@ static int setup(void **state)
 	parent.config_dir = root;
 	parent.run_dir = root;
 	parent.workers = 3;
-	parent.tickets = ticket_keys_new();
+	assert_int_equal(ticket_store_open(&parent.tickets, root, 3600), 0);
 	sigemptyset(&parent.signals);
 	sigaddset(&parent.signals, WORKER_DRAIN_SIGNAL);
 	sigprocmask(SIG_BLOCK, &parent.signals, NULL);
@@ -171,7 +171,7 @@ static int teardown(void **state)
 	(void)state;
 	parent_stop(&parent);
 	assert_null(parent.all);
-	ticket_keys_free(parent.tickets);
+	ticket_store_close(&parent.tickets);
 	snprintf(command, sizeof(command), "rm -r '%s'", root);
 	return system(command);
 }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Session tickets: by any worker, on their port alone."""
+import base64
+import os
+
 import lib
 from lib import test, equal
 
@@ -68,3 +71,54 @@ def resumption_off():
         session = lib.echo(port, context=context)
         with lib.TlsClient(port, context=context, session=session) as client:
             assert not client.tls.session_reused, name
+
+
+def sessions(port):
+    """One of each version, with what it can be resumed by."""
+    for version, name in lib.BOTH:
+        context = lib.tls_context(version)
+        yield name, context, lib.echo(port, context=context)
+
+
+def resumed(port, context, session):
+    with lib.TlsClient(port, context=context, session=session) as client:
+        client.write(b"data")
+        equal(client.read_exactly(4), b"data")
+        return client.tls.session_reused
+
+
+def restart():
+    lib.helper_kill()
+    lib.helper_start()
+
+
+@test("sessions outlive the helper: its own ticket keys are kept, those of ticket-keys are read again, and when they change",
+      timeout=180)
+def helper_restarts():
+    lib.helper_restart_later()
+    file = f"{lib.WORK}/ticket-keys"
+    first, second, third = (base64.b64encode(os.urandom(48)).decode() + "\n" for _ in range(3))
+    lib.write_file(file, first)
+    lib.defer(os.unlink, file)
+    own, shared = lib.new_port(), lib.new_port()
+    lib.enable(own)
+    lib.enable(shared, ticket_keys=file)
+    for port in (own, shared):
+        lib.Server(port)
+    before = {port: list(sessions(port)) for port in (own, shared)}
+    restart()
+    for port in (own, shared):
+        equal([name for name, context, session in before[port] if resumed(port, context, session)],
+              [name for _, name in lib.BOTH], "resumed after a restart")
+    lib.helper_kill()
+    os.unlink(lib.RUN_DIR + "/ticket-keys")
+    lib.helper_start()
+    for port, wanted in ((own, []), (shared, [name for _, name in lib.BOTH])):
+        equal([name for name, context, session in before[port] if resumed(port, context, session)], wanted,
+              "resumed by a helper that has the shared keys alone")
+    generation = lib.helper_pids()
+    lib.write_file(file, second + third)
+    lib.wait_for(lambda: not resumed(shared, *before[shared][0][1:]), 10, "the first key is forgotten")
+    equal(lib.helper_pids(), generation, "workers: keys are changed in place")
+    for name, context, session in sessions(shared):
+        assert resumed(shared, context, session), f"{name}: with a new key"

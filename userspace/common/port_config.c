@@ -323,6 +323,11 @@ static int set_resumption(struct port_config *port, const char *value, char *why
 	return set_switch(value, &port->resumption, why);
 }
 
+static int set_ticket_keys(struct port_config *port, const char *value, char *why)
+{
+	return set_path(value, &port->ticket_keys, why);
+}
+
 static int set_zerocopy(struct port_config *port, const char *value, char *why)
 {
 	return set_switch(value, &port->zerocopy, why);
@@ -368,6 +373,7 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "max-handshakes-per-source", set_max_handshakes_per_source, false, false },
 	{ "key-limit", set_key_limit, false, false },
 	{ "resumption", set_resumption, false, false },
+	{ "ticket-keys", set_ticket_keys, false, true },
 	{ "offload", set_offload, false, false },
 	{ "offload-tls13", set_offload_tls13, false, false },
 	{ "zerocopy", set_zerocopy, false, false },
@@ -479,6 +485,7 @@ int port_config_copy(const struct port_config *port, struct port_config *copy)
 	err |= copy_text(&copy->cert);
 	err |= copy_text(&copy->key);
 	err |= copy_text(&copy->cert_dir);
+	err |= copy_text(&copy->ticket_keys);
 	if (err)
 		port_config_free(copy);
 	return err ? -1 : 0;
@@ -490,6 +497,7 @@ void port_config_free(struct port_config *port)
 	free(port->cert);
 	free(port->key);
 	free(port->cert_dir);
+	free(port->ticket_keys);
 	memset(port, 0, sizeof(*port));
 }
 

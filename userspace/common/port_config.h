@@ -39,6 +39,7 @@ enum port_profile {
  * @groups_chosen: by the administrator; else all that the library has
  * @truncation: enum tlsport_truncation
  * @handshake_timeout: milliseconds
+ * @ticket_keys: file or directory; NULL: tlsportd's own
  * @offload: enum tlsport_offload
  * @offload_refuse_tls13: else TLS 1.2 is negotiated, where offload is required
  */
@@ -68,6 +69,7 @@ struct port_config {
 	uint32_t max_handshakes_per_source;
 	uint32_t key_limit;
 	bool resumption;
+	char *ticket_keys;
 	uint8_t offload;
 	bool offload_refuse_tls13;
 	bool zerocopy;
@@ -86,7 +88,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 20
+#define PORT_KEYS 21
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */

@@ -17,7 +17,7 @@ _tlsportctl()
 	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
-		--resumption --offload --offload-tls13 --zerocopy --runtime"
+		--resumption --ticket-keys --offload --offload-tls13 --zerocopy --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
 	COMPREPLY=()
@@ -34,7 +34,7 @@ _tlsportctl()
 	done
 
 	case $prev in
-	--cert|--key)
+	--cert|--key|--ticket-keys)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;

@@ -30,6 +30,7 @@
 	"  --max-handshakes-per-source N  in flight from one address (1024)\n" \
 	"  --key-limit N                  records sent under one key (16777216)\n" \
 	"  --resumption on|off            session tickets (on)\n" \
+	"  --ticket-keys FILE|DIR         keys of tickets, shared by several machines\n" \
 	"  --offload auto|off|require     records done by the network interface (auto)\n" \
 	"  --offload-tls13 negotiate-1.2|refuse  clients of TLS 1.3, when required (negotiate-1.2)\n" \
 	"  --zerocopy on|off              the interface reads files that nobody can write (off)\n" \

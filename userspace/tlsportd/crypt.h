@@ -74,6 +74,12 @@ bool crypt_has_group(uint16_t group);
 /* Is this public value one that a handshake may use?  0 or -1. */
 int crypt_share_check(uint16_t group, const uint8_t *share, size_t len);
 
+/* Text to exactly @len bytes.  0 or -1 */
+int crypt_base64_decode(const char *text, void *to, size_t len);
+
+/* Length of the text, which is not ended by a 0; 0 when @room is too small. */
+size_t crypt_base64_encode(const void *from, size_t len, char *to, size_t room);
+
 /* The kernel's; never from a state that a fork would share.  0 or -1. */
 int crypt_random(void *to, size_t len);
 

@@ -3,6 +3,7 @@
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/aes.h>
 #include <wolfssl/wolfcrypt/chacha20_poly1305.h>
+#include <wolfssl/wolfcrypt/coding.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/kdf.h>
 #include <wolfssl/wolfcrypt/sha256.h>
@@ -290,6 +291,27 @@ int crypt_share_check(uint16_t group, const uint8_t *share, size_t len)
 	err = wc_ecc_import_x963_ex(share, len, &key, curve) || check_point(&key);
 	wc_ecc_free(&key);
 	return err ? -1 : 0;
+}
+
+int crypt_base64_decode(const char *text, void *to, size_t len)
+{
+	uint8_t bytes[256];
+	word32 have = sizeof(bytes);
+	int err = Base64_Decode((const byte *)text, strlen(text), bytes, &have);
+
+	if (!err && have == len)
+		memcpy(to, bytes, len);
+	else
+		err = -1;
+	explicit_bzero(bytes, sizeof(bytes));
+	return err;
+}
+
+size_t crypt_base64_encode(const void *from, size_t len, char *to, size_t room)
+{
+	word32 have = room;
+
+	return Base64_Encode_NoNl(from, len, (byte *)to, &have) ? 0 : have;
 }
 
 int crypt_random(void *to, size_t len)

@@ -41,7 +41,7 @@ static void choose_suites(const struct port_config *config, struct engine_policy
 }
 
 /* With those that are usable; port->context stays NULL, with port->error, when none are. */
-static void serve(struct served_port *port, const struct ticket_keys *tickets)
+static void serve(struct served_port *port, struct ticket_store *tickets)
 {
 	const struct certificates *certificates = &port->certificates;
 	const struct port_config *config = port->config;
@@ -53,7 +53,8 @@ static void serve(struct served_port *port, const struct ticket_keys *tickets)
 		.client_order = config->client_order,
 		.alpn = config->alpn,
 		.strict_sni = config->strict_sni,
-		.tickets = config->resumption ? tickets : NULL,
+		.tickets = config->resumption ? ticket_store_keys(tickets, config->ticket_keys) :
+						NULL,
 	};
 	struct engine_certificate *usable = calloc(certificates->count + 1, sizeof(*usable));
 	size_t count = 0;
@@ -87,11 +88,16 @@ static void tell_error(const struct served_port *port, const char *error, struct
 		 port->config->port, error);
 }
 
-static void load_port(struct served_port *port, const struct ticket_keys *tickets,
-		      struct text *errors)
+static void load_port(struct served_port *port, struct ticket_store *tickets, struct text *errors)
 {
 	struct certificates *certificates = &port->certificates;
 	size_t before = errors->len;
+	char err[512];
+
+	/* Without them it is served all the same, if there is no better generation. */
+	if (port->config->ticket_keys &&
+	    ticket_store_add(tickets, port->config->ticket_keys, err, sizeof(err)))
+		tell_error(port, err, errors);
 
 	if (certificates_find(port->config, certificates, port->error, sizeof(port->error))) {
 		tell_error(port, port->error, errors);
@@ -108,7 +114,7 @@ static void load_port(struct served_port *port, const struct ticket_keys *ticket
 		tell_error(port, port->error, errors);
 }
 
-static int load_ports(struct generation *generation, const struct ticket_keys *tickets,
+static int load_ports(struct generation *generation, struct ticket_store *tickets,
 		      struct text *errors)
 {
 	const struct config *config = &generation->config;
@@ -133,7 +139,7 @@ static int load_ports(struct generation *generation, const struct ticket_keys *t
 }
 
 struct generation *generation_load(unsigned int number, const char *config_dir, const char *run_dir,
-				   const struct ticket_keys *tickets, struct text *errors)
+				   struct ticket_store *tickets, struct text *errors)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
 
@@ -179,7 +185,7 @@ static bool renew_certificate(const struct served_port *port, struct certificate
 
 /* As it was, with nothing of what was found now. */
 static void keep_port(struct served_port *port, const struct served_port *old,
-		      const struct ticket_keys *tickets)
+		      struct ticket_store *tickets)
 {
 	certificates_free(&port->certificates);
 	memcpy(port->error, old->error, sizeof(port->error));
@@ -189,7 +195,7 @@ static void keep_port(struct served_port *port, const struct served_port *old,
 
 /* true: @port is served with other certificates than @old, or at last with one. */
 static bool renew_port(struct served_port *port, const struct served_port *old,
-		       const struct ticket_keys *tickets, struct text *errors)
+		       struct ticket_store *tickets, struct text *errors)
 {
 	struct certificates *certificates = &port->certificates;
 	bool changed = false;
@@ -220,7 +226,7 @@ static bool renew_port(struct served_port *port, const struct served_port *old,
 }
 
 struct generation *generation_renew(unsigned int number, const struct generation *old,
-				    const struct ticket_keys *tickets, struct text *errors)
+				    struct ticket_store *tickets, struct text *errors)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
 	bool changed = false, whole;

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "engine.h"
 #include "text.h"
+#include "ticket_store.h"
 
 /**
  * struct served_port - a port and what its handshakes need
@@ -48,7 +49,7 @@ struct generation {
  * Return: NULL when memory ran out.
  */
 struct generation *generation_load(unsigned int number, const char *config_dir, const char *run_dir,
-				   const struct ticket_keys *tickets, struct text *errors);
+				   struct ticket_store *tickets, struct text *errors);
 void generation_free(struct generation *generation);
 
 /**
@@ -60,7 +61,7 @@ void generation_free(struct generation *generation);
  * Return: NULL when no port would be served with another certificate, or memory ran out.
  */
 struct generation *generation_renew(unsigned int number, const struct generation *old,
-				    const struct ticket_keys *tickets, struct text *errors);
+				    struct ticket_store *tickets, struct text *errors);
 
 /* NULL: not configured. */
 const struct served_port *generation_port(const struct generation *generation, uint16_t port);

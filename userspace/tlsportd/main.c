@@ -30,6 +30,9 @@
 #define CLIENTS_MAX 16
 /* Certificate and key are two files: who replaces both gets this long. */
 #define RENEW_MS 200
+/* Seconds; RFC 8446 4.6.1 has no ticket live for longer than a week. */
+#define ROTATION_MIN 60
+#define ROTATION_MAX (7 * 24 * 3600)
 
 struct daemon {
 	struct parent parent;
@@ -37,8 +40,8 @@ struct daemon {
 	int signals;
 	int control;
 	unsigned int clients;
-	int files; /* of watch_open(), -1 */
-	int64_t rotate_at;
+	int files;	  /* of watch_open(), -1 */
+	time_t rotation;  /* of ticket keys, seconds */
 	int64_t renew_at; /* 0: nothing has happened to the files */
 	bool stop;
 };
@@ -50,6 +53,7 @@ static const char usage[] =
 	"  --config-dir DIR  configuration (default /etc/tlsport)\n"
 	"  --run-dir DIR     control socket and runtime configuration (default /run/tlsport)\n"
 	"  --workers N       worker processes, 1 to 256 (default: one for each CPU)\n"
+	"  --ticket-rotation TIME  age at which keys of session tickets are replaced (default 12h)\n"
 	"  -t, --test        check configuration, certificates and keys, and exit\n"
 	"  --foreground      stay in the foreground; it always does\n"
 	"  --verbose         tell why handshakes fail\n"
@@ -93,11 +97,12 @@ static int take_lock(const char *run_dir)
 
 static int test_configuration(const char *config_dir, const char *run_dir)
 {
+	struct ticket_store tickets = { .own = ticket_keys_new() };
 	struct text errors = { NULL, 0 };
 	struct generation *generation;
 	int ret;
 
-	generation = generation_load(1, config_dir, run_dir, NULL, &errors);
+	generation = generation_load(1, config_dir, run_dir, &tickets, &errors);
 	if (errors.chars)
 		fputs(errors.chars, stderr);
 	ret = generation && !errors.len ? 0 : 1;
@@ -105,6 +110,7 @@ static int test_configuration(const char *config_dir, const char *run_dir)
 		printf("configuration is good, %zu port%s\n", generation->config.count,
 		       generation->config.count == 1 ? "" : "s");
 	generation_free(generation);
+	ticket_store_close(&tickets);
 	text_free(&errors);
 	return ret;
 }
@@ -232,15 +238,9 @@ static int64_t sooner(int64_t left, int64_t other)
 /* Does what is due; ms until the next is. */
 static int next_timeout(struct daemon *daemon)
 {
-	int64_t left = daemon->rotate_at - parent_now();
+	int64_t left = ticket_store_rotate(&daemon->parent.tickets);
 	int restart;
 
-	if (left <= 0) {
-		if (ticket_keys_rotate(daemon->parent.tickets))
-			log_error("ticket keys could not be rotated");
-		left = TICKET_ROTATION * 1000LL;
-		daemon->rotate_at = parent_now() + left;
-	}
 	if (daemon->renew_at && daemon->renew_at <= parent_now())
 		renew(daemon);
 	if (daemon->renew_at)
@@ -292,8 +292,7 @@ static int run(struct daemon *daemon)
 {
 	struct parent *parent = &daemon->parent;
 
-	parent->tickets = ticket_keys_new();
-	if (!parent->tickets) {
+	if (ticket_store_open(&parent->tickets, parent->run_dir, daemon->rotation)) {
 		log_error("no ticket keys: %s", strerror(errno));
 		return 1;
 	}
@@ -320,7 +319,6 @@ static int run(struct daemon *daemon)
 		log_warning("certificates are not watched: %s", strerror(errno));
 	else
 		watch_generation(daemon);
-	daemon->rotate_at = parent_now() + TICKET_ROTATION * 1000LL;
 	sd_notify(0, "READY=1");
 	tell_status(parent);
 	log_notice("%zu ports, %u workers, wolfSSL %s", parent->generation->config.count,
@@ -329,7 +327,7 @@ static int run(struct daemon *daemon)
 	sd_notify(0, "STOPPING=1\nSTATUS=the ports stay registered, and shut");
 	close(daemon->control);
 	parent_stop(parent);
-	ticket_keys_free(parent->tickets);
+	ticket_store_close(&parent->tickets);
 	tlsport_nl_ops->close(&parent->nl);
 	return 0;
 }
@@ -355,8 +353,27 @@ static int parse_workers(const char *text, unsigned int *workers)
 	return 0;
 }
 
+/* "12h", "90m", "600s" */
+static int parse_rotation(const char *text, time_t *rotation)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+	long unit = !strcmp(end, "h") ? 3600 : !strcmp(end, "m") ? 60 : !strcmp(end, "s");
+
+	if (end == text || !unit || n < 1 || n > ROTATION_MAX || n * unit < ROTATION_MIN ||
+	    n * unit > ROTATION_MAX) {
+		fprintf(stderr,
+			"tlsportd: --ticket-rotation: '%s' is not a time from 60s to 168h (\"12h\", \"90m\", \"600s\")\n",
+			text);
+		return -1;
+	}
+	*rotation = n * unit;
+	return 0;
+}
+
 enum {
 	OPTION_CONFIG_DIR = 256,
+	OPTION_TICKET_ROTATION,
 	OPTION_RUN_DIR,
 	OPTION_WORKERS,
 	OPTION_FOREGROUND,
@@ -369,6 +386,7 @@ static const struct option options[] = {
 	{ "config-dir", required_argument, NULL, OPTION_CONFIG_DIR },
 	{ "run-dir", required_argument, NULL, OPTION_RUN_DIR },
 	{ "workers", required_argument, NULL, OPTION_WORKERS },
+	{ "ticket-rotation", required_argument, NULL, OPTION_TICKET_ROTATION },
 	{ "test", no_argument, NULL, 't' },
 	{ "foreground", no_argument, NULL, OPTION_FOREGROUND },
 	{ "verbose", no_argument, NULL, OPTION_VERBOSE },
@@ -381,6 +399,7 @@ int main(int argc, char **argv)
 {
 	static struct daemon daemon = {
 		.parent = { .config_dir = "/etc/tlsport", .run_dir = "/run/tlsport" },
+		.rotation = TICKET_ROTATION,
 	};
 	bool test = false, verbose = false;
 	int option;
@@ -396,6 +415,10 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_WORKERS:
 			if (parse_workers(optarg, &daemon.parent.workers))
+				return 2;
+			break;
+		case OPTION_TICKET_ROTATION:
+			if (parse_rotation(optarg, &daemon.rotation))
 				return 2;
 			break;
 		case 't':

@@ -280,7 +280,7 @@ int parent_start(struct parent *parent)
 	int err;
 
 	parent->generation = generation_load(++parent->generations, parent->config_dir,
-					     parent->run_dir, parent->tickets, &errors);
+					     parent->run_dir, &parent->tickets, &errors);
 	if (errors.len)
 		log_error_lines(errors.chars);
 	text_free(&errors);
@@ -343,7 +343,7 @@ static int change_over(struct parent *parent, struct generation *new, struct tex
 int parent_reload(struct parent *parent, struct text *errors)
 {
 	struct generation *new = generation_load(++parent->generations, parent->config_dir,
-						 parent->run_dir, parent->tickets, errors);
+						 parent->run_dir, &parent->tickets, errors);
 
 	if (!new)
 		return -1;
@@ -356,8 +356,11 @@ int parent_reload(struct parent *parent, struct text *errors)
 
 int parent_renew(struct parent *parent, struct text *errors)
 {
-	struct generation *new = generation_renew(parent->generations + 1, parent->generation,
-						  parent->tickets, errors);
+	struct generation *new;
+
+	ticket_store_refresh(&parent->tickets, errors);
+	new = generation_renew(parent->generations + 1, parent->generation, &parent->tickets,
+			       errors);
 
 	if (!new)
 		return errors->len ? -1 : 0;

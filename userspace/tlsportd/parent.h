@@ -52,7 +52,7 @@ struct parent {
 	const char *config_dir;
 	const char *run_dir;
 	unsigned int workers;
-	struct ticket_keys *tickets;
+	struct ticket_store tickets;
 	struct tlsport_nl nl;
 	struct worker_slot *all;
 	struct generation *generation;

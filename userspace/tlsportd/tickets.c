@@ -16,7 +16,8 @@
 struct ticket_keys {
 	atomic_uint sequence; /* odd: the writer is at it */
 	unsigned int count;
-	struct ticket_key key[TICKET_GENERATIONS]; /* newest first */
+	unsigned int seal;
+	struct ticket_key key[TICKET_KEYS_MAX];
 };
 
 struct ticket_keys *ticket_keys_new(void)
@@ -43,22 +44,35 @@ void ticket_keys_free(struct ticket_keys *keys)
 	munmap(keys, sizeof(*keys));
 }
 
-int ticket_keys_rotate(struct ticket_keys *keys)
+void ticket_keys_set(struct ticket_keys *keys, const struct ticket_key *list, size_t count,
+		     size_t seal)
 {
-	struct ticket_key fresh;
-
-	if (crypt_random(&fresh, sizeof(fresh)))
-		return -1;
 	atomic_fetch_add_explicit(&keys->sequence, 1, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
-	for (int i = TICKET_GENERATIONS - 1; i > 0; i--)
-		keys->key[i] = keys->key[i - 1];
-	keys->key[0] = fresh;
-	if (keys->count < TICKET_GENERATIONS)
-		keys->count++;
+	memcpy(keys->key, list, count * sizeof(*list));
+	explicit_bzero(keys->key + count, (TICKET_KEYS_MAX - count) * sizeof(*list));
+	keys->count = count;
+	keys->seal = seal;
 	atomic_fetch_add_explicit(&keys->sequence, 1, memory_order_release);
-	explicit_bzero(&fresh, sizeof(fresh));
-	return 0;
+}
+
+size_t ticket_keys_get(const struct ticket_keys *keys, struct ticket_key list[TICKET_KEYS_MAX])
+{
+	memcpy(list, keys->key, keys->count * sizeof(*list));
+	return keys->count;
+}
+
+int ticket_keys_rotate(struct ticket_keys *keys)
+{
+	struct ticket_key list[1 + TICKET_KEYS_MAX];
+	size_t count = 1 + ticket_keys_get(keys, list + 1);
+	int err = crypt_random(list, sizeof(*list));
+
+	if (!err)
+		ticket_keys_set(keys, list, count < TICKET_GENERATIONS ? count : TICKET_GENERATIONS,
+				0);
+	explicit_bzero(list, sizeof(list));
+	return err;
 }
 
 static bool read_key(const struct ticket_keys *keys, const uint8_t *name, struct ticket_key *to)
@@ -71,8 +85,9 @@ static bool read_key(const struct ticket_keys *keys, const uint8_t *name, struct
 		if (before & 1)
 			continue;
 		found = false;
-		for (unsigned int i = 0; i < TICKET_GENERATIONS && i < keys->count; i++) {
-			if (name && memcmp(keys->key[i].name, name, TICKET_NAME_LEN))
+		for (unsigned int i = 0; i < TICKET_KEYS_MAX && i < keys->count; i++) {
+			if (name ? memcmp(keys->key[i].name, name, TICKET_NAME_LEN) != 0 :
+				   i != keys->seal)
 				continue;
 			*to = keys->key[i];
 			found = true;

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../common/cert_dir.h"
 #include "watch.h"
 
 /* Linux follows as many */
@@ -39,13 +38,6 @@ static int watch_directory(int fd, const char *path)
 			return -1;
 		*slash = '\0';
 	}
-}
-
-static bool is_directory(const char *path)
-{
-	struct stat st;
-
-	return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
 /* Puts the target of the link that is the first @len bytes of @path in their place. */
@@ -99,36 +91,24 @@ static int watch_path(int fd, const char *name)
 	return 0;
 }
 
-/* Each certificate in it, and where more may come: in it, and in directories of it. */
-static int watch_cert_dir(int fd, const char *path)
+/* Of a directory what is in it, too, down to so many levels. */
+static int watch_tree(int fd, const char *path, int depth)
 {
-	char err[512], below[PATH_MAX];
-	struct cert_dir certificates;
+	char below[PATH_MAX];
 	const struct dirent *entry;
-	int failed = 0;
+	int failed;
 	DIR *dir;
 
-	if (watch_path(fd, path) || watch_directory(fd, path))
-		return -1;
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir)) && !failed) {
-		if (entry->d_name[0] != '.' &&
-		    snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) < PATH_MAX &&
-		    is_directory(below))
-			failed = watch_directory(fd, below);
-	}
-	if (dir)
-		closedir(dir);
-	if (failed || cert_dir_list(path, &certificates, err, sizeof(err)))
+	failed = watch_path(fd, path);
+	dir = depth ? opendir(path) : NULL;
+	if (!dir)
 		return failed;
-	for (size_t i = 0; i < certificates.count && !failed; i++) {
-		const struct cert_pair *pair = &certificates.pairs[i];
-
-		failed = watch_path(fd, pair->cert) || (pair->key && watch_path(fd, pair->key)) ?
-				 -1 :
-				 0;
-	}
-	cert_dir_free(&certificates);
+	failed |= watch_directory(fd, path);
+	while (!failed && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' &&
+		    snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) < PATH_MAX)
+			failed = watch_tree(fd, below, depth - 1);
+	closedir(dir);
 	return failed;
 }
 
@@ -141,7 +121,8 @@ int watch_files(int fd, const struct config *config)
 
 		if ((port->cert && watch_path(fd, port->cert)) ||
 		    (port->key && watch_path(fd, port->key)) ||
-		    (port->cert_dir && watch_cert_dir(fd, port->cert_dir)))
+		    (port->cert_dir && watch_tree(fd, port->cert_dir, 2)) ||
+		    (port->ticket_keys && watch_tree(fd, port->ticket_keys, 1)))
 			err = errno;
 	}
 	errno = err;
