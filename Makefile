@@ -29,6 +29,7 @@ sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
 includedir ?= $(prefix)/include
 unitdir ?= $(prefix)/lib/systemd/system
+sysusersdir ?= $(prefix)/lib/sysusers.d
 completiondir ?= $(prefix)/share/bash-completion/completions
 KVER ?= $(shell uname -r)
 moduledir ?= /lib/modules/$(KVER)/updates
@@ -199,6 +200,7 @@ FILES = $(foreach p,$(PROGRAMS),755:$(B)/$(p):$(sbindir)/$(p)) \
 	644:userspace/tlsportctl/completion.bash:$(completiondir)/tlsportctl \
 	644:$(B)/tlsport.service:$(unitdir)/tlsport.service \
 	644:$(B)/tlsport@.service:$(unitdir)/tlsport@.service \
+	644:systemd/tlsport.sysusers:$(sysusersdir)/tlsport.conf \
 	644:$(MODULE):$(moduledir)/tlsport.ko
 part = $(word $(1),$(subst :, ,$(2)))
 define install_file
@@ -210,6 +212,7 @@ endef
 define refresh
 	@[ -n "$(DESTDIR)" ] || depmod $(KVER)
 	@[ -n "$(DESTDIR)" ] || ! [ -d /run/systemd/system ] || systemctl daemon-reload
+	@[ -n "$(DESTDIR)" ] || ! [ -f $(sysusersdir)/tlsport.conf ] || systemd-sysusers $(sysusersdir)/tlsport.conf
 endef
 
 install: userspace

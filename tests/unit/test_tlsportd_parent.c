@@ -28,7 +28,7 @@
 
 static enum { WORKS, DIES, DIES_LATER, IS_STUBBORN } stub;
 
-int worker_run(const struct generation *generation, int report)
+int worker_run(const struct generation *generation, const struct sandbox_user *user, int report)
 {
 	sigset_t set;
 	int sig;

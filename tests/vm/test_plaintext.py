@@ -263,7 +263,7 @@ def enable_races(wait):
     """Returns in how many cycles the server was taken over as it ran."""
     cycles = 12 if lib.SLOW == 1 else 4
     port = lib.new_port()
-    server = lib.Server(port, "--wait", wait, "--threads", 8, *BANNER)
+    server = lib.Server(port, "--wait", wait, "--threads", 8 if lib.SLOW == 1 else 2, *BANNER)
     stop, lock, last = threading.Event(), threading.Lock(), [0]
 
     def next_number():

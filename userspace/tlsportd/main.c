@@ -53,6 +53,7 @@ static const char usage[] =
 	"  --config-dir DIR  configuration (default /etc/tlsport)\n"
 	"  --run-dir DIR     control socket and runtime configuration (default /run/tlsport)\n"
 	"  --workers N       worker processes, 1 to 256 (default: one for each CPU)\n"
+	"  --user NAME       user of the workers (default: tlsport, else nobody)\n"
 	"  --ticket-rotation TIME  age at which keys of session tickets are replaced (default 12h)\n"
 	"  -t, --test        check configuration, certificates and keys, and exit\n"
 	"  --foreground      stay in the foreground; it always does\n"
@@ -353,6 +354,17 @@ static int parse_workers(const char *text, unsigned int *workers)
 	return 0;
 }
 
+/* @name: NULL: the default */
+static int choose_user(const char *name, struct sandbox_user *user)
+{
+	const char *const names[] = { name ? name : "tlsport", name ? NULL : "nobody", NULL };
+
+	if (!sandbox_find_user(names, user) || !name)
+		return 0;
+	fprintf(stderr, "tlsportd: --user: there is no user '%s'\n", name);
+	return -1;
+}
+
 /* "12h", "90m", "600s" */
 static int parse_rotation(const char *text, time_t *rotation)
 {
@@ -373,6 +385,7 @@ static int parse_rotation(const char *text, time_t *rotation)
 
 enum {
 	OPTION_CONFIG_DIR = 256,
+	OPTION_USER,
 	OPTION_TICKET_ROTATION,
 	OPTION_RUN_DIR,
 	OPTION_WORKERS,
@@ -386,6 +399,7 @@ static const struct option options[] = {
 	{ "config-dir", required_argument, NULL, OPTION_CONFIG_DIR },
 	{ "run-dir", required_argument, NULL, OPTION_RUN_DIR },
 	{ "workers", required_argument, NULL, OPTION_WORKERS },
+	{ "user", required_argument, NULL, OPTION_USER },
 	{ "ticket-rotation", required_argument, NULL, OPTION_TICKET_ROTATION },
 	{ "test", no_argument, NULL, 't' },
 	{ "foreground", no_argument, NULL, OPTION_FOREGROUND },
@@ -402,6 +416,7 @@ int main(int argc, char **argv)
 		.rotation = TICKET_ROTATION,
 	};
 	bool test = false, verbose = false;
+	const char *user = NULL;
 	int option;
 
 	daemon.parent.workers = default_workers();
@@ -416,6 +431,9 @@ int main(int argc, char **argv)
 		case OPTION_WORKERS:
 			if (parse_workers(optarg, &daemon.parent.workers))
 				return 2;
+			break;
+		case OPTION_USER:
+			user = optarg;
 			break;
 		case OPTION_TICKET_ROTATION:
 			if (parse_rotation(optarg, &daemon.rotation))
@@ -448,6 +466,8 @@ int main(int argc, char **argv)
 	forbid_core_dumps();
 	if (test)
 		return test_configuration(daemon.parent.config_dir, daemon.parent.run_dir);
+	if (choose_user(user, &daemon.parent.user))
+		return 2;
 	if (take_lock(daemon.parent.run_dir) < 0)
 		return 1;
 	return run(&daemon);

@@ -45,7 +45,8 @@ static void drop_generation(struct parent *parent, struct generation *generation
 		generation_free(generation);
 }
 
-static void run_child(struct generation *generation, pid_t parent_pid, int report)
+static void run_child(struct generation *generation, const struct sandbox_user *user,
+		      pid_t parent_pid, int report)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "tlsportd-worker");
@@ -54,7 +55,7 @@ static void run_child(struct generation *generation, pid_t parent_pid, int repor
 	/* Nothing of the parent's: not its lock, sockets or other workers' pipes. */
 	if (dup2(report, REPORT_FD) < 0 || close_range(REPORT_FD + 1, ~0U, 0))
 		_exit(1);
-	_exit(worker_run(generation, REPORT_FD));
+	_exit(worker_run(generation, user, REPORT_FD));
 }
 
 static int start_worker(struct parent *parent, struct generation *generation, unsigned int slot)
@@ -71,7 +72,7 @@ static int start_worker(struct parent *parent, struct generation *generation, un
 	worker->pid = fork();
 	if (!worker->pid) {
 		close(report[0]);
-		run_child(generation, parent_pid, report[1]);
+		run_child(generation, &parent->user, parent_pid, report[1]);
 	}
 	close(report[1]);
 	if (worker->pid < 0) {

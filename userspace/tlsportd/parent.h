@@ -52,6 +52,7 @@ struct parent {
 	const char *config_dir;
 	const char *run_dir;
 	unsigned int workers;
+	struct sandbox_user user; /* of the workers */
 	struct ticket_store tickets;
 	struct tlsport_nl nl;
 	struct worker_slot *all;

@@ -327,9 +327,8 @@ static void *scratch_page(void)
 	return page;
 }
 
-static int register_worker(struct worker *worker)
+static int register_worker(struct worker *worker, void *page)
 {
-	void *page = scratch_page();
 	struct nl_msg *msg = page ? new_message(worker, TLSPORT_CMD_WORKER_SET, 64) : NULL;
 	int err;
 
@@ -439,10 +438,11 @@ static int run(struct worker *worker)
 	return 0;
 }
 
-int worker_run(const struct generation *generation, int report)
+int worker_run(const struct generation *generation, const struct sandbox_user *user, int report)
 {
 	static struct worker self;
 	struct worker *worker = &self;
+	void *page = scratch_page();
 	sigset_t set;
 	int err;
 
@@ -454,8 +454,10 @@ int worker_run(const struct generation *generation, int report)
 	if (worker->signals < 0)
 		return 1;
 	err = open_socket(worker);
+	if (!err && sandbox_enter(user))
+		return 1;
 	if (!err)
-		err = register_worker(worker);
+		err = register_worker(worker, page);
 	if (err) {
 		log_error("worker: the kernel does not take it: %s", nl_geterror(err));
 		return 1;

@@ -9,6 +9,7 @@
 #include <signal.h>
 
 #include "generation.h"
+#include "sandbox.h"
 
 /* What a worker writes into its pipe, one byte each. */
 #define WORKER_REGISTERED 'R' /* the kernel gives it handshakes */
@@ -24,10 +25,11 @@
 
 /**
  * worker_run() - the life of a worker; in the child, with all signals blocked
+ * @user: whom it becomes, before the kernel gives it anything
  * @report: pipe to the parent
  *
  * Return: exit status.
  */
-int worker_run(const struct generation *generation, int report);
+int worker_run(const struct generation *generation, const struct sandbox_user *user, int report);
 
 #endif /* _TLSPORTD_WORKER_H */

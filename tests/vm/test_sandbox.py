@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the helper's workers may still do."""
+import lib
+from lib import equal, test
+
+
+def status_of(pid):
+    return dict(line.split(":", 1) for line in lib.read_text(f"/proc/{pid}/status").splitlines())
+
+
+@test("workers serve as a user of their own, with CAP_NET_ADMIN alone, memory locked and system calls filtered", core=True)
+def workers():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    for version, _ in lib.BOTH:
+        lib.echo(port, context=lib.tls_context(version))
+    workers = lib.helper_pids()[1:]
+    assert workers, "no workers"
+    for pid in workers:
+        status = {key: value.strip() for key, value in status_of(pid).items()}
+        assert "0" not in status["Uid"].split() + status["Gid"].split(), f"user {status['Uid']}, group {status['Gid']}"
+        equal([status[key] for key in ("Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")],
+              ["", "0" * 16, "0" * 12 + "1000", "0" * 12 + "1000", "0" * 16, "0" * 16, "1", "2"], "of the worker's status")
+        assert int(status["VmLck"].split()[0]) > 1000, status["VmLck"]

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a worker may still do once it is registered: it parses what strangers
+ * send, and it holds private keys.
+ *
+ * It becomes a user of its own, with CAP_NET_ADMIN alone, which the kernel asks
+ * of whoever answers handshakes; its memory is locked and in no core dump; and of
+ * the system calls those are left that its loop makes.  Another one ends it.
+ */
+#ifndef _TLSPORTD_SANDBOX_H
+#define _TLSPORTD_SANDBOX_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/**
+ * struct sandbox_user - whom the workers run as
+ * @known: there is such a user; else it stays as it is
+ */
+struct sandbox_user {
+	bool known;
+	uid_t uid;
+	gid_t gid;
+};
+
+/* The first of these users that there is.  0, or -1: none */
+int sandbox_find_user(const char *const *names, struct sandbox_user *user);
+
+/**
+ * sandbox_enter() - for good
+ *
+ * Files, sockets and maps that are open stay so.  Without the right to change user
+ * it keeps its user, and drops all else.
+ *
+ * Return: 0, or -1 and it was logged: the process must not go on.
+ */
+int sandbox_enter(const struct sandbox_user *user);
+
+#endif /* _TLSPORTD_SANDBOX_H */
