@@ -118,6 +118,7 @@ static void test_every_key(void **state)
 		 "prefer-server-ciphers = off\n"
 		 "profile = modern\n"
 		 "alpn = h2:http/1.1\n"
+		 "plaintext = redirect\n"
 		 "truncation = tolerate\n"
 		 "handshake-timeout = 2.5\n"
 		 "max-handshakes = 10\n"
@@ -145,6 +146,7 @@ static void test_every_key(void **state)
 	assert_int_equal(port->groups[0], GROUP_SECP384R1);
 	assert_int_equal(port->alpn.len, 12);
 	assert_memory_equal(port->alpn.list, "\2h2\10http/1.1", 12);
+	assert_int_equal(port->plaintext, PLAINTEXT_REDIRECT);
 	assert_int_equal(port->truncation, TLSPORT_TRUNCATION_TOLERATE);
 	assert_int_equal(port->handshake_timeout, 2500);
 	assert_int_equal(port->max_handshakes, 10);
@@ -361,6 +363,7 @@ static void test_keys(void **state)
 	KEY("strict-sni = yes", "'yes' is not on or off");
 	KEY("profile = old", "'old' is not intermediate, modern or fips");
 	KEY("prefer-server-ciphers = no", "'no' is not on or off");
+	KEY("plaintext = welcome", "'welcome' is not reject, alert or redirect");
 	KEY("truncation = maybe", "'maybe' is not strict or tolerate");
 	KEY("resumption = yes", "'yes' is not on or off");
 	KEY("handshake-timeout = 0", "not a time from 0.1 to 600 seconds");

@@ -18,7 +18,7 @@
 
 #define ALL_OPTIONS \
 	"--cert, --key, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
-	"--prefer-server-ciphers, --alpn, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
+	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
 	"--key-limit, --resumption, --ticket-keys, --offload, --offload-tls13, --zerocopy, --runtime"
 
 #define STATUS_REPLY \

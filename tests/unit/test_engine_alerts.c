@@ -70,9 +70,10 @@ static void expect(const char *name, const void *data, size_t len, int alert,
 static void test_first_bytes(void **state)
 {
 	(void)state;
-	expect("HTTP", "GET / HTTP/1.0\r\n\r\n", 18, ALERT_UNEXPECTED_MESSAGE,
+	expect("HTTP", "GET / HTTP/1.0\r\n\r\n", 18, NO_ALERT, TLSPORT_REASON_NOT_TLS);
+	expect("three bytes", "\r\n0", 3, NO_ALERT, TLSPORT_REASON_NOT_TLS);
+	expect("a record of type 48", "\x30\x03\x01", 3, ALERT_UNEXPECTED_MESSAGE,
 	       TLSPORT_REASON_NOT_TLS);
-	expect("one byte", "G", 1, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
 	expect("zeros", "\0\0\0\0\0\0\0", 7, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
 	REFUSED("SSL 2.0", "\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", PROTOCOL_VERSION);
 	REFUSED("record version", "\x16\x05\x00", PROTOCOL_VERSION);
@@ -93,6 +94,47 @@ static void test_first_bytes(void **state)
 		UNEXPECTED_MESSAGE);
 	REFUSED("interleaved empty", "\x16\x03\x01\x00\x04\x01\x00\x00\x50\x16\x03\x01\x00\x00",
 		UNEXPECTED_MESSAGE);
+}
+
+/* plaintext = reject, alert, redirect */
+static void test_plaintext(void **state)
+{
+	static const char request[] = "POST /a?b=c HTTP/1.1\r\nHost: x.example:80\r\n\r\n";
+	static const char answer[] =
+		"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://x.example:8443/a?b=c\r\n"
+		"Content-Length: 0\r\nConnection: close\r\n\r\n";
+	struct engine_policy policy = test_policy(8443);
+	struct engine_context *kept = context;
+	struct engine *engine;
+
+	(void)state;
+	policy.plaintext = PLAINTEXT_ALERT;
+	context = test_context(&policy, TEST_P256);
+	expect("alert", request, sizeof(request) - 1, ALERT_UNEXPECTED_MESSAGE,
+	       TLSPORT_REASON_NOT_TLS);
+	engine_context_free(context);
+	policy.plaintext = PLAINTEXT_REDIRECT;
+	context = test_context(&policy, TEST_P256);
+	expect("other text", "EHLO x.example\r\n\r\n", 18, NO_ALERT, TLSPORT_REASON_NOT_TLS);
+	expect("no text", "\0\0\0", 3, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
+	for (size_t half = 1; half < sizeof(request) - 1; half++) {
+		engine = engine_new(context);
+		assert_int_equal(feed(engine, request, half, false), ENGINE_MORE);
+		assert_int_equal(last_consumed, 0);
+		assert_int_equal(last_out_len, 0);
+		assert_int_equal(feed(engine, request, sizeof(request) - 1, false), ENGINE_FAILED);
+		assert_int_equal(last_out_len, sizeof(answer) - 1);
+		assert_memory_equal(last_out, answer, last_out_len);
+		assert_int_equal(engine_reason(engine), TLSPORT_REASON_NOT_TLS);
+		engine_free(engine);
+		/* it ends before it is whole */
+		engine = engine_new(context);
+		assert_int_equal(feed(engine, request, half, true), ENGINE_FAILED);
+		assert_int_equal(last_out_len, 0);
+		engine_free(engine);
+	}
+	engine_context_free(context);
+	context = kept;
 }
 
 static void test_peer_ends_it(void **state)
@@ -813,6 +855,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_bytes),
+		cmocka_unit_test(test_plaintext),
 		cmocka_unit_test(test_peer_ends_it),
 		cmocka_unit_test(test_too_many_warnings),
 		cmocka_unit_test(test_port_without_certificate),

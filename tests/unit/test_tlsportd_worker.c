@@ -199,7 +199,7 @@ static void test_failures(void **state)
 	size_t len = from_client(buffer, sizeof(buffer));
 
 	(void)state;
-	event(TLSPORT_CMD_HANDSHAKE, 1, 443, "GET / HTTP/1.1\r\n", 16, false);
+	event(TLSPORT_CMD_HANDSHAKE, 1, 443, "\x80 no record", 11, false);
 	check_sent(TLSPORT_CMD_FAIL, 1);
 	assert_int_equal(nla_get_u32(attrs[TLSPORT_A_HS_REASON]), TLSPORT_REASON_NOT_TLS);
 	assert_int_equal(nla_len(attrs[TLSPORT_A_HS_DATA]), 7);

@@ -33,12 +33,23 @@ def probe_sees():
     raise AssertionError("the sniffer missed it")
 
 
-@test("a plain client on a served port gets an alert, the application nothing")
+@test("a plain client on a served port gets nothing, an alert, or the way to https, as plaintext = says; the application "
+      "nothing")
 def plain_client():
     port = lib.new_port()
     lib.enable(port)
     server = lib.Server(port, *BANNER)
-    equal(lib.alert_of(lib.exchange(port, b"GET / HTTP/1.0\r\n\r\n")), (2, 10), "alert: unexpected_message")
+    request = b"GET /a HTTP/1.0\r\nHost: there\r\n\r\n"
+    equal(lib.exchange(port, request), b"", "reject")
+    stays_shut(port, server)
+    lib.enable(port, plaintext="alert")
+    equal(lib.alert_of(lib.exchange(port, request)), (2, 10), "alert: unexpected_message")
+    lib.enable(port, plaintext="redirect")
+    answer = lib.exchange(port, request)
+    assert answer.startswith(b"HTTP/1.1 301 ") and b"\r\nLocation: https://there:%d/a\r\n" % port in answer, answer
+    equal(lib.exchange(port, b"HELO there\r\n\r\n"), b"", "no HTTP")
+    done = lib.curl("-o", "/dev/null", "-w", "%{redirect_url}", f"http://127.0.0.1:{port}/b", check=False)
+    equal(done.stdout.decode(), f"https://127.0.0.1:{port}/b", "where curl is sent")
     stays_shut(port, server)
     equal(server.all_events(), [], "connections of the application")
     lib.no_conns(port)

@@ -262,6 +262,17 @@ static int set_alpn(struct port_config *port, const char *value, char *why)
 	}
 }
 
+static int set_plaintext(struct port_config *port, const char *value, char *why)
+{
+	static const char *const words[] = {
+		[PLAINTEXT_REJECT] = "reject",
+		[PLAINTEXT_ALERT] = "alert",
+		[PLAINTEXT_REDIRECT] = "redirect",
+	};
+
+	return set_number(value, words, ITEMS(words), &port->plaintext, why);
+}
+
 static int set_truncation(struct port_config *port, const char *value, char *why)
 {
 	static const char *const words[] = {
@@ -367,6 +378,7 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "groups", set_groups, true, false },
 	{ "prefer-server-ciphers", set_prefer_server_ciphers, false, false },
 	{ "alpn", set_alpn, true, false },
+	{ "plaintext", set_plaintext, false, false },
 	{ "truncation", set_truncation, false, false },
 	{ "handshake-timeout", set_handshake_timeout, false, false },
 	{ "max-handshakes", set_max_handshakes, false, false },

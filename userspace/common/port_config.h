@@ -24,6 +24,13 @@ enum port_profile {
 	PROFILE_FIPS,
 };
 
+/* What a client gets that speaks plaintext. */
+enum port_plaintext {
+	PLAINTEXT_REJECT,   /* nothing */
+	PLAINTEXT_ALERT,    /* an alert */
+	PLAINTEXT_REDIRECT, /* a request of HTTP: the way to https; else nothing */
+};
+
 /**
  * struct port_config - one port as configured
  * @file: where it was found; NULL: not in a file
@@ -63,6 +70,7 @@ struct port_config {
 	size_t group_count;
 	bool groups_chosen;
 	struct tls_alpn alpn;
+	uint8_t plaintext; /* enum port_plaintext */
 	uint8_t truncation;
 	uint32_t handshake_timeout;
 	uint32_t max_handshakes;
@@ -88,7 +96,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 21
+#define PORT_KEYS 22
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */

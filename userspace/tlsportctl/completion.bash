@@ -16,7 +16,7 @@ _tlsportctl()
 	local commands="enable disable list status conns check services reload check-config"
 	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
-		--prefer-server-ciphers --alpn --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
+		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --ticket-keys --offload --offload-tls13 --zerocopy --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
@@ -50,6 +50,9 @@ _tlsportctl()
 		return ;;
 	--profile)
 		mapfile -t COMPREPLY < <(compgen -W "intermediate modern fips" -- "$cur")
+		return ;;
+	--plaintext)
+		mapfile -t COMPREPLY < <(compgen -W "reject alert redirect" -- "$cur")
 		return ;;
 	--truncation)
 		mapfile -t COMPREPLY < <(compgen -W "strict tolerate" -- "$cur")

@@ -24,6 +24,7 @@
 	"  --groups NAME[:NAME...]        key exchange groups\n" \
 	"  --prefer-server-ciphers on|off the order of --ciphers counts, or the client's (on)\n" \
 	"  --alpn NAME[:NAME...]          protocols that the application speaks (ALPN)\n" \
+	"  --plaintext reject|alert|redirect  clients without TLS: nothing, or HTTP to https (reject)\n" \
 	"  --truncation strict|tolerate   end without close_notify: an error (strict) or not\n" \
 	"  --handshake-timeout TIME       0.1s to 600s (10s)\n" \
 	"  --max-handshakes N             in flight on the port (4096)\n" \

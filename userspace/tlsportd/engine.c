@@ -13,8 +13,8 @@
  * an alert or to the end of the stream.  What the library wanted to send with
  * the failing record, its own alert among it, is dropped.
  *
- * Garbage that is not TLS (a plain HTTP request) gets unexpected_message, as
- * RFC 8446 5 asks for records of unknown types.
+ * What begins like text is no record of an unknown type (RFC 8446 5), but another
+ * protocol: the port's policy says what it gets.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@
 
 #include "engine.h"
 #include "library.h"
+#include "plain_http.h"
 #include "records.h"
 #include "sni.h"
 
@@ -64,8 +65,10 @@ struct engine_context {
 	struct sni_table names;
 	struct bytes fallback;
 	unsigned int fallback_identity;
+	uint16_t port;
 	bool strict_sni;
 	bool refuse_tls13;
+	enum port_plaintext plaintext;
 };
 
 enum state {
@@ -87,6 +90,7 @@ enum state {
  * @sealed: it was
  * @nonce: last explicit nonce of TLS 1.2 GCM
  * @early_left: bytes of early data that may be skipped yet
+ * @answer: goes out in place of an alert
  */
 struct engine {
 	const struct engine_context *context;
@@ -108,6 +112,8 @@ struct engine {
 	enum tlsport_reason reason;
 	const char *text;
 	uint8_t alert[TLS_RECORD_HEADER + 64];
+	char *answer;
+	size_t answer_len;
 	char server_name[256];
 };
 
@@ -234,6 +240,8 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	}
 	context->refuse_tls13 = policy->refuse_tls13;
 	context->strict_sni = policy->strict_sni;
+	context->port = policy->port;
+	context->plaintext = policy->plaintext;
 	for (int rsa = 0; rsa < 2; rsa++)
 		for (size_t i = 0; i < count && !failed; i++)
 			if ((certificates[i].facts->key_kind == CERT_KEY_RSA) == rsa)
@@ -282,6 +290,7 @@ void engine_free(struct engine *engine)
 		library_close(&engine->library);
 	message_free(&engine->message);
 	message_free(&engine->hello1);
+	free(engine->answer);
 	explicit_bzero(engine, sizeof(*engine));
 	free(engine);
 }
@@ -847,8 +856,46 @@ static size_t longest_body(const struct engine *engine)
 	}
 }
 
+/* Of a protocol of text, or of one whose first three bytes could be. */
+static bool is_text(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len && i < 3; i++)
+		if ((data[i] < ' ' && !strchr("\t\r\n", data[i])) || data[i] > '~' || !data[i])
+			return false;
+	return true;
+}
+
+/* STEP_OK: more of it is needed. */
+static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, bool eof)
+{
+	enum port_plaintext plaintext = engine->context->plaintext;
+
+	engine->reason = TLSPORT_REASON_NOT_TLS;
+	if (plaintext == PLAINTEXT_ALERT)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "not TLS");
+	if (plaintext == PLAINTEXT_REDIRECT && !engine->answer) {
+		engine->answer = malloc(PLAIN_HTTP_ANSWER_MAX);
+		if (!engine->answer)
+			return end_silently(engine, TLSPORT_REASON_NO_MEMORY, "out of memory");
+	}
+	if (plaintext == PLAINTEXT_REDIRECT) {
+		switch (plain_http_redirect(data, len, engine->context->port, engine->answer,
+					    &engine->answer_len)) {
+		case PLAIN_HTTP_MORE:
+			if (!eof)
+				return STEP_OK;
+			break;
+		case PLAIN_HTTP_ANSWER:
+			return end_silently(engine, TLSPORT_REASON_NOT_TLS, "HTTP without TLS");
+		case PLAIN_HTTP_NOT:
+			break;
+		}
+	}
+	return end_silently(engine, TLSPORT_REASON_NOT_TLS, "not TLS");
+}
+
 /* Bytes that are no record: what are they, when the client starts with them? */
-static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, int alert)
+static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, bool eof, int alert)
 {
 	if (engine->state != STATE_HELLO || message_begun(&engine->message) ||
 	    alert != ALERT_UNEXPECTED_MESSAGE)
@@ -856,11 +903,13 @@ static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, in
 	/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0 */
 	if (len >= 3 && data[0] & 0x80 && data[2] == TLS_CLIENT_HELLO)
 		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");
+	if (is_text(data, len))
+		return len < 3 && !eof ? STEP_OK : on_plaintext(engine, data, len, eof);
 	engine->reason = TLSPORT_REASON_NOT_TLS;
 	return refuse(engine, alert, "not TLS");
 }
 
-static int run(struct engine *engine, const uint8_t *data, size_t len, size_t *consumed)
+static int run(struct engine *engine, const uint8_t *data, size_t len, bool eof, size_t *consumed)
 {
 	struct record record;
 	int result = STEP_OK;
@@ -872,7 +921,7 @@ static int run(struct engine *engine, const uint8_t *data, size_t len, size_t *c
 		case RECORD_PARTIAL:
 			return STEP_OK;
 		case RECORD_BAD:
-			return on_garbage(engine, data + *consumed, len - *consumed, alert);
+			return on_garbage(engine, data + *consumed, len - *consumed, eof, alert);
 		case RECORD_WHOLE:
 			*consumed += record.len;
 			result = step(engine, &record);
@@ -907,8 +956,10 @@ static enum engine_status fail(struct engine *engine, int result, const uint8_t 
 	engine->status = ENGINE_FAILED;
 	if (!engine->reason)
 		engine->reason = TLSPORT_REASON_HANDSHAKE_REFUSED;
-	*out = engine->alert;
-	*out_len = result == STEP_SILENT ? 0 : make_alert(engine, result);
+	*out = engine->answer_len ? (uint8_t *)engine->answer : engine->alert;
+	*out_len = engine->answer_len	 ? engine->answer_len :
+		   result == STEP_SILENT ? 0 :
+					   make_alert(engine, result);
 	return ENGINE_FAILED;
 }
 
@@ -928,7 +979,7 @@ enum engine_status engine_feed(struct engine *engine, const uint8_t *data, size_
 		result = refuse(engine, ALERT_INTERNAL_ERROR, "no usable certificate");
 		return fail(engine, result, out, out_len);
 	}
-	result = run(engine, data, len, consumed);
+	result = run(engine, data, len, eof, consumed);
 	if (result == STEP_OK && eof && engine->status == ENGINE_MORE)
 		result = end_silently(engine, TLSPORT_REASON_PEER_CLOSED, "end of the stream");
 	if (result != STEP_OK)

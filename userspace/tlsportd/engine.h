@@ -10,6 +10,7 @@
 #include <linux/tlsport.h>
 
 #include "../common/cert_check.h"
+#include "../common/port_config.h"
 #include "hello.h"
 #include "tickets.h"
 
@@ -33,6 +34,7 @@ struct engine_policy {
 	size_t group_count;
 	struct tls_alpn alpn;
 	bool strict_sni;
+	enum port_plaintext plaintext;
 	const struct ticket_keys *tickets;
 };
 

@@ -53,6 +53,7 @@ static void serve(struct served_port *port, struct ticket_store *tickets)
 		.client_order = config->client_order,
 		.alpn = config->alpn,
 		.strict_sni = config->strict_sni,
+		.plaintext = config->plaintext,
 		.tickets = config->resumption ? ticket_store_keys(tickets, config->ticket_keys) :
 						NULL,
 	};
