@@ -61,10 +61,11 @@ static const char *dropin_now(uint16_t port)
 	return mock_exists(name) ? "permanent" : "none";
 }
 
-int cert_check(const char *cert, const char *key, struct cert_facts *facts, char *err,
-	       size_t errlen)
+int cert_check(const char *cert, const char *key, const char *passphrase, struct cert_facts *facts,
+	       char *err, size_t errlen)
 {
-	step("cert_check %s %s\n", cert, key ? key : "-");
+	step("cert_check %s %s%s%s\n", cert, key ? key : "-", passphrase ? " " : "",
+	     passphrase ? passphrase : "");
 	if (mock.cert_error) {
 		snprintf(err, errlen, "%s", mock.cert_error);
 		return -1;

@@ -77,14 +77,15 @@ static char err[512];
 static void refuses(const char *cert, const char *key, const char *piece)
 {
 	err[0] = '\0';
-	assert_int_equal(cert_check(at(cert), key ? at(key) : NULL, &facts, err, sizeof(err)), -1);
+	assert_int_equal(cert_check(at(cert), key ? at(key) : NULL, NULL, &facts, err, sizeof(err)),
+			 -1);
 	if (!strstr(err, piece) || !strstr(err, root))
 		fail_msg("'%s' does not hold '%s' and a file name", err, piece);
 }
 
 static void warns(const char *cert, const char *key, const char *piece)
 {
-	if (cert_check(at(cert), at(key), &facts, err, sizeof(err)))
+	if (cert_check(at(cert), at(key), NULL, &facts, err, sizeof(err)))
 		fail_msg("%s", err);
 	for (unsigned int i = 0; i < facts.warning_count; i++)
 		if (strstr(facts.warnings[i], piece))
@@ -102,7 +103,7 @@ static void test_facts(void **state)
 	for (int i = 0; i < 4; i++) {
 		write_key("k.key", keys[i], NULL);
 		write_cert("k.crt", "w", keys[i], "name.example", -DAY, 90 * DAY);
-		if (cert_check(at("k.crt"), at("k.key"), &facts, err, sizeof(err)))
+		if (cert_check(at("k.crt"), at("k.key"), NULL, &facts, err, sizeof(err)))
 			fail_msg("%s: %s", types[i], err);
 		assert_string_equal(facts.key_type, types[i]);
 		assert_int_equal(facts.key_kind, i < 3 ? CERT_KEY_ECDSA : CERT_KEY_RSA);
@@ -119,7 +120,8 @@ static void test_name_from_the_alternative_names(void **state)
 {
 	(void)state;
 	write_cert("x.crt", "w", p256, "", -DAY, 90 * DAY);
-	assert_int_equal(cert_check(at("x.crt"), at("p256.key"), &facts, err, sizeof(err)), 0);
+	assert_int_equal(cert_check(at("x.crt"), at("p256.key"), NULL, &facts, err, sizeof(err)),
+			 0);
 	assert_string_equal(facts.subject, "alt.example");
 }
 
@@ -130,14 +132,14 @@ static void test_key_in_the_certificate_file(void **state)
 	(void)state;
 	write_key("both.pem", p256, NULL);
 	write_cert("both.pem", "a", p256, "x", -DAY, 90 * DAY);
-	assert_int_equal(cert_check(at("both.pem"), NULL, &facts, err, sizeof(err)), 0);
-	assert_int_equal(cert_check(at("both.pem"), "", &facts, err, sizeof(err)), 0);
-	assert_int_equal(cert_check(at("both.pem"), NULL, NULL, err, sizeof(err)), 0);
+	assert_int_equal(cert_check(at("both.pem"), NULL, NULL, &facts, err, sizeof(err)), 0);
+	assert_int_equal(cert_check(at("both.pem"), "", NULL, &facts, err, sizeof(err)), 0);
+	assert_int_equal(cert_check(at("both.pem"), NULL, NULL, NULL, err, sizeof(err)), 0);
 	/* text around the blocks, as tools write it */
 	file = fopen(at("both.pem"), "a");
 	fputs("\nsome text\n", file);
 	fclose(file);
-	assert_int_equal(cert_check(at("both.pem"), NULL, &facts, err, sizeof(err)), 0);
+	assert_int_equal(cert_check(at("both.pem"), NULL, NULL, &facts, err, sizeof(err)), 0);
 }
 
 static void test_chain(void **state)
@@ -145,7 +147,8 @@ static void test_chain(void **state)
 	(void)state;
 	write_cert("chain.crt", "w", p256, "x", -DAY, 90 * DAY);
 	write_cert("chain.crt", "a", other, "x", -DAY, 90 * DAY);
-	assert_int_equal(cert_check(at("chain.crt"), at("p256.key"), &facts, err, sizeof(err)), 0);
+	assert_int_equal(
+		cert_check(at("chain.crt"), at("p256.key"), NULL, &facts, err, sizeof(err)), 0);
 	assert_int_equal(facts.chain_len, 2);
 	assert_int_equal(facts.warning_count, 0);
 	write_cert("chain.crt", "a", other, "y", -DAY, 90 * DAY);
@@ -171,6 +174,49 @@ static void test_warnings(void **state)
 	chmod(at("p256.key"), 0660);
 	warns("p256.crt", "p256.key", "can be changed by others");
 	chmod(at("p256.key"), 0600);
+}
+
+static int check_with(const char *cert, const char *key, const char *passphrase)
+{
+	char cert_path[128], key_path[128];
+
+	snprintf(cert_path, sizeof(cert_path), "%s", at(cert));
+	snprintf(key_path, sizeof(key_path), "%s", at(key));
+	return cert_check(cert_path, key_path, at(passphrase), &facts, err, sizeof(err));
+}
+
+static void put_text(const char *name, const char *text)
+{
+	FILE *file = fopen(at(name), "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void test_passphrase(void **state)
+{
+	EVP_PKEY *rsa = EVP_RSA_gen(2048);
+
+	(void)state;
+	write_cert("rsa.crt", "w", rsa, "x", -DAY, 90 * DAY);
+	put_text("phrase", "secret\nand more\n");
+	put_text("other", "not it\n");
+	write_key("encrypted.key", p256, "secret");
+	if (check_with("p256.crt", "encrypted.key", "phrase"))
+		fail_msg("%s", err);
+	assert_int_equal(check_with("p256.crt", "encrypted.key", "other"), -1);
+	assert_non_null(strstr(err, "encrypted.key: the passphrase in "));
+	assert_null(strstr(err, "not it"));
+	assert_int_equal(check_with("p256.crt", "encrypted.key", "missing"), -1);
+	assert_non_null(strstr(err, "missing: No such file or directory"));
+	write_key("encrypted.key", rsa, "secret");
+	assert_int_equal(check_with("p256.crt", "encrypted.key", "phrase"), -1);
+	if (check_with("rsa.crt", "encrypted.key", "phrase"))
+		fail_msg("%s", err);
+	/* one that is not encrypted needs none */
+	assert_int_equal(check_with("p256.crt", "p256.key", "phrase"), 0);
+	EVP_PKEY_free(rsa);
 }
 
 static void test_refusals(void **state)
@@ -199,7 +245,8 @@ static void test_refusals(void **state)
 	EVP_PKEY_free(key);
 	refuses("rsa.crt", "rsa.key", "does not belong to the certificate");
 	write_key("encrypted.key", p256, "secret");
-	refuses("p256.crt", "encrypted.key", "encrypted with a passphrase");
+	refuses("p256.crt", "encrypted.key",
+		"encrypted with a passphrase, which tlsportd cannot ask for: name a file that has it");
 	key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	write_key("ed.key", key, NULL);
 	write_cert("ed.crt", "w", key, "x", -DAY, 90 * DAY);
@@ -254,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_key_in_the_certificate_file),
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_passphrase),
 		cmocka_unit_test(test_refusals),
 	};
 

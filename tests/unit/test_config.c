@@ -114,6 +114,7 @@ static void test_every_key(void **state)
 		 "ciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-CHACHA20-POLY1305\n"
 		 "groups = p-384:X25519\n"
 		 "cert-dir = /etc/certs\n"
+		 "passphrase = /p\n"
 		 "strict-sni = on\n"
 		 "prefer-server-ciphers = off\n"
 		 "profile = modern\n"
@@ -140,6 +141,7 @@ static void test_every_key(void **state)
 	assert_int_equal(port->group_count, 2);
 	assert_true(port->groups_chosen);
 	assert_string_equal(port->cert_dir, "/etc/certs");
+	assert_string_equal(port->passphrase, "/p");
 	assert_true(port->strict_sni);
 	assert_true(port->client_order);
 	assert_int_equal(port->profile, PROFILE_MODERN);
@@ -347,7 +349,7 @@ static void test_sections(void **state)
 static void test_keys(void **state)
 {
 	(void)state;
-	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, cert-dir");
+	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, passphrase");
 	KEY("cert = /b", "cert is given twice");
 	KEY("key = k.pem", "'k.pem' is not an absolute file name");
 	KEY("min-version = 1.1", "'1.1' is not 1.2 or 1.3");

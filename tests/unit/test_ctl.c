@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define ALL_OPTIONS \
-	"--cert, --key, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
+	"--cert, --key, --passphrase, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
 	"--key-limit, --resumption, --ticket-keys, --offload, --offload-tls13, --zerocopy, --runtime"
 

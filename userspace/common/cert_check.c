@@ -10,6 +10,7 @@
 #include <wolfssl/openssl/x509v3.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
+#include <wolfssl/wolfcrypt/rsa.h>
 
 #include <ctype.h>
 #include <errno.h>
@@ -96,8 +97,77 @@ static int read_pem(const char *path, char **text, size_t *len, unsigned int *mo
 	return 0;
 }
 
-int cert_files_read(const char *cert, const char *key, struct cert_files *files, char *err,
-		    size_t errlen)
+static bool is_encrypted(const char *key)
+{
+	return strstr(key, "BEGIN ENCRYPTED PRIVATE KEY-----") ||
+	       strstr(key, "Proc-Type: 4,ENCRYPTED");
+}
+
+/* DER of a key that is RSA's or of an elliptic curve as PEM. */
+static char *key_pem(const unsigned char *der, int len, size_t *pem_len)
+{
+	const size_t room = 2 * len + 256;
+	char *pem = malloc(room);
+	word32 at = 0;
+	RsaKey rsa;
+	bool is_rsa;
+	int n;
+
+	if (!pem || wc_InitRsaKey(&rsa, NULL)) {
+		free(pem);
+		return NULL;
+	}
+	is_rsa = !wc_RsaPrivateKeyDecode(der, &at, &rsa, len);
+	wc_FreeRsaKey(&rsa);
+	n = wc_DerToPem(der, len, (unsigned char *)pem, room - 1,
+			is_rsa ? PRIVATEKEY_TYPE : ECC_PRIVATEKEY_TYPE);
+	if (n <= 0) {
+		explicit_bzero(pem, room);
+		free(pem);
+		return NULL;
+	}
+	pem[n] = '\0';
+	*pem_len = n;
+	return pem;
+}
+
+/* In its place, what was encrypted. */
+static int decrypt_key(struct cert_files *files, const char *key, const char *passphrase, char *err,
+		       size_t errlen)
+{
+	unsigned char *der = NULL;
+	char *phrase = NULL, *pem;
+	size_t phrase_len, pem_len;
+	unsigned int mode;
+	int len, ret = -1;
+
+	if (read_pem(passphrase, &phrase, &phrase_len, &mode, err, errlen))
+		return -1;
+	phrase[strcspn(phrase, "\r\n")] = '\0';
+	der = malloc(files->key_len);
+	len = der ? wc_KeyPemToDer((const unsigned char *)files->key, files->key_len, der,
+				   files->key_len, phrase) :
+		    0;
+	pem = len > 0 ? key_pem(der, len, &pem_len) : NULL;
+	if (pem) {
+		explicit_bzero(files->key, files->key_len);
+		free(files->key);
+		files->key = pem;
+		files->key_len = pem_len;
+		ret = 0;
+	} else {
+		refuse(err, errlen, "%s: the passphrase in %s does not open it", key, passphrase);
+	}
+	if (len > 0)
+		explicit_bzero(der, len);
+	free(der);
+	explicit_bzero(phrase, phrase_len);
+	free(phrase);
+	return ret;
+}
+
+int cert_files_read(const char *cert, const char *key, const char *passphrase,
+		    struct cert_files *files, char *err, size_t errlen)
 {
 	unsigned int mode = 0;
 
@@ -111,7 +181,11 @@ int cert_files_read(const char *cert, const char *key, struct cert_files *files,
 		return -1;
 	}
 	files->key_mode = mode;
-	return 0;
+	if (!passphrase || !is_encrypted(files->key) ||
+	    !decrypt_key(files, key, passphrase, err, errlen))
+		return 0;
+	cert_files_free(files);
+	return -1;
 }
 
 void cert_files_free(struct cert_files *files)
@@ -341,11 +415,10 @@ static int key_text_check(const struct cert_files *files, const char *key, char 
 	if (!strstr(files->key, "PRIVATE KEY-----"))
 		return refuse(err, errlen, "%s: no private key in it (PEM \"BEGIN PRIVATE KEY\")",
 			      key);
-	if (strstr(files->key, "BEGIN ENCRYPTED PRIVATE KEY-----") ||
-	    strstr(files->key, "Proc-Type: 4,ENCRYPTED"))
+	if (is_encrypted(files->key))
 		return refuse(
 			err, errlen,
-			"%s: the key is encrypted with a passphrase, which tlsportd cannot ask for: store it unencrypted, readable by root only (openssl pkey -in FILE -out NEW)",
+			"%s: the key is encrypted with a passphrase, which tlsportd cannot ask for: name a file that has it (passphrase), or store the key unencrypted, readable by root only (openssl pkey -in FILE -out NEW)",
 			key);
 	return 0;
 }
@@ -524,15 +597,15 @@ void cert_names_free(struct cert_names *names)
 	memset(names, 0, sizeof(*names));
 }
 
-int cert_check(const char *cert, const char *key, struct cert_facts *facts, char *err,
-	       size_t errlen)
+int cert_check(const char *cert, const char *key, const char *passphrase, struct cert_facts *facts,
+	       char *err, size_t errlen)
 {
 	struct cert_files files;
 	int ret;
 
 	if (facts)
 		memset(facts, 0, sizeof(*facts));
-	if (cert_files_read(cert, key, &files, err, errlen))
+	if (cert_files_read(cert, key, passphrase, &files, err, errlen))
 		return -1;
 	ret = cert_files_check(&files, cert, key, facts, err, errlen);
 	cert_files_free(&files);

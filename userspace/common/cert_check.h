@@ -69,6 +69,7 @@ struct cert_files {
  * cert_check() - check a certificate chain and its key
  * @cert: PEM file: the server's certificate first, then its issuers
  * @key: PEM file of the private key; NULL or "": the key is in @cert
+ * @passphrase: file whose first line opens the key if it is encrypted; NULL: it is not
  * @facts: filled in as far as it was understood; may be NULL
  * @err: on failure one line that names the file and what is wrong
  * @errlen: size of @err
@@ -77,16 +78,17 @@ struct cert_files {
  *
  * Return: 0 when it can be served, else -1.
  */
-int cert_check(const char *cert, const char *key, struct cert_facts *facts, char *err,
-	       size_t errlen);
+int cert_check(const char *cert, const char *key, const char *passphrase, struct cert_facts *facts,
+	       char *err, size_t errlen);
 
 /**
  * cert_files_read() - read the files of a certificate
+ * @passphrase: as in cert_check(); the key is decrypted in @files
  *
  * Return: 0, or -1 with @err filled in and nothing to free.
  */
-int cert_files_read(const char *cert, const char *key, struct cert_files *files, char *err,
-		    size_t errlen);
+int cert_files_read(const char *cert, const char *key, const char *passphrase,
+		    struct cert_files *files, char *err, size_t errlen);
 
 /**
  * cert_files_check() - cert_check() on what was read

@@ -53,6 +53,11 @@ static int set_key(struct port_config *port, const char *value, char *why)
 	return set_path(value, &port->key, why);
 }
 
+static int set_passphrase(struct port_config *port, const char *value, char *why)
+{
+	return set_path(value, &port->passphrase, why);
+}
+
 static int set_cert_dir(struct port_config *port, const char *value, char *why)
 {
 	return set_path(value, &port->cert_dir, why);
@@ -369,6 +374,7 @@ static int set_offload_tls13(struct port_config *port, const char *value, char *
 const struct port_key port_keys[PORT_KEYS] = {
 	{ "cert", set_cert, false, true },
 	{ "key", set_key, false, true },
+	{ "passphrase", set_passphrase, false, true },
 	{ "cert-dir", set_cert_dir, false, true },
 	{ "strict-sni", set_strict_sni, false, false },
 	{ "profile", set_profile, false, false },
@@ -496,6 +502,7 @@ int port_config_copy(const struct port_config *port, struct port_config *copy)
 	err |= copy_text(&copy->file);
 	err |= copy_text(&copy->cert);
 	err |= copy_text(&copy->key);
+	err |= copy_text(&copy->passphrase);
 	err |= copy_text(&copy->cert_dir);
 	err |= copy_text(&copy->ticket_keys);
 	if (err)
@@ -508,6 +515,7 @@ void port_config_free(struct port_config *port)
 	free(port->file);
 	free(port->cert);
 	free(port->key);
+	free(port->passphrase);
 	free(port->cert_dir);
 	free(port->ticket_keys);
 	memset(port, 0, sizeof(*port));

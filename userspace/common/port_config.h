@@ -39,6 +39,7 @@ enum port_plaintext {
  * @given: bit of each key that was given
  * @cert: for clients that ask for no name or another; NULL: one of @cert_dir
  * @key: NULL: in the certificate's file
+ * @passphrase: file of what opens keys that are encrypted; NULL: none
  * @cert_dir: more certificates, chosen by name
  * @strict_sni: who asks for no name that a certificate has is refused
  * @max_version: as given; see port_config_max_version()
@@ -58,6 +59,7 @@ struct port_config {
 	uint32_t given;
 	char *cert;
 	char *key;
+	char *passphrase;
 	char *cert_dir;
 	bool strict_sni;
 	enum port_profile profile;
@@ -96,7 +98,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 22
+#define PORT_KEYS 23
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */

@@ -15,7 +15,7 @@ _tlsportctl()
 {
 	local commands="enable disable list status conns check services reload check-config"
 	local general="--json --help --config-dir --run-dir --netns"
-	local settings="--cert --key --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
+	local settings="--cert --key --passphrase --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --ticket-keys --offload --offload-tls13 --zerocopy --runtime"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
@@ -34,7 +34,7 @@ _tlsportctl()
 	done
 
 	case $prev in
-	--cert|--key|--ticket-keys)
+	--cert|--key|--passphrase|--ticket-keys)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;

@@ -123,13 +123,13 @@ static const char *warned_file(const struct cert_pair *pair, const char *warning
 	return pair->key && !strncmp(warning, "key file", 8) ? pair->key : pair->cert;
 }
 
-static int check_certificate(const struct cert_pair *pair)
+static int check_certificate(const struct cert_pair *pair, const char *passphrase)
 {
 	struct cert_facts facts = { 0 };
 	char why[CTL_ERROR_LEN] = "";
 	unsigned int i;
 
-	if (cert_check(pair->cert, pair->key, &facts, why, sizeof(why)))
+	if (cert_check(pair->cert, pair->key, passphrase, &facts, why, sizeof(why)))
 		return fail("%s", why);
 	for (i = 0; i < facts.warning_count; i++)
 		warn("%s: %s", warned_file(pair, facts.warnings[i]), facts.warnings[i]);
@@ -145,13 +145,13 @@ static int check_certificates(const struct port_config *port)
 	size_t i;
 
 	if (port->cert)
-		ret = check_certificate(&pair);
+		ret = check_certificate(&pair, port->passphrase);
 	if (ret || !port->cert_dir)
 		return ret;
 	if (cert_dir_list(port->cert_dir, &dir, why, sizeof(why)))
 		return fail("%s", why);
 	for (i = 0; i < dir.count && !ret; i++)
-		ret = check_certificate(&dir.pairs[i]);
+		ret = check_certificate(&dir.pairs[i], port->passphrase);
 	cert_dir_free(&dir);
 	return ret;
 }

@@ -15,6 +15,7 @@
 	"\n" \
 	"  --cert FILE                    certificate and its issuers, PEM\n" \
 	"  --key FILE                     private key, PEM (default: in the file of --cert)\n" \
+	"  --passphrase FILE              what opens the key, where it is encrypted\n" \
 	"  --cert-dir DIR                 more of them, each with its key, chosen by name (SNI)\n" \
 	"  --strict-sni on|off            refuse who asks for a name that none has (off)\n" \
 	"  --profile NAME                 intermediate, modern (TLS 1.3) or fips: defaults of these:\n" \

@@ -7,13 +7,15 @@
 #include "../common/cert_dir.h"
 #include "certificates.h"
 
-static int add(struct certificates *certificates, const char *cert, const char *key)
+static int add(struct certificates *certificates, const char *cert, const char *key,
+	       const char *passphrase)
 {
 	struct certificate *one = &certificates->list[certificates->count++];
 
 	one->cert = strdup(cert);
 	one->key = key ? strdup(key) : NULL;
-	return one->cert && (one->key || !key) ? 0 : -1;
+	one->passphrase = passphrase ? strdup(passphrase) : NULL;
+	return one->cert && (one->key || !key) && (one->passphrase || !passphrase) ? 0 : -1;
 }
 
 int certificates_find(const struct port_config *port, struct certificates *certificates, char *err,
@@ -29,11 +31,12 @@ int certificates_find(const struct port_config *port, struct certificates *certi
 	if (!certificates->list)
 		failed = -1;
 	if (!failed && port->cert)
-		failed = add(certificates, port->cert, port->key);
+		failed = add(certificates, port->cert, port->key, port->passphrase);
 	for (size_t i = 0; i < dir.count && !failed; i++)
 		/* It may be in the directory, too. */
 		if (!port->cert || strcmp(port->cert, dir.pairs[i].cert))
-			failed = add(certificates, dir.pairs[i].cert, dir.pairs[i].key);
+			failed = add(certificates, dir.pairs[i].cert, dir.pairs[i].key,
+				     port->passphrase);
 	cert_dir_free(&dir);
 	if (!failed)
 		return 0;
@@ -55,6 +58,7 @@ void certificates_free(struct certificates *certificates)
 		forget(&certificates->list[i]);
 		free(certificates->list[i].cert);
 		free(certificates->list[i].key);
+		free(certificates->list[i].passphrase);
 	}
 	free(certificates->list);
 	memset(certificates, 0, sizeof(*certificates));
@@ -86,8 +90,8 @@ static void judge(struct certificate *certificate)
 void certificate_load(struct certificate *certificate)
 {
 	forget(certificate);
-	if (!cert_files_read(certificate->cert, certificate->key, &certificate->files,
-			     certificate->error, sizeof(certificate->error)))
+	if (!cert_files_read(certificate->cert, certificate->key, certificate->passphrase,
+			     &certificate->files, certificate->error, sizeof(certificate->error)))
 		judge(certificate);
 }
 
@@ -128,7 +132,7 @@ int certificates_copy(const struct certificates *from, struct certificates *to)
 
 		if (!one->usable)
 			continue;
-		failed = add(to, one->cert, one->key) ||
+		failed = add(to, one->cert, one->key, one->passphrase) ||
 			 certificate_keep(&to->list[to->count - 1], one);
 	}
 	if (to->list && !failed)

@@ -14,6 +14,7 @@
  * struct certificate - one of them
  * @cert: its file
  * @key: file of its key; NULL: the same
+ * @passphrase: file that opens the key if it is encrypted; NULL: none
  * @files: what is in them; kept when it is of no use, too, to see whether it changes
  * @facts: once it was checked
  * @usable: it can be served; else @error says why not
@@ -21,6 +22,7 @@
 struct certificate {
 	char *cert;
 	char *key;
+	char *passphrase;
 	struct cert_files files;
 	struct cert_facts facts;
 	struct cert_names names;

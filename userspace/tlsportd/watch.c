@@ -121,6 +121,7 @@ int watch_files(int fd, const struct config *config)
 
 		if ((port->cert && watch_path(fd, port->cert)) ||
 		    (port->key && watch_path(fd, port->key)) ||
+		    (port->passphrase && watch_path(fd, port->passphrase)) ||
 		    (port->cert_dir && watch_tree(fd, port->cert_dir, 2)) ||
 		    (port->ticket_keys && watch_tree(fd, port->ticket_keys, 1)))
 			err = errno;
