@@ -490,10 +490,8 @@ static int after_hello_13(struct engine *engine, const struct hello *hello)
 	if (engine->state == STATE_RETRIED)
 		engine->early_left = 0;
 	engine->state = STATE_TLS13;
-	if (!engine->library.have_secrets ||
-	    crypt_record_keys(engine->choice.suite, engine->library.client_handshake_secret,
-			      &engine->rx) ||
-	    crypt_record_keys(engine->choice.suite, engine->library.server_secret, &engine->tx))
+	if (library_keys13(&engine->library.client_handshake, engine->choice.suite, &engine->rx) ||
+	    library_keys13(&engine->library.server, engine->choice.suite, &engine->tx))
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library gave no secrets");
 	return STEP_OK;
 }
@@ -1046,11 +1044,11 @@ int engine_result(struct engine *engine, struct engine_result *result)
 	if (engine->status != ENGINE_DONE)
 		return -1;
 	if (engine->choice.version == TLS_1_3) {
-		if (crypt_record_keys(suite, library->client_secret, &engine->rx) ||
-		    crypt_record_keys(suite, library->server_secret, &engine->tx))
+		if (library_keys13(&library->client, suite, &engine->rx) ||
+		    library_keys13(&library->server, suite, &engine->tx))
 			return -1;
-		memcpy(result->rx_secret, library->client_secret, suite->hash_len);
-		memcpy(result->tx_secret, library->server_secret, suite->hash_len);
+		memcpy(result->rx_secret, library->client.secret, suite->hash_len);
+		memcpy(result->tx_secret, library->server.secret, suite->hash_len);
 		result->secret_len = suite->hash_len;
 	} else {
 		/* in a resumed handshake it is out since the first call */

@@ -86,7 +86,48 @@ static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
 	return len;
 }
 
-/* The traffic secrets pass by here when TLS 1.3 derives them. */
+static bool is_label(const byte *label, word32 len, const char *want)
+{
+	return len == strlen(want) && !memcmp(label, want, len);
+}
+
+static void keep_secret(const byte *label, word32 label_len, const byte *okm, word32 okm_len)
+{
+	struct traffic *traffic = is_label(label, label_len, "c hs traffic") ?
+					  &current->client_handshake :
+				  is_label(label, label_len, "c ap traffic") ? &current->client :
+				  is_label(label, label_len, "s ap traffic") ? &current->server :
+									       NULL;
+
+	if (!traffic || okm_len > TLS_SECRET_MAX)
+		return;
+	memcpy(traffic->secret, okm, okm_len);
+	traffic->have.secret = true;
+}
+
+/* Keys are made anew neither here nor in the kernel: each label costs four blocks of a hash. */
+static void keep_keys(const byte *prk, word32 prk_len, bool key, const byte *okm, word32 okm_len)
+{
+	struct traffic *const all[] = { &current->client_handshake, &current->client,
+					&current->server };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct traffic *traffic = all[i];
+
+		if (!traffic->have.secret || prk_len > TLS_SECRET_MAX ||
+		    memcmp(prk, traffic->secret, prk_len))
+			continue;
+		if (key && okm_len <= CRYPT_KEY_MAX) {
+			memcpy(traffic->keys.key, okm, okm_len);
+			traffic->have.key = true;
+		} else if (!key && okm_len == CRYPT_NONCE_LEN) {
+			memcpy(traffic->keys.iv, okm, okm_len);
+			traffic->have.iv = true;
+		}
+	}
+}
+
+/* The traffic secrets and keys pass by here when TLS 1.3 derives them. */
 static int on_expand_label(byte *okm, word32 okm_len, const byte *prk, word32 prk_len,
 			   const byte *protocol, word32 protocol_len, const byte *label,
 			   word32 label_len, const byte *info, word32 info_len, int digest,
@@ -94,21 +135,14 @@ static int on_expand_label(byte *okm, word32 okm_len, const byte *prk, word32 pr
 {
 	int err = wc_Tls13_HKDF_Expand_Label(okm, okm_len, prk, prk_len, protocol, protocol_len,
 					     label, label_len, info, info_len, digest);
-	uint8_t *to = NULL;
 
 	(void)side;
-	if (err || !current || label_len != 12 || okm_len > TLS_SECRET_MAX)
+	if (err || !current)
 		return err;
-	if (!memcmp(label, "c hs traffic", 12)) {
-		to = current->client_handshake_secret;
-	} else if (!memcmp(label, "c ap traffic", 12)) {
-		to = current->client_secret;
-	} else if (!memcmp(label, "s ap traffic", 12)) {
-		to = current->server_secret;
-		current->have_secrets = true;
-	}
-	if (to)
-		memcpy(to, okm, okm_len);
+	if (is_label(label, label_len, "key") || is_label(label, label_len, "iv"))
+		keep_keys(prk, prk_len, *label == 'k', okm, okm_len);
+	else
+		keep_secret(label, label_len, okm, okm_len);
 	return 0;
 }
 
@@ -527,6 +561,20 @@ int library_alert(const struct library *library)
 const char *library_error_text(const struct library *library)
 {
 	return wolfSSL_ERR_reason_error_string(library->error);
+}
+
+int library_keys13(const struct traffic *traffic, const struct tls_suite *suite,
+		   struct record_keys *keys)
+{
+	if (!traffic->have.secret)
+		return -1;
+	/* No version that was tried derives them elsewhere, but it may. */
+	if (!traffic->have.key || !traffic->have.iv)
+		return crypt_record_keys(suite, traffic->secret, keys);
+	*keys = traffic->keys;
+	keys->version = TLS_1_3;
+	keys->aead = suite->aead;
+	return 0;
 }
 
 bool library_resumed(const struct library *library)

@@ -14,6 +14,21 @@
 /* No flight that is longer fits into one message to the kernel. */
 #define LIBRARY_OUT_MAX 32768
 
+/**
+ * struct traffic - a traffic secret of TLS 1.3 and what the library derived from it
+ * @keys: version, suite's AEAD, key and IV; sequence number 0
+ * @have: which of these were seen
+ */
+struct traffic {
+	uint8_t secret[TLS_SECRET_MAX];
+	struct record_keys keys;
+	struct {
+		bool secret;
+		bool key;
+		bool iv;
+	} have;
+};
+
 enum library_status {
 	LIBRARY_MORE,
 	LIBRARY_DONE,
@@ -31,7 +46,9 @@ struct library_context;
  * @tail_len: both end in so many bytes of binders
  * @session_id: of TLS 1.3: ServerHello is to echo it, although the library did not see it
  * @named: the library saw a server_name of TLS 1.2, and answers it
- * @client_handshake_secret: TLS 1.3, and so on; hash_len bytes each
+ * @client_handshake: TLS 1.3
+ * @client: application traffic, likewise
+ * @server: likewise
  * @binding: what a ticket is good for besides the port's policy
  * @chain: resumptions since the last full handshake
  * @error: the library's code after LIBRARY_FAILED
@@ -49,10 +66,9 @@ struct library {
 	size_t tail_len;
 	struct bytes session_id;
 	bool named;
-	uint8_t client_handshake_secret[TLS_SECRET_MAX];
-	uint8_t client_secret[TLS_SECRET_MAX];
-	uint8_t server_secret[TLS_SECRET_MAX];
-	bool have_secrets;
+	struct traffic client_handshake;
+	struct traffic client;
+	struct traffic server;
 	bool tickets;
 	uint8_t binding[CRYPT_SHA256_LEN];
 	uint8_t chain;
@@ -109,6 +125,10 @@ int library_alert(const struct library *library);
 const char *library_error_text(const struct library *library);
 
 bool library_resumed(const struct library *library);
+
+/* Those that the library protects records with under this secret.  0, or -1: there is no secret */
+int library_keys13(const struct traffic *traffic, const struct tls_suite *suite,
+		   struct record_keys *keys);
 
 /* TLS 1.2, once there are keys; sequence numbers are 0. */
 int library_keys12(const struct library *library, const struct tls_suite *suite,
