@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../../userspace/common/cert_check.h"
+#include "../../userspace/common/self_signed.h"
 
 #define STOP "stop"
 
@@ -71,11 +72,21 @@ int cert_check(const char *cert, const char *key, const char *passphrase, struct
 		return -1;
 	}
 	memset(facts, 0, sizeof(*facts));
+	if (mock.cert_fault)
+		snprintf(facts->fault, sizeof(facts->fault), "%s", mock.cert_fault);
 	if (mock.cert_warning) {
 		facts->warning_count = 1;
 		snprintf(facts->warnings[0], sizeof(facts->warnings[0]), "%s", mock.cert_warning);
 	}
 	return 0;
+}
+
+int self_signed_write(const char *cert, const char *key, const char *names, char *err,
+		      size_t errlen)
+{
+	step("self_signed %s %s %s\n", cert, key, names);
+	snprintf(err, errlen, "%s", mock.self_signed_error ? mock.self_signed_error : "");
+	return mock.self_signed_error ? -1 : 0;
 }
 
 struct tlsport_nl_port *mock_port(uint16_t number)

@@ -31,6 +31,8 @@ struct mock {
 	/* The certificate check */
 	const char *cert_error;
 	const char *cert_warning;
+	const char *cert_fault;
+	const char *self_signed_error;
 
 	/* The last command */
 	int status;

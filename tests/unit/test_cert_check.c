@@ -16,6 +16,7 @@
 #include <openssl/x509v3.h>
 
 #include "../../userspace/common/cert_check.h"
+#include "../../userspace/common/self_signed.h"
 
 static char root[64];
 
@@ -219,6 +220,63 @@ static void test_passphrase(void **state)
 	EVP_PKEY_free(rsa);
 }
 
+static X509 *read_cert(const char *name)
+{
+	FILE *file = fopen(at(name), "r");
+	X509 *x509;
+
+	assert_non_null(file);
+	x509 = PEM_read_X509(file, NULL, NULL, NULL);
+	fclose(file);
+	assert_non_null(x509);
+	return x509;
+}
+
+static void test_self_signed(void **state)
+{
+	char cert[128], key[128];
+	struct cert_files files;
+	struct cert_names names;
+	struct stat st;
+	X509 *x509;
+
+	(void)state;
+	snprintf(cert, sizeof(cert), "%s", at("self.crt"));
+	snprintf(key, sizeof(key), "%s", at("self.key"));
+	if (self_signed_write(cert, key, "www.a.example,*.b.example,192.0.2.1,2001:db8::1", err,
+			      sizeof(err)))
+		fail_msg("%s", err);
+	assert_int_equal(stat(key, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	if (cert_check(cert, key, NULL, &facts, err, sizeof(err)))
+		fail_msg("%s", err);
+	assert_true(facts.self_signed);
+	assert_non_null(strstr(facts.fault, "self-signed"));
+	assert_int_equal(facts.warning_count, 0);
+	assert_string_equal(facts.subject, "www.a.example");
+	assert_string_equal(facts.key_type, "ECDSA P-256");
+	assert_in_range(facts.not_after - time(NULL), 3649 * DAY, 3651 * DAY);
+	assert_int_equal(cert_files_read(cert, key, NULL, &files, err, sizeof(err)), 0);
+	assert_int_equal(cert_files_names(&files, &names), 0);
+	assert_int_equal(names.count, 2);
+	cert_names_free(&names);
+	cert_files_free(&files);
+	/* what another library makes of it */
+	x509 = read_cert("self.crt");
+	assert_int_equal(X509_verify(x509, X509_get0_pubkey(x509)), 1);
+	assert_int_equal(X509_check_host(x509, "www.a.example", 0, 0, NULL), 1);
+	assert_int_equal(X509_check_host(x509, "x.b.example", 0, 0, NULL), 1);
+	assert_int_equal(X509_check_host(x509, "c.example", 0, 0, NULL), 0);
+	assert_int_equal(X509_check_ip_asc(x509, "192.0.2.1", 0), 1);
+	assert_int_equal(X509_check_ip_asc(x509, "2001:db8::1", 0), 1);
+	X509_free(x509);
+	assert_int_equal(self_signed_write(cert, key, "a b", err, sizeof(err)), -1);
+	assert_string_equal(err, "a b: not the name of a host, nor an address");
+	assert_int_equal(self_signed_write(cert, key, "", err, sizeof(err)), -1);
+	assert_int_equal(self_signed_write("/nowhere/x", key, "a", err, sizeof(err)), -1);
+	assert_int_equal(cert_check(cert, key, NULL, &facts, err, sizeof(err)), 0);
+}
+
 static void test_refusals(void **state)
 {
 	EVP_PKEY *key;
@@ -302,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_passphrase),
+		cmocka_unit_test(test_self_signed),
 		cmocka_unit_test(test_refusals),
 	};
 

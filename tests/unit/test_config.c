@@ -187,13 +187,14 @@ static void test_profiles(void **state)
 		 "[port 3]\nprofile = fips\ncert = /a\n"
 		 "[port 4]\nmin-version = 1.2\nprofile = modern\ncert = /a\n"
 		 "[port 5]\nciphers = TLS_CHACHA20_POLY1305_SHA256\nprofile = fips\ncert = /a\n"
-		 "groups = X25519\n");
+		 "groups = X25519\n[port 6]\ncert = /a\nprofile = strict\n");
 	assert_int_equal(load(), 0);
 	port = config_find(&config, 1);
 	assert_int_equal(port->min_version, TLS_1_2);
 	assert_int_equal(port->suite_count, TLS_SUITES);
 	assert_int_equal(port->group_count, TLS_GROUPS);
 	assert_int_equal(config_find(&config, 2)->min_version, TLS_1_3);
+	assert_int_equal(config_find(&config, 6)->min_version, TLS_1_3);
 	port = config_find(&config, 3);
 	assert_int_equal(port->min_version, TLS_1_2);
 	assert_int_equal(port->suite_count, TLS_SUITES - 3);
@@ -363,7 +364,7 @@ static void test_keys(void **state)
 	KEY("alpn = h2::imap", "'' is not a name of a protocol");
 	KEY("cert-dir = d", "'d' is not an absolute file name");
 	KEY("strict-sni = yes", "'yes' is not on or off");
-	KEY("profile = old", "'old' is not intermediate, modern or fips");
+	KEY("profile = old", "'old' is not intermediate, modern, fips or strict");
 	KEY("prefer-server-ciphers = no", "'no' is not on or off");
 	KEY("plaintext = welcome", "'welcome' is not reject, alert or redirect");
 	KEY("truncation = maybe", "'maybe' is not strict or tolerate");

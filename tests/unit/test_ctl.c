@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --passphrase, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--key-limit, --resumption, --ticket-keys, --offload, --offload-tls13, --zerocopy, --runtime"
+	"--key-limit, --resumption, --ticket-keys, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
@@ -107,8 +107,11 @@ static void bad_input_is_one_exact_line(void **state)
 		{ "enable 443 --min-version 1.1", 2, "--min-version: '1.1' is not 1.2 or 1.3" },
 		{ "enable 443 --min-version 1.3 --max-version 1.2", 2,
 		  "min-version is above max-version" },
+		{ "enable 443 --name a", 2, "--name is for --self-signed" },
+		{ "enable 443 --self-signed --cert /c", 2,
+		  "--self-signed makes certificate and key: without --cert and --key" },
 		{ "enable 443 --profile modern --max-version 1.2", 2,
-		  "profile = modern is TLS 1.3, max-version is below it" },
+		  "this profile is TLS 1.3, max-version is below it" },
 		{ "enable 443 --ciphers A,B", 2,
 		  "--ciphers: 'A,B' is not one of TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256, "
 		  "ECDHE-ECDSA-AES256-GCM-SHA384, ECDHE-RSA-AES256-GCM-SHA384, ECDHE-ECDSA-AES128-GCM-SHA256, "
@@ -380,6 +383,38 @@ static void enable_goes_in_this_order(void **state)
 	assert_int_equal(st.st_mode & 07777, 0644);
 	assert_int_equal(mock_port(443)->policy.given, TLSPORT_NL_POLICY_ALL);
 	assert_int_equal(mock_port(443)->policy.min_version, 0x0304);
+}
+
+static void enable_makes_a_certificate(void **state)
+{
+	char steps[512], drop_in[512];
+
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --self-signed --name a.example,192.0.2.1", 0,
+	       "port 443 (https) speaks TLS\n", "");
+	snprintf(
+		steps, sizeof(steps),
+		"self_signed %s/etc/self-signed/443.crt %s/etc/self-signed/443.key a.example,192.0.2.1\n"
+		"cert_check %s/etc/self-signed/443.crt %s/etc/self-signed/443.key\n"
+		"port_set 443 dropin=staged\nreload dropin=permanent\n",
+		mock.root, mock.root, mock.root, mock.root);
+	assert_string_equal(mock.steps, steps);
+	snprintf(drop_in, sizeof(drop_in),
+		 "# Written by tlsportctl enable; see tlsport.conf(5).\n"
+		 "cert = %s/etc/self-signed/443.crt\nkey = %s/etc/self-signed/443.key\n",
+		 mock.root, mock.root);
+	expect_file("etc/ports.d/443.conf", drop_in);
+	mock.self_signed_error = "the TLS library: it made no key";
+	expect("enable 444 --self-signed", 1, "", "tlsportctl: the TLS library: it made no key\n");
+	assert_null(mock_port(444));
+	mock.cert_fault = "self-signed: nobody vouches for it";
+	mock.self_signed_error = NULL;
+	assert_int_equal(mock_run("enable 444 --self-signed --profile strict"), 1);
+	assert_non_null(strstr(
+		mock.err,
+		"self-signed/444.crt: self-signed: nobody vouches for it (profile strict)\n"));
+	assert_null(mock_port(444));
 }
 
 static void enable_takes_numbers_and_equal_signs(void **state)
@@ -664,6 +699,17 @@ static void list_tells_who_is_served(void **state)
 	assert_non_null(strstr(mock.out, "2030-01-01"));
 	assert_non_null(strstr(mock.out, "shut: tlsportd does not know it: tlsportctl reload"));
 	assert_non_null(strstr(mock.out, "plaintext: configured, not registered in the kernel"));
+	mock_daemon_stop();
+	mock_daemon_start(
+		"ok",
+		"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[],"
+		"\"ports\":[{\"port\":443,\"usable\":true,\"subject\":\"a\",\"not_after\":1,"
+		"\"certificates\":[{\"subject\":\"a\",\"not_after\":1893456000,\"usable\":true},"
+		"{\"subject\":\"b\",\"not_after\":1800000000,\"usable\":true,\"self_signed\":true},"
+		"{\"subject\":\"c\",\"not_after\":0,\"usable\":false}]}]}");
+	expect("list", 0, NULL, "");
+	assert_non_null(strstr(mock.out, "SELF-SIGNED b +2"));
+	assert_non_null(strstr(mock.out, "2027-01-15"));
 }
 
 static void states_follow_kernel_and_daemon(void **state)
@@ -919,6 +965,7 @@ int main(void)
 		PROMISE(what_is_configured_by_hand_is_left_alone),
 		PROMISE(dropin_that_cannot_be_written_stays),
 		PROMISE(enable_goes_in_this_order),
+		PROMISE(enable_makes_a_certificate),
 		PROMISE(enable_takes_numbers_and_equal_signs),
 		PROMISE(enable_again_changes_what_is_given),
 		PROMISE(enable_checks_given_against_kept),

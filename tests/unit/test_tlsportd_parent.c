@@ -427,6 +427,16 @@ static void test_renewal_in_a_directory(void **state)
 	assert_int_equal(usable(443), 2);
 }
 
+static void test_strict_profile(void **state)
+{
+	(void)state;
+	configure("[port 443]\ncert = %s\nprofile = strict\n", certificate);
+	parent_start(&parent);
+	assert_null(generation_port(parent.generation, 443)->context);
+	assert_non_null(strstr(generation_port(parent.generation, 443)->error,
+			       "self-signed: nobody vouches for it (profile = strict)"));
+}
+
 /* What can be served is, at a start; a reload is refused. */
 static void test_one_of_a_directory_is_broken(void **state)
 {
@@ -562,6 +572,7 @@ int main(void)
 		TEST(test_renewal_of_one_of_two),
 		TEST(test_renewal_in_a_directory),
 		TEST(test_one_of_a_directory_is_broken),
+		TEST(test_strict_profile),
 		TEST(test_stop_is_bounded),
 		TEST(test_control),
 		TEST(test_control_socket_is_for_root),

@@ -55,6 +55,14 @@ static void warn(struct cert_facts *facts, const char *fmt, ...)
 	va_end(args);
 }
 
+/* A warning that no port with "profile = strict" is served with. */
+#define FAULT(facts, ...) \
+	do { \
+		if (!(facts)->fault[0]) \
+			snprintf((facts)->fault, sizeof((facts)->fault), __VA_ARGS__); \
+		warn(facts, __VA_ARGS__); \
+	} while (0)
+
 static int read_pem(const char *path, char **text, size_t *len, unsigned int *mode, char *err,
 		    size_t errlen)
 {
@@ -248,11 +256,11 @@ static void judge_dates(struct cert_facts *facts)
 
 	if (now < facts->not_before) {
 		day_of(facts->not_before, day);
-		warn(facts, "not valid before %s", day);
+		FAULT(facts, "not valid before %s", day);
 	}
 	if (now > facts->not_after) {
 		day_of(facts->not_after, day);
-		warn(facts, "expired on %s", day);
+		FAULT(facts, "expired on %s", day);
 	} else if (facts->not_after - now < CERT_EXPIRY_WARNING) {
 		long hours = (facts->not_after - now) / 3600;
 
@@ -380,10 +388,13 @@ static int chain_facts(const struct cert_files *files, const char *cert, struct 
 				       cert);
 				goto out;
 			}
+			facts->self_signed =
+				!wolfSSL_X509_NAME_cmp(wolfSSL_X509_get_issuer_name(x509),
+						       wolfSSL_X509_get_subject_name(x509));
 		} else if (wolfSSL_X509_NAME_cmp(wolfSSL_X509_get_issuer_name(below),
 						 wolfSSL_X509_get_subject_name(x509))) {
-			warn(facts, "certificate %u of the chain did not issue the one before it",
-			     facts->chain_len);
+			FAULT(facts, "certificate %u of the chain did not issue the one before it",
+			      facts->chain_len);
 		}
 		wolfSSL_X509_free(below);
 		below = x509;
@@ -520,12 +531,16 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 	    ecdsa_pair_check(files, facts, cert, key, err, errlen))
 		return -1;
 	judge_dates(facts);
+	/* No warning: that it is one is said wherever it is listed. */
+	if (facts->self_signed && !facts->fault[0])
+		snprintf(facts->fault, sizeof(facts->fault), "self-signed: nobody vouches for it");
 	if (facts->key_kind == CERT_KEY_RSA && facts->key_bits < 2048)
-		warn(facts, "the RSA key has only %d bits: clients may refuse it", facts->key_bits);
+		FAULT(facts, "the RSA key has only %d bits: clients may refuse it",
+		      facts->key_bits);
 	if (files->key_mode & 0004)
-		warn(facts, "key file is readable by everyone");
+		FAULT(facts, "key file is readable by everyone");
 	if (files->key_mode & 0022)
-		warn(facts, "key file can be changed by others than its owner");
+		FAULT(facts, "key file can be changed by others than its owner");
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #ifndef _TLSPORT_CERT_CHECK_H
 #define _TLSPORT_CERT_CHECK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -34,6 +35,8 @@ enum cert_key_kind {
  * @not_before: validity, seconds since 1970
  * @not_after: validity, seconds since 1970
  * @chain_len: certificates in the file, the server's own included
+ * @self_signed: nobody else vouches for it
+ * @fault: the first of the warnings that a careful administrator takes for an error, else ""
  * @warning_count: warnings in use
  * @warnings: sentences without a full stop: it can be served, but the
  *	administrator should know
@@ -47,6 +50,8 @@ struct cert_facts {
 	time_t not_before;
 	time_t not_after;
 	unsigned int chain_len;
+	bool self_signed;
+	char fault[CERT_WARNING_LEN];
 	unsigned int warning_count;
 	char warnings[CERT_WARNINGS_MAX][CERT_WARNING_LEN];
 };

@@ -111,6 +111,7 @@ static int set_profile(struct port_config *port, const char *value, char *why)
 		[PROFILE_INTERMEDIATE] = "intermediate",
 		[PROFILE_MODERN] = "modern",
 		[PROFILE_FIPS] = "fips",
+		[PROFILE_STRICT] = "strict",
 	};
 	uint8_t profile;
 
@@ -452,7 +453,8 @@ static void fill_in(struct port_config *port)
 {
 	enum port_profile profile = port->profile;
 
-	if (profile == PROFILE_MODERN && !port_config_has(port, "min-version"))
+	if ((profile == PROFILE_MODERN || profile == PROFILE_STRICT) &&
+	    !port_config_has(port, "min-version"))
 		port->min_version = TLS_1_3;
 	if (!port_config_has(port, "ciphers")) {
 		port->suite_count = 0;
@@ -475,7 +477,7 @@ int port_config_finish(struct port_config *port, char *why)
 		port->min_version = port->max_version;
 		return wrong(why, port_config_has(port, "min-version") ?
 					  "min-version is above max-version" :
-					  "profile = modern is TLS 1.3, max-version is below it");
+					  "this profile is TLS 1.3, max-version is below it");
 	}
 	if (port->offload == TLSPORT_OFFLOAD_REQUIRE && port->min_version == TLS_1_3) {
 		port->offload = TLSPORT_OFFLOAD_AUTO;

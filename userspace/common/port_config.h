@@ -22,6 +22,7 @@ enum port_profile {
 	PROFILE_INTERMEDIATE,
 	PROFILE_MODERN,
 	PROFILE_FIPS,
+	PROFILE_STRICT, /* as modern, and only with certificates that have no fault */
 };
 
 /* What a client gets that speaks plaintext. */

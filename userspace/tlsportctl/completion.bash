@@ -17,7 +17,7 @@ _tlsportctl()
 	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --passphrase --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
-		--resumption --ticket-keys --offload --offload-tls13 --zerocopy --runtime"
+		--resumption --ticket-keys --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
 	COMPREPLY=()
@@ -49,7 +49,7 @@ _tlsportctl()
 		mapfile -t COMPREPLY < <(compgen -W "1.2 1.3" -- "$cur")
 		return ;;
 	--profile)
-		mapfile -t COMPREPLY < <(compgen -W "intermediate modern fips" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "intermediate modern fips strict" -- "$cur")
 		return ;;
 	--plaintext)
 		mapfile -t COMPREPLY < <(compgen -W "reject alert redirect" -- "$cur")

@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../common/cert_check.h"
 #include "../common/cert_dir.h"
 #include "../common/port_config.h"
+#include "../common/self_signed.h"
 
 #define FIRST_LINE "# Written by tlsportctl enable; see tlsport.conf(5)."
 
@@ -47,16 +49,25 @@ struct change {
 	struct tlsport_nl_policy policy;
 };
 
-/* The settings, and --runtime after them. */
+/* Options behind the settings. */
+enum {
+	OPTION_RUNTIME = PORT_KEYS,
+	OPTION_SELF_SIGNED,
+	OPTION_NAME,
+	OPTIONS,
+};
+
 static const struct args_option *enable_options(void)
 {
-	static struct args_option options[PORT_KEYS + 2];
+	static struct args_option options[OPTIONS + 1] = {
+		[OPTION_RUNTIME] = { "runtime", true },
+		[OPTION_SELF_SIGNED] = { "self-signed", true },
+		[OPTION_NAME] = { "name", false },
+	};
 	int i;
 
 	for (i = 0; i < PORT_KEYS; i++)
 		options[i].name = port_keys[i].name;
-	options[PORT_KEYS].name = "runtime";
-	options[PORT_KEYS].flag = true;
 	return options;
 }
 
@@ -71,12 +82,52 @@ static const char *absolute_path(const char *file, char *path)
 	return path;
 }
 
+/* --self-signed: makes the certificate, and gives it as --cert and --key do. */
+static int make_self_signed(const struct change *change, const char *names, struct args *args,
+			    struct wanted *wanted)
+{
+	char *cert = wanted->paths[port_key_index("cert")];
+	char *key = wanted->paths[port_key_index("key")];
+	char dir[CTL_PATH_LEN], host[256], why[CTL_ERROR_LEN];
+
+	if (!names) {
+		if (gethostname(host, sizeof(host) - 1))
+			return fail("this machine has no name: give one with --name");
+		host[sizeof(host) - 1] = '\0';
+		names = host;
+	}
+	snprintf(dir, sizeof(dir), "%s/self-signed", ctl.config_dir);
+	if ((mkdir(ctl.config_dir, 0755) && errno != EEXIST) ||
+	    (mkdir(dir, 0755) && errno != EEXIST))
+		return fail("%s: %s", dir, strerror(errno));
+	snprintf(cert, CTL_PATH_LEN, "%.4000s/%u.crt", dir, change->port);
+	snprintf(key, CTL_PATH_LEN, "%.4000s/%u.key", dir, change->port);
+	if (self_signed_write(cert, key, names, why, sizeof(why)))
+		return fail("%s", why);
+	args->values[port_key_index("cert")] = cert;
+	args->values[port_key_index("key")] = key;
+	return CTL_DONE;
+}
+
+static int check_self_signed(const struct args *args)
+{
+	bool self_signed = args->values[OPTION_SELF_SIGNED];
+
+	if (args->values[OPTION_NAME] && !self_signed)
+		return usage("--name is for --self-signed");
+	if (self_signed &&
+	    (args->values[port_key_index("cert")] || args->values[port_key_index("key")]))
+		return usage("--self-signed makes certificate and key: without --cert and --key");
+	return CTL_DONE;
+}
+
 /* What the command line has, by itself: wrong use if it is wrong. */
 static int take_given(const struct args *args, struct wanted *wanted)
 {
 	char why[PORT_CONFIG_ERROR_LEN];
 	int i, ret = CTL_DONE;
 
+	port_config_free(&wanted->config);
 	port_config_init(&wanted->config, 0);
 	for (i = 0; i < PORT_KEYS && !ret; i++) {
 		wanted->given[i] = args->values[i];
@@ -123,14 +174,16 @@ static const char *warned_file(const struct cert_pair *pair, const char *warning
 	return pair->key && !strncmp(warning, "key file", 8) ? pair->key : pair->cert;
 }
 
-static int check_certificate(const struct cert_pair *pair, const char *passphrase)
+static int check_certificate(const struct port_config *port, const struct cert_pair *pair)
 {
 	struct cert_facts facts = { 0 };
 	char why[CTL_ERROR_LEN] = "";
 	unsigned int i;
 
-	if (cert_check(pair->cert, pair->key, passphrase, &facts, why, sizeof(why)))
+	if (cert_check(pair->cert, pair->key, port->passphrase, &facts, why, sizeof(why)))
 		return fail("%s", why);
+	if (port->profile == PROFILE_STRICT && facts.fault[0])
+		return fail("%s: %s (profile strict)", pair->cert, facts.fault);
 	for (i = 0; i < facts.warning_count; i++)
 		warn("%s: %s", warned_file(pair, facts.warnings[i]), facts.warnings[i]);
 	return CTL_DONE;
@@ -145,13 +198,13 @@ static int check_certificates(const struct port_config *port)
 	size_t i;
 
 	if (port->cert)
-		ret = check_certificate(&pair, port->passphrase);
+		ret = check_certificate(port, &pair);
 	if (ret || !port->cert_dir)
 		return ret;
 	if (cert_dir_list(port->cert_dir, &dir, why, sizeof(why)))
 		return fail("%s", why);
 	for (i = 0; i < dir.count && !ret; i++)
-		ret = check_certificate(&dir.pairs[i], port->passphrase);
+		ret = check_certificate(port, &dir.pairs[i]);
 	cert_dir_free(&dir);
 	return ret;
 }
@@ -291,7 +344,7 @@ static void tell_success(const struct change *change, bool served)
 			      "state", served ? "enabled" : "shut"));
 }
 
-static int change_port(struct change *change, struct wanted *wanted, bool runtime)
+static int change_port(struct change *change, struct args *args, struct wanted *wanted)
 {
 	char elsewhere[CTL_PATH_LEN];
 	bool served;
@@ -301,7 +354,11 @@ static int change_port(struct change *change, struct wanted *wanted, bool runtim
 		return fail(
 			"port %u is configured by hand in %s: change it there and run 'tlsportctl reload'",
 			change->port, elsewhere);
-	ret = load_dropins(change, runtime);
+	ret = load_dropins(change, args->values[OPTION_RUNTIME]);
+	if (!ret && args->values[OPTION_SELF_SIGNED])
+		ret = make_self_signed(change, args->values[OPTION_NAME], args, wanted);
+	if (!ret && args->values[OPTION_SELF_SIGNED])
+		ret = take_given(args, wanted);
 	if (ret)
 		return ret;
 	ret = take_stored(change, wanted);
@@ -331,7 +388,7 @@ static int change_port(struct change *change, struct wanted *wanted, bool runtim
 int enable_command(int argc, char *argv[])
 {
 	struct change change = { 0 };
-	struct wanted wanted;
+	struct wanted wanted = { 0 };
 	struct args args;
 	int ret, lock;
 
@@ -343,6 +400,9 @@ int enable_command(int argc, char *argv[])
 	ret = args_port(args.words[0], &change.port);
 	if (ret)
 		return ret;
+	ret = check_self_signed(&args);
+	if (ret)
+		return ret;
 	ret = take_given(&args, &wanted);
 	if (!ret && tlsport_nl_ops->open(&change.nl))
 		ret = fail("%s", change.nl.error);
@@ -350,7 +410,7 @@ int enable_command(int argc, char *argv[])
 		goto out;
 
 	lock = dropin_lock(ctl.config_dir);
-	ret = change_port(&change, &wanted, args.values[PORT_KEYS]);
+	ret = change_port(&change, &args, &wanted);
 	if (lock >= 0)
 		close(lock);
 	dropin_free(&change.old);

@@ -18,7 +18,9 @@
 	"  --passphrase FILE              what opens the key, where it is encrypted\n" \
 	"  --cert-dir DIR                 more of them, each with its key, chosen by name (SNI)\n" \
 	"  --strict-sni on|off            refuse who asks for a name that none has (off)\n" \
-	"  --profile NAME                 intermediate, modern (TLS 1.3) or fips: defaults of these:\n" \
+	"  --self-signed                  make a certificate that nobody else vouches for, for\n" \
+	"  --name NAME[,NAME...]          these hosts and addresses (this machine's name)\n" \
+	"  --profile NAME                 intermediate, modern, strict or fips: defaults of these:\n" \
 	"  --min-version 1.2|1.3          lowest TLS version (1.2)\n" \
 	"  --max-version 1.2|1.3          highest TLS version (1.3)\n" \
 	"  --ciphers NAME[:NAME...]       cipher suites\n" \

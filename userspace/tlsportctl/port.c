@@ -160,7 +160,7 @@ static void sum_up(json_t *row)
 {
 	const json_t *all = json_object_get(row, "certificates"), *one, *first = NULL;
 	char text[CTL_ERROR_LEN];
-	size_t i;
+	size_t i, used;
 
 	json_array_foreach(all, i, one) {
 		if (json_is_true(json_object_get(one, "usable")) &&
@@ -168,10 +168,13 @@ static void sum_up(json_t *row)
 				       json_integer_value(json_object_get(first, "not_after"))))
 			first = one;
 	}
-	if (!first || json_array_size(all) < 2)
+	if (!first)
 		return;
-	snprintf(text, sizeof(text), "%s +%zu",
-		 json_string_value(json_object_get(first, "subject")), json_array_size(all) - 1);
+	used = snprintf(text, sizeof(text), "%s%s",
+			json_is_true(json_object_get(first, "self_signed")) ? "SELF-SIGNED " : "",
+			json_string_value(json_object_get(first, "subject")));
+	if (json_array_size(all) > 1 && used < sizeof(text))
+		snprintf(text + used, sizeof(text) - used, " +%zu", json_array_size(all) - 1);
 	json_object_set_new(row, "subject", output_string(text));
 	json_object_set(row, "not_after", json_object_get(first, "not_after"));
 }

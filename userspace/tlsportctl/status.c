@@ -191,8 +191,10 @@ static void print_certificate(const json_t *certificate)
 		return;
 	}
 	output_time(json_object_get(certificate, "not_after"), until, sizeof(until));
-	output_line("  certificate %s, %s, serial %s, until %s", string(certificate, "subject"),
-		    string(certificate, "key_type"), string(certificate, "serial"), until);
+	output_line("  certificate %s%s, %s, serial %s, until %s",
+		    json_is_true(json_object_get(certificate, "self_signed")) ? "SELF-SIGNED " : "",
+		    string(certificate, "subject"), string(certificate, "key_type"),
+		    string(certificate, "serial"), until);
 	output_line("  from %s", string(certificate, "cert"));
 	print_names(json_object_get(certificate, "names"));
 }

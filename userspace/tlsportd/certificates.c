@@ -8,9 +8,11 @@
 #include "certificates.h"
 
 static int add(struct certificates *certificates, const char *cert, const char *key,
-	       const char *passphrase)
+	       const char *passphrase, bool strict)
 {
 	struct certificate *one = &certificates->list[certificates->count++];
+
+	one->strict = strict;
 
 	one->cert = strdup(cert);
 	one->key = key ? strdup(key) : NULL;
@@ -21,6 +23,7 @@ static int add(struct certificates *certificates, const char *cert, const char *
 int certificates_find(const struct port_config *port, struct certificates *certificates, char *err,
 		      size_t errlen)
 {
+	const bool strict = port->profile == PROFILE_STRICT;
 	struct cert_dir dir = { NULL, 0 };
 	int failed = 0;
 
@@ -31,12 +34,12 @@ int certificates_find(const struct port_config *port, struct certificates *certi
 	if (!certificates->list)
 		failed = -1;
 	if (!failed && port->cert)
-		failed = add(certificates, port->cert, port->key, port->passphrase);
+		failed = add(certificates, port->cert, port->key, port->passphrase, strict);
 	for (size_t i = 0; i < dir.count && !failed; i++)
 		/* It may be in the directory, too. */
 		if (!port->cert || strcmp(port->cert, dir.pairs[i].cert))
 			failed = add(certificates, dir.pairs[i].cert, dir.pairs[i].key,
-				     port->passphrase);
+				     port->passphrase, strict);
 	cert_dir_free(&dir);
 	if (!failed)
 		return 0;
@@ -74,11 +77,16 @@ const struct certificate *certificates_of_file(const struct certificates *certif
 }
 
 /* What was read: is it fit to be served? */
-static void judge(struct certificate *certificate)
+static void judge(struct certificate *certificate, bool strict)
 {
 	if (cert_files_check(&certificate->files, certificate->cert, certificate->key,
 			     &certificate->facts, certificate->error, sizeof(certificate->error)))
 		return;
+	if (strict && certificate->facts.fault[0]) {
+		snprintf(certificate->error, sizeof(certificate->error),
+			 "%s: %s (profile = strict)", certificate->cert, certificate->facts.fault);
+		return;
+	}
 	if (cert_files_names(&certificate->files, &certificate->names)) {
 		snprintf(certificate->error, sizeof(certificate->error), "%s: out of memory",
 			 certificate->cert);
@@ -92,7 +100,7 @@ void certificate_load(struct certificate *certificate)
 	forget(certificate);
 	if (!cert_files_read(certificate->cert, certificate->key, certificate->passphrase,
 			     &certificate->files, certificate->error, sizeof(certificate->error)))
-		judge(certificate);
+		judge(certificate, certificate->strict);
 }
 
 static char *copy_text(const char *from, size_t len)
@@ -117,7 +125,7 @@ int certificate_keep(struct certificate *certificate, const struct certificate *
 	}
 	forget(certificate);
 	certificate->files = files;
-	judge(certificate);
+	judge(certificate, false); /* it may have expired since */
 	return certificate->usable ? 0 : -1;
 }
 
@@ -132,7 +140,7 @@ int certificates_copy(const struct certificates *from, struct certificates *to)
 
 		if (!one->usable)
 			continue;
-		failed = add(to, one->cert, one->key, one->passphrase) ||
+		failed = add(to, one->cert, one->key, one->passphrase, one->strict) ||
 			 certificate_keep(&to->list[to->count - 1], one);
 	}
 	if (to->list && !failed)

@@ -14,6 +14,7 @@
  * struct certificate - one of them
  * @cert: its file
  * @key: file of its key; NULL: the same
+ * @strict: one with a fault is of no use
  * @passphrase: file that opens the key if it is encrypted; NULL: none
  * @files: what is in them; kept when it is of no use, too, to see whether it changes
  * @facts: once it was checked
@@ -23,6 +24,7 @@ struct certificate {
 	char *cert;
 	char *key;
 	char *passphrase;
+	bool strict;
 	struct cert_files files;
 	struct cert_facts facts;
 	struct cert_names names;

@@ -97,6 +97,7 @@ static void describe(json_t *object, const struct certificate *certificate)
 	json_object_set_new(object, "not_after", json_integer(facts->not_after));
 	set_text(object, "serial", facts->serial);
 	set_text(object, "key_type", facts->key_type);
+	json_object_set_new(object, "self_signed", json_boolean(facts->self_signed));
 }
 
 static json_t *certificates_json(const struct certificates *certificates)
