@@ -177,6 +177,22 @@ static void test_warnings(void **state)
 	chmod(at("p256.key"), 0600);
 }
 
+static void test_ends(void **state)
+{
+	struct cert_facts soon = { .not_after = 1000 * DAY };
+	char text[64] = "";
+
+	(void)state;
+	assert_false(cert_ends(&soon, 986 * DAY, text, sizeof(text)));
+	assert_string_equal(text, "");
+	assert_true(cert_ends(&soon, 986 * DAY + 1, text, sizeof(text)));
+	assert_string_equal(text, "expires in 13 days");
+	assert_true(cert_ends(&soon, 998 * DAY + 1, text, sizeof(text)));
+	assert_string_equal(text, "expires in 47 hours");
+	assert_true(cert_ends(&soon, 1000 * DAY + 1, text, sizeof(text)));
+	assert_string_equal(text, "expired on 1972-09-27");
+}
+
 static int check_with(const char *cert, const char *key, const char *passphrase)
 {
 	char cert_path[128], key_path[128];
@@ -359,6 +375,7 @@ int main(void)
 		cmocka_unit_test(test_key_in_the_certificate_file),
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_passphrase),
 		cmocka_unit_test(test_self_signed),
 		cmocka_unit_test(test_refusals),

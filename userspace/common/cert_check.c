@@ -249,26 +249,38 @@ static void day_of(time_t when, char day[16])
 		snprintf(day, 16, "?");
 }
 
+bool cert_ends(const struct cert_facts *facts, time_t now, char *text, size_t len)
+{
+	long hours = (facts->not_after - now) / 3600;
+	char day[16];
+
+	if (facts->not_after - now >= CERT_EXPIRY_WARNING)
+		return false;
+	day_of(facts->not_after, day);
+	if (now > facts->not_after)
+		snprintf(text, len, "expired on %s", day);
+	else if (hours >= 48)
+		snprintf(text, len, "expires in %ld days", hours / 24);
+	else
+		snprintf(text, len, "expires in %ld hours", hours);
+	return true;
+}
+
 static void judge_dates(struct cert_facts *facts)
 {
 	time_t now = time(NULL);
-	char day[16];
+	char text[64], day[16];
 
 	if (now < facts->not_before) {
 		day_of(facts->not_before, day);
 		FAULT(facts, "not valid before %s", day);
 	}
-	if (now > facts->not_after) {
-		day_of(facts->not_after, day);
-		FAULT(facts, "expired on %s", day);
-	} else if (facts->not_after - now < CERT_EXPIRY_WARNING) {
-		long hours = (facts->not_after - now) / 3600;
-
-		if (hours >= 48)
-			warn(facts, "expires in %ld days", hours / 24);
-		else
-			warn(facts, "expires in %ld hours", hours);
-	}
+	if (!cert_ends(facts, now, text, sizeof(text)))
+		return;
+	if (now > facts->not_after)
+		FAULT(facts, "%s", text);
+	else
+		warn(facts, "%s", text);
 }
 
 static int key_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)

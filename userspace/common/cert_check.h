@@ -116,6 +116,9 @@ struct cert_names {
 int cert_files_names(const struct cert_files *files, struct cert_names *names);
 void cert_names_free(struct cert_names *names);
 
+/* Does it end soon, or did it?  Then @text says when: "expires in 3 days". */
+bool cert_ends(const struct cert_facts *facts, time_t now, char *text, size_t len);
+
 /* Wipes the key. */
 void cert_files_free(struct cert_files *files);
 

@@ -254,6 +254,23 @@ struct generation *generation_renew(unsigned int number, const struct generation
 	return NULL;
 }
 
+void generation_tell_ends(const struct generation *generation)
+{
+	time_t now = time(NULL);
+	char text[64];
+
+	for (size_t i = 0; i < generation->config.count; i++) {
+		const struct certificates *all = &generation->ports[i].certificates;
+
+		for (size_t j = 0; j < all->count; j++)
+			if (all->list[j].usable &&
+			    cert_ends(&all->list[j].facts, now, text, sizeof(text)))
+				log_error("port %u: %s: %s: renew it",
+					  generation->config.ports[i].port, all->list[j].cert,
+					  text);
+	}
+}
+
 void generation_free(struct generation *generation)
 {
 	if (!generation)

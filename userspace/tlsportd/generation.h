@@ -52,6 +52,9 @@ struct generation *generation_load(unsigned int number, const char *config_dir, 
 				   struct ticket_store *tickets, struct text *errors);
 void generation_free(struct generation *generation);
 
+/* Logs which certificates end soon: whoever should have renewed them may not have noticed. */
+void generation_tell_ends(const struct generation *generation);
+
 /**
  * generation_renew() - the same configuration with the certificates of now
  * @number: for the new generation

@@ -30,6 +30,8 @@
 #define CLIENTS_MAX 16
 /* Certificate and key are two files: who replaces both gets this long. */
 #define RENEW_MS 200
+/* A day */
+#define ALARM_MS (24 * 3600 * 1000LL)
 /* Seconds; RFC 8446 4.6.1 has no ticket live for longer than a week. */
 #define ROTATION_MIN 60
 #define ROTATION_MAX (7 * 24 * 3600)
@@ -42,6 +44,7 @@ struct daemon {
 	unsigned int clients;
 	int files;	  /* of watch_open(), -1 */
 	time_t rotation;  /* of ticket keys, seconds */
+	int64_t alarm_at; /* for certificates that end */
 	int64_t renew_at; /* 0: nothing has happened to the files */
 	bool stop;
 };
@@ -246,6 +249,11 @@ static int next_timeout(struct daemon *daemon)
 		renew(daemon);
 	if (daemon->renew_at)
 		left = sooner(left, daemon->renew_at - parent_now());
+	if (daemon->alarm_at <= parent_now()) {
+		generation_tell_ends(daemon->parent.generation);
+		daemon->alarm_at = parent_now() + ALARM_MS;
+	}
+	left = sooner(left, daemon->alarm_at - parent_now());
 	restart = parent_restart(&daemon->parent);
 	return restart >= 0 ? sooner(left, restart) : left;
 }
@@ -320,6 +328,8 @@ static int run(struct daemon *daemon)
 		log_warning("certificates are not watched: %s", strerror(errno));
 	else
 		watch_generation(daemon);
+	/* At the start it is told with all that there is to a certificate. */
+	daemon->alarm_at = parent_now() + ALARM_MS;
 	sd_notify(0, "READY=1");
 	tell_status(parent);
 	log_notice("%zu ports, %u workers, wolfSSL %s", parent->generation->config.count,
