@@ -37,6 +37,10 @@
 #error "wolfSSL must be built with atomic user record callbacks (ATOMIC_USER)"
 #endif
 
+#ifdef WOLFSSL_SMALL_STACK_CACHE
+#error "wolfSSL must be built without WOLFSSL_SMALL_STACK_CACHE: states of hashes are copied"
+#endif
+
 #define DEVICE	       0x746c7370 /* any number that is not taken */
 #define TICKET_EXTRA   32	  /* ours, behind the library's own */
 #define TICKET_MAC_LEN 32
@@ -86,6 +90,129 @@ static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
 	return len;
 }
 
+/*
+ * HKDF-Expand-Label (RFC 8446 7.1), which a handshake asks for twenty times and more.
+ * A secret has up to four labels: the two blocks of HMAC that hold nothing but the
+ * secret are hashed once for them, and forgotten with the end of the call.
+ */
+#define PRK_CACHE 4
+
+struct hmac_key {
+	uint8_t prk[TLS_SECRET_MAX];
+	word32 len; /* 0: not in use */
+	union {
+		struct {
+			wc_Sha256 inner;
+			wc_Sha256 outer;
+		} sha256;
+		struct {
+			wc_Sha384 inner;
+			wc_Sha384 outer;
+		} sha384;
+	};
+};
+
+static struct hmac_key hmac_keys[PRK_CACHE];
+static unsigned int hmac_next;
+
+static void pad_key(const struct hmac_key *key, uint8_t pad, uint8_t *block, size_t len)
+{
+	memset(block, pad, len);
+	for (word32 i = 0; i < key->len; i++)
+		block[i] ^= key->prk[i];
+}
+
+#define HMAC_INIT(key, name, Name, block_len) \
+	({ \
+		uint8_t block_[block_len]; \
+		int err_; \
+\
+		pad_key(key, 0x36, block_, sizeof(block_)); \
+		err_ = wc_Init##Name##_ex(&(key)->name.inner, NULL, INVALID_DEVID) || \
+		       wc_##Name##Update(&(key)->name.inner, block_, sizeof(block_)); \
+		pad_key(key, 0x5c, block_, sizeof(block_)); \
+		err_ = err_ || wc_Init##Name##_ex(&(key)->name.outer, NULL, INVALID_DEVID) || \
+		       wc_##Name##Update(&(key)->name.outer, block_, sizeof(block_)); \
+		explicit_bzero(block_, sizeof(block_)); \
+		err_; \
+	})
+
+#define HMAC_RUN(key, name, Name, data, data_len, mac) \
+	({ \
+		wc_##Name hash_ = (key)->name.inner; \
+		int err_; \
+\
+		err_ = wc_##Name##Update(&hash_, data, data_len) || wc_##Name##Final(&hash_, mac); \
+		hash_ = (key)->name.outer; \
+		err_ = err_ || wc_##Name##Update(&hash_, mac, (key)->len) || \
+		       wc_##Name##Final(&hash_, mac); \
+		explicit_bzero(&hash_, sizeof(hash_)); \
+		err_; \
+	})
+
+/* NULL: the hash is none of ours, or it failed */
+static const struct hmac_key *hmac_key_of(const byte *prk, word32 len)
+{
+	struct hmac_key *key;
+	int err;
+
+	for (size_t i = 0; i < PRK_CACHE; i++)
+		if (hmac_keys[i].len == len && !memcmp(hmac_keys[i].prk, prk, len))
+			return &hmac_keys[i];
+	key = &hmac_keys[hmac_next++ % PRK_CACHE];
+	memcpy(key->prk, prk, len);
+	key->len = len;
+	err = len == WC_SHA256_DIGEST_SIZE ? HMAC_INIT(key, sha256, Sha256, 64) :
+					     HMAC_INIT(key, sha384, Sha384, 128);
+	if (err)
+		key->len = 0;
+	return err ? NULL : key;
+}
+
+static void forget_hmac_keys(void)
+{
+	explicit_bzero(hmac_keys, sizeof(hmac_keys));
+}
+
+static int expand_label(byte *okm, word32 okm_len, const byte *prk, word32 prk_len,
+			const byte *protocol, word32 protocol_len, const byte *label,
+			word32 label_len, const byte *info, word32 info_len)
+{
+	uint8_t message[2 + 1 + 255 + 1 + 255 + 1], mac[TLS_SECRET_MAX], *at = message;
+	const struct hmac_key *key = hmac_key_of(prk, prk_len);
+	int err;
+
+	if (!key)
+		return HASH_TYPE_E;
+	put16(at, okm_len);
+	at[2] = protocol_len + label_len;
+	at += 3;
+	memcpy(at, protocol, protocol_len);
+	at += protocol_len;
+	memcpy(at, label, label_len);
+	at += label_len;
+	*at++ = info_len;
+	if (info_len)
+		memcpy(at, info, info_len);
+	at += info_len;
+	*at++ = 1; /* the first block of HKDF-Expand, and the last */
+	err = prk_len == WC_SHA256_DIGEST_SIZE ?
+		      HMAC_RUN(key, sha256, Sha256, message, at - message, mac) :
+		      HMAC_RUN(key, sha384, Sha384, message, at - message, mac);
+	memcpy(okm, mac, okm_len);
+	explicit_bzero(mac, sizeof(mac));
+	return err ? HASH_TYPE_E : 0;
+}
+
+/* One of the hash's length and with no more than one block of output: as TLS 1.3 has it. */
+static bool is_usual(word32 okm_len, word32 prk_len, word32 protocol_len, word32 label_len,
+		     word32 info_len, int digest)
+{
+	return ((digest == WC_SHA256 && prk_len == WC_SHA256_DIGEST_SIZE) ||
+		(digest == WC_SHA384 && prk_len == WC_SHA384_DIGEST_SIZE)) &&
+	       okm_len <= prk_len && protocol_len + label_len <= 255 && info_len <= 255;
+}
+
 static bool is_label(const byte *label, word32 len, const char *want)
 {
 	return len == strlen(want) && !memcmp(label, want, len);
@@ -133,10 +260,15 @@ static int on_expand_label(byte *okm, word32 okm_len, const byte *prk, word32 pr
 			   word32 label_len, const byte *info, word32 info_len, int digest,
 			   int side)
 {
-	int err = wc_Tls13_HKDF_Expand_Label(okm, okm_len, prk, prk_len, protocol, protocol_len,
-					     label, label_len, info, info_len, digest);
+	int err;
 
 	(void)side;
+	if (current && is_usual(okm_len, prk_len, protocol_len, label_len, info_len, digest))
+		err = expand_label(okm, okm_len, prk, prk_len, protocol, protocol_len, label,
+				   label_len, info, info_len);
+	else
+		err = wc_Tls13_HKDF_Expand_Label(okm, okm_len, prk, prk_len, protocol, protocol_len,
+						 label, label_len, info, info_len, digest);
 	if (err || !current)
 		return err;
 	if (is_label(label, label_len, "key") || is_label(label, label_len, "iv"))
@@ -506,6 +638,7 @@ enum library_status library_feed(struct library *library, const uint8_t *record,
 	library->in_len = len;
 	current = library;
 	ret = wolfSSL_accept(library->ssl);
+	forget_hmac_keys();
 	if (ret == WOLFSSL_SUCCESS) {
 		status = LIBRARY_DONE;
 	} else {
