@@ -86,6 +86,7 @@ static void test_files(void **state)
 	put("b.pem");
 	put("c.crt");
 	put("c.key");
+	put("c.issuer.crt");
 	put("a.example.org.pem");
 	put("a.example.org-key.pem");
 	put("d.pem");

@@ -69,7 +69,8 @@ static int look_at(struct cert_dir *dir, const char *parent, const char *name)
 			return add(dir, cert, key);
 		return 0;
 	}
-	if (ends_in(name, "-key.pem") || !(ends_in(name, ".pem") || ends_in(name, ".crt")))
+	if (ends_in(name, "-key.pem") || ends_in(name, ".issuer.crt") ||
+	    !(ends_in(name, ".pem") || ends_in(name, ".crt")))
 		return 0;
 	snprintf(cert, sizeof(cert), "%s", path);
 	path[strlen(path) - strlen(".pem")] = '\0';

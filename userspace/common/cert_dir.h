@@ -5,8 +5,8 @@
  *   NAME.pem, NAME.crt	key in NAME.key or NAME-key.pem, else in the same file
  *   NAME/fullchain.pem	key in NAME/privkey.pem: as certbot's live/ has it
  *
- * Names that begin with a dot, NAME-key.pem, and files with other endings are
- * not looked at.
+ * Names that begin with a dot, NAME-key.pem, NAME.issuer.crt (lego's) and files with
+ * other endings are not looked at.
  */
 #ifndef _TLSPORT_CERT_DIR_H
 #define _TLSPORT_CERT_DIR_H
