@@ -256,6 +256,49 @@ static void test_two_keys_of_a_name(void **state)
 	port_end(context, 3);
 }
 
+/* One that the port's policy leaves nothing for does not keep the others from being served. */
+static void test_one_does_not_fit(void **state)
+{
+	static const struct given both[] = {
+		{ TEST_RSA, "rsa", "DNS:a.example" },
+		{ TEST_P256, "ec", "DNS:*.b.example" },
+		{ TEST_RSA, "rsa too", "DNS:*.b.example" },
+	};
+	struct engine_policy policy = test_policy(443);
+	struct engine_certificate certificates[3];
+	struct engine_context *context;
+	char err[256] = "";
+
+	(void)state;
+	/* a wildcard stands for who asks for nothing, too */
+	context = port_of(both + 1, 2, false, NULL);
+	gets(context, NULL, NULL, "ec", false);
+	gets(context, NULL, "RSA-PSS+SHA256", "rsa too", false);
+	port_end(context, 2);
+	policy.max_version = TLS_1_2;
+	policy.suites[0] = 0xc02b; /* ECDSA */
+	policy.suite_count = 1;
+	for (size_t i = 0; i < 3; i++) {
+		test_files_named(both[i].key, both[i].common_name, both[i].names, &files[i],
+				 &facts[i]);
+		assert_int_equal(cert_files_names(&files[i], &names[i]), 0);
+		certificates[i] = (struct engine_certificate){ &files[i], &facts[i], &names[i] };
+	}
+	assert_null(engine_context_new(&policy, certificates, 1, err, sizeof(err)));
+	context = engine_context_new(&policy, certificates, 3, err, sizeof(err));
+	assert_non_null(context);
+	assert_string_equal(err, "no cipher is left that fits the versions and the RSA key");
+	for (int i = 0; i < 2; i++) {
+		struct client *client = asks_for(TLS1_2_VERSION, i ? "x.b.example" : "a.example");
+
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		assert_string_equal(common_name_of(client), "ec");
+		flow_end(&flow);
+		client_free(client);
+	}
+	port_end(context, 3);
+}
+
 /* A ticket of one certificate's name is none for another's. */
 static void test_resumption(void **state)
 {
@@ -310,9 +353,13 @@ static void test_retry(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),	   cmocka_unit_test(test_names),
-		cmocka_unit_test(test_strict),	   cmocka_unit_test(test_two_keys_of_a_name),
-		cmocka_unit_test(test_resumption), cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_strict),
+		cmocka_unit_test(test_two_keys_of_a_name),
+		cmocka_unit_test(test_one_does_not_fit),
+		cmocka_unit_test(test_resumption),
+		cmocka_unit_test(test_retry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

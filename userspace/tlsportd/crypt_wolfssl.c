@@ -125,10 +125,10 @@ int crypt_record_open(struct record_keys *keys, const uint8_t *record, size_t le
 	size_t text_len = len - TLS_RECORD_HEADER, aad_len;
 	uint8_t nonce[CRYPT_NONCE_LEN], aad[13];
 
+	if (has_explicit_nonce(keys) && text_len < 8)
+		return -1;
 	make_nonce(keys, text, nonce);
 	if (has_explicit_nonce(keys)) {
-		if (text_len < 8)
-			return -1;
 		text += 8;
 		text_len -= 8;
 	}

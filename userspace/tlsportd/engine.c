@@ -56,14 +56,15 @@ struct identity {
 /**
  * struct engine_context - a port
  * @identities: ECDSA before RSA, which costs more; but see @fallback
- * @fallback: names that stand for those of a client that asks for none we have
+ * @fallback: a name that stands for that of a client that asks for none we have;
+ *	NULL: there is none
  * @fallback_identity: the first that was given
  */
 struct engine_context {
 	struct identity *identities;
 	size_t count;
 	struct sni_table names;
-	struct bytes fallback;
+	const char *fallback;
 	unsigned int fallback_identity;
 	uint16_t port;
 	bool strict_sni;
@@ -90,6 +91,7 @@ enum state {
  * @sealed: it was
  * @nonce: last explicit nonce of TLS 1.2 GCM
  * @early_left: bytes of early data that may be skipped yet
+ * @plain: what came that begins like text, PLAIN_HTTP_MAX bytes of it at most
  * @answer: goes out in place of an alert
  */
 struct engine {
@@ -112,6 +114,8 @@ struct engine {
 	enum tlsport_reason reason;
 	const char *text;
 	uint8_t alert[TLS_RECORD_HEADER + 64];
+	uint8_t *plain;
+	size_t plain_len;
 	char *answer;
 	size_t answer_len;
 	char server_name[256];
@@ -193,35 +197,34 @@ static int identity_init(struct identity *identity, const struct engine_policy *
 	return identity->library ? 0 : -1;
 }
 
-static int add_names(struct engine_context *context, const struct engine_certificate *certificate,
-		     unsigned int number)
+/* 0; 1: it is none that can be served; -1: out of memory, for the port */
+static int add_identity(struct engine_context *context, const struct engine_policy *policy,
+			const struct engine_certificate *certificate, char *err, size_t errlen)
 {
-	for (size_t i = 0; i < certificate->names->count; i++)
-		if (sni_add(&context->names, certificate->names->names[i], number))
+	struct identity *identity = &context->identities[context->count];
+	const struct cert_names *names = certificate->names;
+
+	if (identity_init(identity, policy, certificate, err, errlen)) {
+		memset(identity, 0, sizeof(*identity));
+		return 1;
+	}
+	for (size_t i = 0; i < names->count; i++) {
+		if (sni_add(&context->names, names->names[i], context->count)) {
+			snprintf(err, errlen, "out of memory");
+			library_context_free(identity->library);
 			return -1;
+		}
+	}
+	context->count++;
 	return 0;
 }
 
-static int add_identity(struct engine_context *context, const struct engine_policy *policy,
-			const struct engine_certificate *certificates, size_t from, char *err,
-			size_t errlen)
+/* The first that was given and can be served is for clients that ask for no name of ours. */
+static void choose_fallback(struct engine_context *context,
+			    const struct engine_certificate *certificate)
 {
-	const struct engine_certificate *certificate = &certificates[from];
-	unsigned int number = context->count++;
-
-	if (add_names(context, certificate, number)) {
-		snprintf(err, errlen, "out of memory");
-		return -1;
-	}
-	if (!from) {
-		context->fallback_identity = number;
-		if (certificate->names->count)
-			context->fallback = (struct bytes){
-				(const uint8_t *)certificate->names->names[0],
-				strlen(certificate->names->names[0]),
-			};
-	}
-	return identity_init(&context->identities[number], policy, certificate, err, errlen);
+	context->fallback_identity = context->count - 1;
+	context->fallback = certificate->names->count ? certificate->names->names[0] : NULL;
 }
 
 struct engine_context *engine_context_new(const struct engine_policy *policy,
@@ -229,6 +232,7 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 					  size_t count, char *err, size_t errlen)
 {
 	struct engine_context *context = calloc(1, sizeof(*context));
+	size_t first = count;
 	int failed = 0;
 
 	if (context)
@@ -242,12 +246,18 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	context->strict_sni = policy->strict_sni;
 	context->port = policy->port;
 	context->plaintext = policy->plaintext;
-	for (int rsa = 0; rsa < 2; rsa++)
-		for (size_t i = 0; i < count && !failed; i++)
-			if ((certificates[i].facts->key_kind == CERT_KEY_RSA) == rsa)
-				failed =
-					add_identity(context, policy, certificates, i, err, errlen);
-	if (failed) {
+	for (int rsa = 0; rsa < 2; rsa++) {
+		for (size_t i = 0; i < count && failed >= 0; i++) {
+			if ((certificates[i].facts->key_kind == CERT_KEY_RSA) != rsa)
+				continue;
+			failed = add_identity(context, policy, &certificates[i], err, errlen);
+			if (!failed && i < first) {
+				first = i;
+				choose_fallback(context, &certificates[i]);
+			}
+		}
+	}
+	if (failed < 0 || !context->count) {
 		engine_context_free(context);
 		return NULL;
 	}
@@ -290,6 +300,7 @@ void engine_free(struct engine *engine)
 		library_close(&engine->library);
 	message_free(&engine->message);
 	message_free(&engine->hello1);
+	free(engine->plain);
 	free(engine->answer);
 	explicit_bzero(engine, sizeof(*engine));
 	free(engine);
@@ -626,8 +637,8 @@ static int choose(struct engine *engine, const struct hello *hello)
 		engine->choice.named = true;
 		return alert;
 	}
-	if (!context->strict_sni)
-		names = sni_find(&context->names, context->fallback, &count);
+	if (!context->strict_sni && context->fallback)
+		names = sni_find_exact(&context->names, context->fallback, &count);
 	if (names)
 		return choose_among(engine, hello, names, count);
 	alert = choose_among(engine, hello, &fallback, 1);
@@ -854,55 +865,74 @@ static size_t longest_body(const struct engine *engine)
 	}
 }
 
-/* Of a protocol of text, or of one whose first three bytes could be. */
+/* No record of a handshake has come yet; an alert may have. */
+static bool starts(const struct engine *engine)
+{
+	return engine->state == STATE_HELLO && !message_begun(&engine->message);
+}
+
+/* So many bytes tell a protocol of text from a record of an unknown type. */
+#define TEXT_MIN 3
+
 static bool is_text(const uint8_t *data, size_t len)
 {
-	for (size_t i = 0; i < len && i < 3; i++)
+	for (size_t i = 0; i < len && i < TEXT_MIN; i++)
 		if ((data[i] < ' ' && !strchr("\t\r\n", data[i])) || data[i] > '~' || !data[i])
 			return false;
 	return true;
 }
 
 /* STEP_OK: more of it is needed. */
-static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, bool eof)
+static int redirect(struct engine *engine, bool eof)
 {
-	enum port_plaintext plaintext = engine->context->plaintext;
-
-	engine->reason = TLSPORT_REASON_NOT_TLS;
-	if (plaintext == PLAINTEXT_ALERT)
-		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "not TLS");
-	if (plaintext == PLAINTEXT_REDIRECT && !engine->answer) {
+	if (!engine->answer)
 		engine->answer = malloc(PLAIN_HTTP_ANSWER_MAX);
-		if (!engine->answer)
-			return end_silently(engine, TLSPORT_REASON_NO_MEMORY, "out of memory");
-	}
-	if (plaintext == PLAINTEXT_REDIRECT) {
-		switch (plain_http_redirect(data, len, engine->context->port, engine->answer,
-					    &engine->answer_len)) {
-		case PLAIN_HTTP_MORE:
-			if (!eof)
-				return STEP_OK;
-			break;
-		case PLAIN_HTTP_ANSWER:
-			return end_silently(engine, TLSPORT_REASON_NOT_TLS, "HTTP without TLS");
-		case PLAIN_HTTP_NOT:
-			break;
-		}
+	if (!engine->answer)
+		return end_silently(engine, TLSPORT_REASON_NO_MEMORY, "out of memory");
+	switch (plain_http_redirect(engine->plain, engine->plain_len, engine->context->port,
+				    engine->answer, &engine->answer_len)) {
+	case PLAIN_HTTP_MORE:
+		if (!eof)
+			return STEP_OK;
+		break;
+	case PLAIN_HTTP_ANSWER:
+		return end_silently(engine, TLSPORT_REASON_NOT_TLS, "HTTP without TLS");
+	case PLAIN_HTTP_NOT:
+		break;
 	}
 	return end_silently(engine, TLSPORT_REASON_NOT_TLS, "not TLS");
 }
 
-/* Bytes that are no record: what are they, when the client starts with them? */
-static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, bool eof, int alert)
+/* All of it is used up: what is left in the queue would be shown again at once. */
+static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, bool eof)
 {
-	if (engine->state != STATE_HELLO || message_begun(&engine->message) ||
-	    alert != ALERT_UNEXPECTED_MESSAGE)
+	if (!engine->plain)
+		engine->plain = malloc(PLAIN_HTTP_MAX);
+	if (!engine->plain)
+		return end_silently(engine, TLSPORT_REASON_NO_MEMORY, "out of memory");
+	if (len > PLAIN_HTTP_MAX - engine->plain_len)
+		len = PLAIN_HTTP_MAX - engine->plain_len;
+	memcpy(engine->plain + engine->plain_len, data, len);
+	engine->plain_len += len;
+	if (engine->plain_len < TEXT_MIN && !eof)
+		return STEP_OK;
+	engine->reason = TLSPORT_REASON_NOT_TLS;
+	if (!is_text(engine->plain, engine->plain_len) ||
+	    engine->context->plaintext == PLAINTEXT_ALERT)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "not TLS");
+	if (engine->context->plaintext == PLAINTEXT_REDIRECT)
+		return redirect(engine, eof);
+	return end_silently(engine, TLSPORT_REASON_NOT_TLS, "not TLS");
+}
+
+/* Bytes that are no record: what are they, when the client starts with them? */
+static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, int alert)
+{
+	if (!starts(engine) || alert != ALERT_UNEXPECTED_MESSAGE)
 		return refuse(engine, alert, "malformed record");
 	/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0 */
 	if (len >= 3 && data[0] & 0x80 && data[2] == TLS_CLIENT_HELLO)
 		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");
-	if (is_text(data, len))
-		return len < 3 && !eof ? STEP_OK : on_plaintext(engine, data, len, eof);
 	engine->reason = TLSPORT_REASON_NOT_TLS;
 	return refuse(engine, alert, "not TLS");
 }
@@ -913,13 +943,17 @@ static int run(struct engine *engine, const uint8_t *data, size_t len, bool eof,
 	int result = STEP_OK;
 	int alert;
 
+	if (engine->plain || (starts(engine) && len && is_text(data, len))) {
+		*consumed = len;
+		return on_plaintext(engine, data, len, eof);
+	}
 	while (result == STEP_OK && engine->status == ENGINE_MORE) {
 		switch (record_next(data + *consumed, len - *consumed, longest_body(engine),
 				    &record, &alert)) {
 		case RECORD_PARTIAL:
 			return STEP_OK;
 		case RECORD_BAD:
-			return on_garbage(engine, data + *consumed, len - *consumed, eof, alert);
+			return on_garbage(engine, data + *consumed, len - *consumed, alert);
 		case RECORD_WHOLE:
 			*consumed += record.len;
 			result = step(engine, &record);

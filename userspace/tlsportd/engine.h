@@ -92,8 +92,9 @@ const char *engine_library(void);
  * engine_context_new() - all that the handshakes of one port share
  * @certificates: already checked, one at least; the first is for clients that ask
  *	for no name or another.  Their names have to outlive the context, the rest is not kept.
+ * @err: "" before; filled in also when some of the certificates cannot be served
  *
- * Return: NULL with @err filled in.
+ * Return: NULL when none can be.
  */
 struct engine_context *engine_context_new(const struct engine_policy *policy,
 					  const struct engine_certificate *certificates,

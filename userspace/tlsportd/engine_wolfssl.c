@@ -199,7 +199,8 @@ static int expand_label(byte *okm, word32 okm_len, const byte *prk, word32 prk_l
 	err = prk_len == WC_SHA256_DIGEST_SIZE ?
 		      HMAC_RUN(key, sha256, Sha256, message, at - message, mac) :
 		      HMAC_RUN(key, sha384, Sha384, message, at - message, mac);
-	memcpy(okm, mac, okm_len);
+	if (!err)
+		memcpy(okm, mac, okm_len);
 	explicit_bzero(mac, sizeof(mac));
 	return err ? HASH_TYPE_E : 0;
 }
@@ -228,6 +229,7 @@ static void keep_secret(const byte *label, word32 label_len, const byte *okm, wo
 
 	if (!traffic || okm_len > TLS_SECRET_MAX)
 		return;
+	memset(traffic, 0, sizeof(*traffic));
 	memcpy(traffic->secret, okm, okm_len);
 	traffic->have.secret = true;
 }

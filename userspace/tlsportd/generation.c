@@ -111,7 +111,7 @@ static void load_port(struct served_port *port, struct ticket_store *tickets, st
 			tell_error(port, certificates->list[i].error, errors);
 	}
 	serve(port, tickets);
-	if (!port->context && errors->len == before)
+	if (port->error[0] && errors->len == before)
 		tell_error(port, port->error, errors);
 }
 
@@ -218,10 +218,10 @@ static bool renew_port(struct served_port *port, const struct served_port *old,
 	}
 	changed |= certificates_usable(certificates) != certificates_usable(&old->certificates);
 	serve(port, tickets);
+	if (changed && port->error[0])
+		tell_stale(port, port->error, !port->context && old->context, errors);
 	if (port->context)
 		return changed;
-	if (changed)
-		tell_stale(port, port->error, old->context, errors);
 	keep_port(port, old, tickets);
 	return false;
 }

@@ -101,8 +101,8 @@ int library_alpn(struct library *library, struct bytes name);
 int library_server_name(struct library *library, struct bytes name);
 void library_close(struct library *library);
 
-/* The longest ServerHello that is looked at. */
-#define LIBRARY_SERVER_HELLO_MAX 512
+/* The longest ServerHello that is looked at: with a key share of X25519MLKEM768. */
+#define LIBRARY_SERVER_HELLO_MAX 2048
 
 /**
  * library_server_hello() - what the library's ServerHello has to be instead

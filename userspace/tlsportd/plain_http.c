@@ -77,7 +77,8 @@ static bool is_target(struct part part)
 static bool is_host(struct part part)
 {
 	for (size_t i = 0; i < part.len; i++)
-		if (!isalnum((unsigned char)part.at[i]) && !strchr("-._[]:", part.at[i]))
+		if (!part.at[i] ||
+		    (!isalnum((unsigned char)part.at[i]) && !strchr("-._[]:", part.at[i])))
 			return false;
 	return part.len > 0 && part.len <= 255;
 }

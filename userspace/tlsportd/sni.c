@@ -52,7 +52,8 @@ static size_t lower_bound(const struct sni_table *table, const char *name)
 	return low;
 }
 
-static const struct sni_name *find(const struct sni_table *table, const char *name, size_t *count)
+const struct sni_name *sni_find_exact(const struct sni_table *table, const char *name,
+				      size_t *count)
 {
 	size_t first = lower_bound(table, name), end = first;
 
@@ -77,12 +78,12 @@ const struct sni_name *sni_find(const struct sni_table *table, struct bytes host
 	/* Who asks for "*.example.org" asks for no host. */
 	if (strchr(name, '*'))
 		return NULL;
-	found = find(table, name, count);
+	found = sni_find_exact(table, name, count);
 	dot = strchr(name, '.');
 	if (found || !dot || dot == name)
 		return found;
 	dot[-1] = '*';
-	return find(table, dot - 1, count);
+	return sni_find_exact(table, dot - 1, count);
 }
 
 void sni_free(struct sni_table *table)

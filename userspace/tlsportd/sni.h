@@ -38,6 +38,10 @@ void sni_sort(struct sni_table *table);
  */
 const struct sni_name *sni_find(const struct sni_table *table, struct bytes host, size_t *count);
 
+/* Likewise for a name as a certificate has it, a wildcard too. */
+const struct sni_name *sni_find_exact(const struct sni_table *table, const char *name,
+				      size_t *count);
+
 void sni_free(struct sni_table *table);
 
 #endif /* _TLSPORTD_SNI_H */
