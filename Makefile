@@ -212,7 +212,8 @@ endef
 define refresh
 	@[ -n "$(DESTDIR)" ] || depmod $(KVER)
 	@[ -n "$(DESTDIR)" ] || ! [ -d /run/systemd/system ] || systemctl daemon-reload
-	@[ -n "$(DESTDIR)" ] || ! [ -f $(sysusersdir)/tlsport.conf ] || systemd-sysusers $(sysusersdir)/tlsport.conf
+	@[ -n "$(DESTDIR)" ] || ! [ -f $(sysusersdir)/tlsport.conf ] || ! command -v systemd-sysusers >/dev/null || \
+		systemd-sysusers $(sysusersdir)/tlsport.conf
 endef
 
 install: userspace

@@ -417,6 +417,20 @@ static void enable_makes_a_certificate(void **state)
 	assert_null(mock_port(444));
 }
 
+static void enable_keeps_a_list_of_several_lines(void **state)
+{
+	static const char list[] =
+		"cert = /c.pem\nciphers = TLS_AES_128_GCM_SHA256:\n\tTLS_AES_256_GCM_SHA384\n";
+	char want[256];
+
+	(void)state;
+	mock_write("etc/ports.d/443.conf", list);
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --alpn h2", 0, NULL, "");
+	snprintf(want, sizeof(want), "%salpn = h2\n", list);
+	expect_file("etc/ports.d/443.conf", want);
+}
+
 static void enable_takes_numbers_and_equal_signs(void **state)
 {
 	(void)state;
@@ -966,6 +980,7 @@ int main(void)
 		PROMISE(dropin_that_cannot_be_written_stays),
 		PROMISE(enable_goes_in_this_order),
 		PROMISE(enable_makes_a_certificate),
+		PROMISE(enable_keeps_a_list_of_several_lines),
 		PROMISE(enable_takes_numbers_and_equal_signs),
 		PROMISE(enable_again_changes_what_is_given),
 		PROMISE(enable_checks_given_against_kept),

@@ -427,6 +427,38 @@ static void test_renewal_in_a_directory(void **state)
 	assert_int_equal(usable(443), 2);
 }
 
+/* More certificates that are not there are no reason to serve none. */
+static void test_directory_is_missing(void **state)
+{
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	configure("[port 443]\ncert = %s\ncert-dir = %s/none\n", certificate, root);
+	parent_start(&parent);
+	served(443, "ECDSA P-256");
+	put_certificate("cert.pem", TEST_RSA);
+	renews(2, "none: No such file or directory");
+	served(443, "RSA 2048");
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	text_free(&errors);
+}
+
+/* Good certificates for which no worker can be started: they are tried again. */
+static void test_renewal_is_tried_again(void **state)
+{
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	parent_start(&parent);
+	put_certificate("cert.pem", TEST_RSA);
+	stub = DIES;
+	assert_int_equal(parent_renew(&parent, &errors), 1);
+	text_free(&errors);
+	stub = WORKS;
+	renews(3, NULL);
+	served(443, "RSA 2048");
+}
+
 static void test_strict_profile(void **state)
 {
 	(void)state;
@@ -572,6 +604,8 @@ int main(void)
 		TEST(test_renewal_of_one_of_two),
 		TEST(test_renewal_in_a_directory),
 		TEST(test_one_of_a_directory_is_broken),
+		TEST(test_directory_is_missing),
+		TEST(test_renewal_is_tried_again),
 		TEST(test_strict_profile),
 		TEST(test_stop_is_bounded),
 		TEST(test_control),

@@ -161,6 +161,8 @@ bool dropin_get(const struct dropin *dropin, const char *key, char *value, size_
 int dropin_set(struct dropin *dropin, const char *key, const char *value);
 /* A line at the end.  0 or -ENOMEM */
 int dropin_add(struct dropin *dropin, const char *line);
+/* mkdir -p of the directory that holds @path.  0 or -errno */
+int dropin_make_directory(const char *path);
 /* Writes and syncs PATH.tmp, creating directories; nobody reads that name.  0 or -errno */
 int dropin_stage(const char *path, const struct dropin *dropin);
 /* Makes what was staged the drop-in: all or nothing.  0 or -errno */

@@ -195,8 +195,7 @@ int dropin_add(struct dropin *dropin, const char *line)
 	return ret;
 }
 
-/* mkdir -p of the directory that holds @path */
-static int make_directory(const char *path)
+int dropin_make_directory(const char *path)
 {
 	char dir[CTL_PATH_LEN];
 	char *c;
@@ -249,7 +248,7 @@ int dropin_stage(const char *path, const struct dropin *dropin)
 
 	if (!staged_path(path, staged, sizeof(staged)))
 		return -ENAMETOOLONG;
-	ret = make_directory(path);
+	ret = dropin_make_directory(path);
 	if (ret)
 		return ret;
 	errno = 0;

@@ -82,13 +82,38 @@ static const char *absolute_path(const char *file, char *path)
 	return path;
 }
 
+/* Names that no file has yet: those of a certificate in force must not change before all is checked. */
+static int free_names(uint16_t port, char *cert, char *key)
+{
+	char dir[CTL_PATH_LEN], cwd[CTL_PATH_LEN] = "";
+	int i, n;
+
+	if (ctl.config_dir[0] != '/' && !getcwd(cwd, sizeof(cwd)))
+		return -errno;
+	n = snprintf(dir, sizeof(dir), "%s%s%s/self-signed", cwd, *cwd ? "/" : "", ctl.config_dir);
+	if (n > CTL_PATH_LEN - 32)
+		return -ENAMETOOLONG;
+	for (i = 0; i < 1000; i++) {
+		char number[8] = "";
+
+		if (i)
+			snprintf(number, sizeof(number), "-%d", i);
+		snprintf(cert, CTL_PATH_LEN, "%.4050s/%u%s.crt", dir, port, number);
+		snprintf(key, CTL_PATH_LEN, "%.4050s/%u%s.key", dir, port, number);
+		if (access(cert, F_OK) && access(key, F_OK))
+			return dropin_make_directory(cert);
+	}
+	return -EEXIST;
+}
+
 /* --self-signed: makes the certificate, and gives it as --cert and --key do. */
 static int make_self_signed(const struct change *change, const char *names, struct args *args,
 			    struct wanted *wanted)
 {
 	char *cert = wanted->paths[port_key_index("cert")];
 	char *key = wanted->paths[port_key_index("key")];
-	char dir[CTL_PATH_LEN], host[256], why[CTL_ERROR_LEN];
+	char host[256], why[CTL_ERROR_LEN];
+	int ret;
 
 	if (!names) {
 		if (gethostname(host, sizeof(host) - 1))
@@ -96,17 +121,20 @@ static int make_self_signed(const struct change *change, const char *names, stru
 		host[sizeof(host) - 1] = '\0';
 		names = host;
 	}
-	snprintf(dir, sizeof(dir), "%s/self-signed", ctl.config_dir);
-	if ((mkdir(ctl.config_dir, 0755) && errno != EEXIST) ||
-	    (mkdir(dir, 0755) && errno != EEXIST))
-		return fail("%s: %s", dir, strerror(errno));
-	snprintf(cert, CTL_PATH_LEN, "%.4000s/%u.crt", dir, change->port);
-	snprintf(key, CTL_PATH_LEN, "%.4000s/%u.key", dir, change->port);
+	ret = free_names(change->port, cert, key);
+	if (ret)
+		return fail("%s/self-signed: %s", ctl.config_dir, strerror(-ret));
 	if (self_signed_write(cert, key, names, why, sizeof(why)))
 		return fail("%s", why);
 	args->values[port_key_index("cert")] = cert;
 	args->values[port_key_index("key")] = key;
 	return CTL_DONE;
+}
+
+static void drop_self_signed(const struct wanted *wanted)
+{
+	unlink(wanted->paths[port_key_index("cert")]);
+	unlink(wanted->paths[port_key_index("key")]);
 }
 
 static int check_self_signed(const struct args *args)
@@ -154,8 +182,12 @@ static int take_stored(const struct change *change, struct wanted *wanted)
 	for (i = 0; i < PORT_KEYS; i++) {
 		const char *want = wanted->given[i];
 
-		if (!want && dropin_get(&change->new, port_keys[i].name, value, sizeof(value)))
+		if (!want && dropin_get(&change->new, port_keys[i].name, value, sizeof(value))) {
+			/* A list that goes on in the next line: tlsportd reads all of it. */
+			if (port_keys[i].list && *value && value[strlen(value) - 1] == ':')
+				value[strlen(value) - 1] = '\0';
 			want = value;
+		}
 		if (want && port_config_set(&wanted->config, i, want, why))
 			return fail("%s", why);
 	}
@@ -355,10 +387,6 @@ static int change_port(struct change *change, struct args *args, struct wanted *
 			"port %u is configured by hand in %s: change it there and run 'tlsportctl reload'",
 			change->port, elsewhere);
 	ret = load_dropins(change, args->values[OPTION_RUNTIME]);
-	if (!ret && args->values[OPTION_SELF_SIGNED])
-		ret = make_self_signed(change, args->values[OPTION_NAME], args, wanted);
-	if (!ret && args->values[OPTION_SELF_SIGNED])
-		ret = take_given(args, wanted);
 	if (ret)
 		return ret;
 	ret = take_stored(change, wanted);
@@ -383,6 +411,20 @@ static int change_port(struct change *change, struct args *args, struct wanted *
 		     change->nl.error);
 	tell_success(change, served);
 	return CTL_DONE;
+}
+
+static int change_self_signed(struct change *change, struct args *args, struct wanted *wanted)
+{
+	int ret = make_self_signed(change, args->values[OPTION_NAME], args, wanted);
+
+	if (ret)
+		return ret;
+	ret = take_given(args, wanted);
+	if (!ret)
+		ret = change_port(change, args, wanted);
+	if (ret)
+		drop_self_signed(wanted);
+	return ret;
 }
 
 int enable_command(int argc, char *argv[])
@@ -410,7 +452,10 @@ int enable_command(int argc, char *argv[])
 		goto out;
 
 	lock = dropin_lock(ctl.config_dir);
-	ret = change_port(&change, &args, &wanted);
+	if (args.values[OPTION_SELF_SIGNED])
+		ret = change_self_signed(&change, &args, &wanted);
+	else
+		ret = change_port(&change, &args, &wanted);
 	if (lock >= 0)
 		close(lock);
 	dropin_free(&change.old);

@@ -28,7 +28,7 @@ int certificates_find(const struct port_config *port, struct certificates *certi
 	int failed = 0;
 
 	memset(certificates, 0, sizeof(*certificates));
-	if (port->cert_dir && cert_dir_list(port->cert_dir, &dir, err, errlen))
+	if (port->cert_dir && cert_dir_list(port->cert_dir, &dir, err, errlen) && !port->cert)
 		return -1;
 	certificates->list = calloc(dir.count + 1, sizeof(*certificates->list));
 	if (!certificates->list)

@@ -40,7 +40,8 @@ struct certificates {
 
 /**
  * certificates_find() - which there are; their files are not opened
- * @err: on failure one line that says what is wrong
+ * @err: "" before; one line that says what is wrong, also of a cert-dir that is, where
+ *	there is a cert
  *
  * Return: 0, or -1 with nothing to free.
  */

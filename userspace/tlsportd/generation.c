@@ -92,18 +92,23 @@ static void tell_error(const struct served_port *port, const char *error, struct
 static void load_port(struct served_port *port, struct ticket_store *tickets, struct text *errors)
 {
 	struct certificates *certificates = &port->certificates;
-	size_t before = errors->len;
-	char err[512];
+	char err[512] = "";
+	size_t before;
 
 	/* Without them it is served all the same, if there is no better generation. */
 	if (port->config->ticket_keys &&
 	    ticket_store_add(tickets, port->config->ticket_keys, err, sizeof(err)))
 		tell_error(port, err, errors);
+	err[0] = '\0';
+	before = errors->len;
 
-	if (certificates_find(port->config, certificates, port->error, sizeof(port->error))) {
-		tell_error(port, port->error, errors);
+	if (certificates_find(port->config, certificates, err, sizeof(err))) {
+		memcpy(port->error, err, sizeof(port->error));
+		tell_error(port, err, errors);
 		return;
 	}
+	if (err[0])
+		tell_error(port, err, errors);
 	for (size_t i = 0; i < certificates->count; i++) {
 		certificate_load(&certificates->list[i]);
 		tell_warnings(port, &certificates->list[i]);
@@ -199,17 +204,20 @@ static bool renew_port(struct served_port *port, const struct served_port *old,
 		       struct ticket_store *tickets, struct text *errors)
 {
 	struct certificates *certificates = &port->certificates;
+	char err[sizeof(port->error)] = "";
 	bool changed = false;
 
 	if (port->config->broken) {
 		memcpy(port->error, old->error, sizeof(port->error));
 		return false;
 	}
-	if (certificates_find(port->config, certificates, port->error, sizeof(port->error))) {
-		tell_stale(port, port->error, old->context, errors);
+	if (certificates_find(port->config, certificates, err, sizeof(err))) {
+		tell_stale(port, err, old->context, errors);
 		keep_port(port, old, tickets);
 		return false;
 	}
+	if (err[0])
+		tell_stale(port, err, false, errors);
 	for (size_t i = 0; i < certificates->count; i++) {
 		struct certificate *one = &certificates->list[i];
 

@@ -30,6 +30,8 @@
 #define CLIENTS_MAX 16
 /* Certificate and key are two files: who replaces both gets this long. */
 #define RENEW_MS 200
+/* Workers that could not be started with new certificates are tried again so soon. */
+#define AGAIN_MS 60000
 /* A day */
 #define ALARM_MS (24 * 3600 * 1000LL)
 /* Seconds; RFC 8446 4.6.1 has no ticket live for longer than a week. */
@@ -173,7 +175,8 @@ static void renew(struct daemon *daemon)
 
 	watch_generation(daemon);
 	daemon->renew_at = 0;
-	parent_renew(&daemon->parent, &errors);
+	if (parent_renew(&daemon->parent, &errors) > 0)
+		daemon->renew_at = parent_now() + AGAIN_MS;
 	if (errors.len)
 		log_error_lines(errors.chars);
 	text_free(&errors);

@@ -366,7 +366,9 @@ int parent_renew(struct parent *parent, struct text *errors)
 	if (!new)
 		return errors->len ? -1 : 0;
 	parent->generations++;
-	return change_over(parent, new, errors) || errors->len ? -1 : 0;
+	if (change_over(parent, new, errors) && parent->generation->number != parent->generations)
+		return 1;
+	return errors->len ? -1 : 0;
 }
 
 void parent_stop(struct parent *parent)

@@ -90,7 +90,8 @@ int parent_reload(struct parent *parent, struct text *errors);
  *
  * The configuration in force stays, whatever its files say by now.
  *
- * Return: 0, or -1 and there are @errors.
+ * Return: 0; -1 and there are @errors; 1, and there are, too: the new ones are good, but
+ * could not take over, so it is to be tried again.
  */
 int parent_renew(struct parent *parent, struct text *errors);
 

@@ -46,11 +46,16 @@ static void lock_memory(void)
 static int drop_rights(const struct sandbox_user *user)
 {
 	pid_t parent = getppid();
+	bool may_change;
 	int err;
 
+	may_change = user->known && !capng_get_caps_process() &&
+		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID) &&
+		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) &&
+		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 	capng_clear(CAPNG_SELECT_BOTH);
 	capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
-	if (user->known && !geteuid())
+	if (may_change)
 		err = capng_change_id(user->uid, user->gid,
 				      CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING);
 	else
@@ -76,6 +81,7 @@ static const int calls[] = {
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(read),
 	SCMP_SYS(write),
+	SCMP_SYS(writev),
 	SCMP_SYS(close),
 	SCMP_SYS(restart_syscall),
 	/* randomness and time, which not every machine has in its vDSO */

@@ -113,8 +113,10 @@ size_t ticket_file_read(const char *path, struct ticket_key list[TICKET_KEYS_MAX
 	failed = !stat(path, &st) && S_ISDIR(st.st_mode) ?
 			 read_directory(path, list, &count, err, errlen) :
 			 read_one(path, list, &count, err, errlen);
-	if (failed)
+	if (failed) {
+		explicit_bzero(list, TICKET_KEYS_MAX * sizeof(*list));
 		return 0;
+	}
 	if (!count)
 		snprintf(err, errlen, "%s: no key in it (make one with: openssl rand -base64 48)",
 			 path);

@@ -58,8 +58,13 @@ void ticket_keys_set(struct ticket_keys *keys, const struct ticket_key *list, si
 
 size_t ticket_keys_get(const struct ticket_keys *keys, struct ticket_key list[TICKET_KEYS_MAX])
 {
-	memcpy(list, keys->key, keys->count * sizeof(*list));
-	return keys->count;
+	/* Workers can write there, too: one that was taken over must not get at the parent. */
+	unsigned int count = *(const volatile unsigned int *)&keys->count;
+
+	if (count > TICKET_KEYS_MAX)
+		count = TICKET_KEYS_MAX;
+	memcpy(list, keys->key, count * sizeof(*list));
+	return count;
 }
 
 int ticket_keys_rotate(struct ticket_keys *keys)
