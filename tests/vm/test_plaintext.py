@@ -56,6 +56,19 @@ def plain_client():
     equal(set(lib.status(port)["ended"]), {"not_tls"}, "why it ended")
 
 
+@test("text that may become a request waits for the rest, without a message to a worker until then")
+def text_waits():
+    port = lib.new_port()
+    lib.enable(port, plaintext="redirect", handshake_timeout="2s")
+    lib.Server(port, *BANNER)
+    for text in (b"G", b"GET / HTTP/1.1\r\nHost: there\r\n"):
+        before = lib.status(port)["stats"]["upcalls"]
+        lib.only_alert(lib.exchange(port, text))  # until its time is over
+        upcalls = lib.status(port)["stats"]["upcalls"] - before
+        assert 0 < upcalls < 5, f"{upcalls} messages to workers for {text}"
+    equal(set(lib.status(port)["ended"]), {"handshake_timeout"}, "why they ended")
+
+
 @test("(a) the helper does not run: nothing leaves, and TLS works when it is back", core=True, timeout=90)
 def helper_absent():
     port, late = lib.new_port(), lib.new_port()
