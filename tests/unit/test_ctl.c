@@ -29,7 +29,9 @@
 	"\"usable\":true,\"error\":null,\"certificates\":[{\"cert\":\"/c.pem\"," \
 	"\"subject\":\"example.org\",\"not_after\":1893456000,\"serial\":\"0a\"," \
 	"\"key_type\":\"ECDSA P-256\",\"usable\":true,\"names\":[\"example.org\"," \
-	"\"*.example.org\"]}]}]}"
+	"\"*.example.org\"]}],\"settings\":{\"profile\":\"modern\",\"ciphers\":[\"A\",\"B\"]," \
+	"\"groups\":[\"X25519\"],\"alpn\":[],\"strict_sni\":true,\"plaintext\":\"reject\"," \
+	"\"resumption\":true}}]}"
 
 static void expect(const char *line, int status, const char *out, const char *err)
 {
@@ -800,6 +802,10 @@ static void status_shows_counters_with_reasons(void **state)
 	assert_null(strstr(mock.out, "TlsDecryptError"));
 	assert_non_null(strstr(mock.out, "port 443 (https): served\n"));
 	assert_non_null(strstr(mock.out, "18446744073709  connections taken\n"));
+	assert_non_null(strstr(mock.out, "  for example.org *.example.org\n"));
+	assert_non_null(strstr(mock.out,
+			       "  profile modern, resumption on, plaintext reject, strict-sni on\n"
+			       "  ciphers A B\n  groups X25519\n"));
 	assert_non_null(strstr(mock.out, "because the peer did not speak TLS\n"));
 	assert_non_null(
 		strstr(mock.out,

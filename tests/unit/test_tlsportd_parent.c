@@ -537,11 +537,13 @@ static char *ask(const char *request)
 
 static void test_control(void **state)
 {
-	json_t *status, *port;
+	json_t *status, *port, *settings;
 	const char *text;
 
 	(void)state;
-	configure("[port 443]\ncert = %s\n[port 444]\ncert = /nowhere\n", certificate);
+	configure("[port 443]\ncert = %s\nalpn = h2\nplaintext = redirect\n"
+		  "[port 444]\ncert = /nowhere\n",
+		  certificate);
 	parent_start(&parent);
 	reload_result = 0;
 	assert_string_equal(ask("reload"), "ok");
@@ -561,6 +563,13 @@ static void test_control(void **state)
 	assert_string_equal(json_string_value(json_object_get(port, "key_type")), "ECDSA P-256");
 	assert_true(json_is_true(json_object_get(port, "usable")));
 	assert_null(json_object_get(port, "error"));
+	settings = json_object_get(port, "settings");
+	assert_string_equal(json_string_value(json_object_get(settings, "profile")),
+			    "intermediate");
+	assert_int_equal(json_array_size(json_object_get(settings, "ciphers")), TLS_SUITES);
+	assert_true(json_array_size(json_object_get(settings, "groups")) >= 3);
+	assert_int_equal(json_array_size(json_object_get(settings, "alpn")), 1);
+	assert_string_equal(json_string_value(json_object_get(settings, "plaintext")), "redirect");
 	port = json_array_get(json_object_get(status, "ports"), 1);
 	assert_true(json_is_false(json_object_get(port, "usable")));
 	assert_string_equal(json_string_value(json_object_get(port, "error")),

@@ -105,17 +105,23 @@ static int set_number(const char *value, const char *const *words, int count, ui
 	return 0;
 }
 
+static const char *const profiles[] = {
+	[PROFILE_INTERMEDIATE] = "intermediate",
+	[PROFILE_MODERN] = "modern",
+	[PROFILE_FIPS] = "fips",
+	[PROFILE_STRICT] = "strict",
+};
+
+const char *port_profile_name(enum port_profile profile)
+{
+	return profiles[profile];
+}
+
 static int set_profile(struct port_config *port, const char *value, char *why)
 {
-	static const char *const words[] = {
-		[PROFILE_INTERMEDIATE] = "intermediate",
-		[PROFILE_MODERN] = "modern",
-		[PROFILE_FIPS] = "fips",
-		[PROFILE_STRICT] = "strict",
-	};
 	uint8_t profile;
 
-	if (set_number(value, words, ITEMS(words), &profile, why))
+	if (set_number(value, profiles, ITEMS(profiles), &profile, why))
 		return -1;
 	port->profile = profile;
 	return 0;
@@ -268,15 +274,20 @@ static int set_alpn(struct port_config *port, const char *value, char *why)
 	}
 }
 
+static const char *const plaintexts[] = {
+	[PLAINTEXT_REJECT] = "reject",
+	[PLAINTEXT_ALERT] = "alert",
+	[PLAINTEXT_REDIRECT] = "redirect",
+};
+
+const char *port_plaintext_name(enum port_plaintext plaintext)
+{
+	return plaintexts[plaintext];
+}
+
 static int set_plaintext(struct port_config *port, const char *value, char *why)
 {
-	static const char *const words[] = {
-		[PLAINTEXT_REJECT] = "reject",
-		[PLAINTEXT_ALERT] = "alert",
-		[PLAINTEXT_REDIRECT] = "redirect",
-	};
-
-	return set_number(value, words, ITEMS(words), &port->plaintext, why);
+	return set_number(value, plaintexts, ITEMS(plaintexts), &port->plaintext, why);
 }
 
 static int set_truncation(struct port_config *port, const char *value, char *why)

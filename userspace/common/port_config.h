@@ -138,6 +138,10 @@ uint16_t port_config_max_version(const struct port_config *port);
 /* What the kernel is told of it. */
 struct tlsport_nl_policy port_config_policy(const struct port_config *port);
 
+/* As profile = and plaintext = have them. */
+const char *port_profile_name(enum port_profile profile);
+const char *port_plaintext_name(enum port_plaintext plaintext);
+
 /* As groups = has it; NULL: none of ours. */
 const char *port_group_name(uint16_t group);
 

@@ -165,13 +165,14 @@ static void print_system(const json_t *result)
 				    (long long)json_integer_value(value));
 }
 
-static void print_names(const json_t *names)
+/* "  what a b c", nothing of nothing */
+static void print_list(const char *what, const json_t *list)
 {
-	char line[CTL_ERROR_LEN];
+	char line[CTL_ERROR_LEN * 2];
 	size_t used = 0, i;
 	const json_t *name;
 
-	json_array_foreach(names, i, name) {
+	json_array_foreach(list, i, name) {
 		if (used < sizeof(line))
 			used += snprintf(line + used, sizeof(line) - used, " %s",
 					 json_string_value(name));
@@ -179,7 +180,7 @@ static void print_names(const json_t *names)
 	if (used >= sizeof(line))
 		strcpy(line + sizeof(line) - sizeof(" ..."), " ...");
 	if (used)
-		output_line("  for%s", line);
+		output_line("  %s%s", what, line);
 }
 
 static void print_certificate(const json_t *certificate)
@@ -196,7 +197,7 @@ static void print_certificate(const json_t *certificate)
 		    string(certificate, "subject"), string(certificate, "key_type"),
 		    string(certificate, "serial"), until);
 	output_line("  from %s", string(certificate, "cert"));
-	print_names(json_object_get(certificate, "names"));
+	print_list("for", json_object_get(certificate, "names"));
 }
 
 static void print_certificates(const json_t *port)
@@ -206,6 +207,19 @@ static void print_certificates(const json_t *port)
 
 	json_array_foreach(all, i, one)
 		print_certificate(one);
+}
+
+static void print_settings(const json_t *settings)
+{
+	if (!json_is_object(settings))
+		return;
+	output_line("  profile %s, resumption %s, plaintext %s%s", string(settings, "profile"),
+		    json_is_true(json_object_get(settings, "resumption")) ? "on" : "off",
+		    string(settings, "plaintext"),
+		    json_is_true(json_object_get(settings, "strict_sni")) ? ", strict-sni on" : "");
+	print_list("ciphers", json_object_get(settings, "ciphers"));
+	print_list("groups", json_object_get(settings, "groups"));
+	print_list("alpn", json_object_get(settings, "alpn"));
 }
 
 static void print_offload(const json_t *port)
@@ -241,6 +255,7 @@ static void print_port(const json_t *port)
 		    service ? service : "", service ? ")" : "", string(port, "state"),
 		    *why ? ": " : "", why);
 	print_certificates(json_object_get(port, "certificate"));
+	print_settings(json_object_get(json_object_get(port, "certificate"), "settings"));
 	output_line(
 		"  TLS %s to %s, truncation %s, handshakes at most %lld, %lld a source, %g s each, %lld records a key",
 		string(policy, "min_version"), string(policy, "max_version"),

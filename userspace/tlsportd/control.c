@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "crypt.h"
 #include "log.h"
 #include "version.h"
 
@@ -120,6 +121,49 @@ static json_t *certificates_json(const struct certificates *certificates)
 	return all;
 }
 
+static json_t *suites_json(const struct port_config *config)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < config->suite_count; i++)
+		json_array_append_new(names,
+				      json_string(tls_suite_by_id(config->suites[i])->openssl));
+	return names;
+}
+
+static json_t *groups_json(const struct port_config *config)
+{
+	json_t *names = json_array();
+
+	/* Those that nobody has asked for are left out where the library has them not. */
+	for (size_t i = 0; i < config->group_count; i++)
+		if (crypt_has_group(config->groups[i]))
+			json_array_append_new(names,
+					      json_string(port_group_name(config->groups[i])));
+	return names;
+}
+
+static json_t *alpn_json(const struct tls_alpn *alpn)
+{
+	json_t *names = json_array();
+
+	for (size_t at = 0; at < alpn->len; at += 1 + alpn->list[at])
+		json_array_append_new(names, json_stringn((const char *)alpn->list + at + 1,
+							  alpn->list[at]));
+	return names;
+}
+
+/* What the kernel does not know of a port's settings. */
+static json_t *settings_json(const struct port_config *config)
+{
+	return json_pack("{s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:b, s:s?}", "profile",
+			 port_profile_name(config->profile), "ciphers", suites_json(config),
+			 "groups", groups_json(config), "prefer_server_ciphers",
+			 !config->client_order, "alpn", alpn_json(&config->alpn), "strict_sni",
+			 config->strict_sni, "plaintext", port_plaintext_name(config->plaintext),
+			 "resumption", config->resumption, "ticket_keys", config->ticket_keys);
+}
+
 /* The first certificate stands for the port. */
 static json_t *port_json(const struct served_port *port)
 {
@@ -129,6 +173,7 @@ static json_t *port_json(const struct served_port *port)
 	json_object_set_new(object, "port", json_integer(port->config->port));
 	describe(object, port->certificates.count ? port->certificates.list : &none);
 	json_object_set_new(object, "certificates", certificates_json(&port->certificates));
+	json_object_set_new(object, "settings", settings_json(port->config));
 	json_object_set_new(object, "usable", json_boolean(port->context));
 	if (!port->context)
 		set_text(object, "error", port->error);
