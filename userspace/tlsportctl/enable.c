@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../common/cert_check.h"
@@ -85,21 +84,19 @@ static const char *absolute_path(const char *file, char *path)
 /* Names that no file has yet: those of a certificate in force must not change before all is checked. */
 static int free_names(uint16_t port, char *cert, char *key)
 {
-	char dir[CTL_PATH_LEN], cwd[CTL_PATH_LEN] = "";
-	int i, n;
+	char path[CTL_PATH_LEN];
+	const char *dir = absolute_path(ctl.config_dir, path);
+	int i;
 
-	if (ctl.config_dir[0] != '/' && !getcwd(cwd, sizeof(cwd)))
-		return -errno;
-	n = snprintf(dir, sizeof(dir), "%s%s%s/self-signed", cwd, *cwd ? "/" : "", ctl.config_dir);
-	if (n > CTL_PATH_LEN - 32)
+	if (strlen(dir) > CTL_PATH_LEN - 64)
 		return -ENAMETOOLONG;
 	for (i = 0; i < 1000; i++) {
 		char number[8] = "";
 
 		if (i)
 			snprintf(number, sizeof(number), "-%d", i);
-		snprintf(cert, CTL_PATH_LEN, "%.4050s/%u%s.crt", dir, port, number);
-		snprintf(key, CTL_PATH_LEN, "%.4050s/%u%s.key", dir, port, number);
+		snprintf(cert, CTL_PATH_LEN, "%.4032s/self-signed/%u%s.crt", dir, port, number);
+		snprintf(key, CTL_PATH_LEN, "%.4032s/self-signed/%u%s.key", dir, port, number);
 		if (access(cert, F_OK) && access(key, F_OK))
 			return dropin_make_directory(cert);
 	}

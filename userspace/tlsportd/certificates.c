@@ -13,7 +13,6 @@ static int add(struct certificates *certificates, const char *cert, const char *
 	struct certificate *one = &certificates->list[certificates->count++];
 
 	one->strict = strict;
-
 	one->cert = strdup(cert);
 	one->key = key ? strdup(key) : NULL;
 	one->passphrase = passphrase ? strdup(passphrase) : NULL;

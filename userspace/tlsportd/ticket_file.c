@@ -63,12 +63,14 @@ static int read_one(const char *path, struct ticket_key *list, size_t *count, ch
 		number++;
 		failed = take_line(line, list, count);
 	}
-	if (failed)
+	if (failed) {
 		snprintf(err, errlen,
 			 "%s:%u: not 48 bytes in base64 (make a key with: openssl rand -base64 48)",
 			 path, number);
-	else if (ferror(file))
-		failed = -1, snprintf(err, errlen, "%s: %s", path, strerror(errno));
+	} else if (ferror(file)) {
+		snprintf(err, errlen, "%s: %s", path, strerror(errno));
+		failed = -1;
+	}
 	fclose(file);
 	explicit_bzero(line, sizeof(line));
 	explicit_bzero(buffer, sizeof(buffer));
