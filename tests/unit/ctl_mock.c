@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../../userspace/common/cert_check.h"
+#include "../../userspace/common/client_ca.h"
 #include "../../userspace/common/self_signed.h"
 
 #define STOP "stop"
@@ -79,6 +80,19 @@ int cert_check(const char *cert, const char *key, const char *passphrase, struct
 		snprintf(facts->warnings[0], sizeof(facts->warnings[0]), "%s", mock.cert_warning);
 	}
 	return 0;
+}
+
+int client_ca_read(const char *ca, const char *crl, struct client_ca *clients, char *err,
+		   size_t errlen)
+{
+	step("client_ca %s %s\n", ca, crl ? crl : "-");
+	memset(clients, 0, sizeof(*clients));
+	snprintf(err, errlen, "%s", mock.client_ca_error ? mock.client_ca_error : "");
+	return mock.client_ca_error ? -1 : 0;
+}
+
+void client_ca_free(struct client_ca *clients)
+{
 }
 
 int self_signed_write(const char *cert, const char *key, const char *names, char *err,

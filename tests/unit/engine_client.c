@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <openssl/ec.h>
+#include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -137,6 +138,54 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 	return 1;
 }
 
+static void expand(const uint8_t *secret, size_t secret_len, const char *label, uint8_t *to,
+		   size_t len)
+{
+	const EVP_MD *md = secret_len == 48 ? EVP_sha384() : EVP_sha256();
+	uint8_t info[64], n = 0;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+
+	info[n++] = 0;
+	info[n++] = len;
+	info[n++] = 6 + strlen(label);
+	memcpy(info + n, "tls13 ", 6);
+	memcpy(info + n + 6, label, strlen(label));
+	n += 6 + strlen(label);
+	info[n++] = 0;
+	assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+	EVP_PKEY_CTX_set_hkdf_mode(ctx, EVP_PKEY_HKDEF_MODE_EXPAND_ONLY);
+	EVP_PKEY_CTX_set_hkdf_md(ctx, md);
+	EVP_PKEY_CTX_set1_hkdf_key(ctx, secret, secret_len);
+	EVP_PKEY_CTX_add1_hkdf_info(ctx, info, n);
+	assert_int_equal(EVP_PKEY_derive(ctx, to, &len), 1);
+	EVP_PKEY_CTX_free(ctx);
+}
+
+/* OpenSSL's key log: keep the client's handshake keys. */
+static void on_keylog(const SSL *ssl, const char *line)
+{
+	static const char name[] = "CLIENT_HANDSHAKE_TRAFFIC_SECRET ";
+	struct client *client = SSL_get_app_data(ssl);
+	union engine_crypto_info *info = &client->handshake_keys;
+	uint8_t iv[12], *secret;
+	long len;
+
+	if (strncmp(line, name, strlen(name)))
+		return;
+	secret = OPENSSL_hexstr2buf(strrchr(line, ' ') + 1, &len);
+	assert_non_null(secret);
+	memset(info, 0, sizeof(*info));
+	if (len == 48) {
+		info->info.version = TLS_1_3_VERSION;
+		info->info.cipher_type = TLS_CIPHER_AES_GCM_256;
+		expand(secret, len, "key", info->gcm256.key, 32);
+		expand(secret, len, "iv", iv, 12);
+		memcpy(info->gcm256.salt, iv, 4);
+		memcpy(info->gcm256.iv, iv + 4, 8);
+	}
+	OPENSSL_free(secret);
+}
+
 void client_again(struct client *client, SSL_SESSION *session)
 {
 	/* without a shutdown OpenSSL would not use the session again */
@@ -165,6 +214,7 @@ struct client *client_new(int min_version, int max_version)
 	SSL_CTX_set_session_cache_mode(client->ctx,
 				       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(client->ctx, on_session);
+	SSL_CTX_set_keylog_callback(client->ctx, on_keylog);
 	client_again(client, NULL);
 	return client;
 }

@@ -30,6 +30,10 @@ struct engine_policy test_policy(uint16_t port);
 /* Asserts that it works. */
 struct engine_context *test_context(const struct engine_policy *policy, enum test_key key);
 
+/**
+ * struct client - of a test
+ * @handshake_keys: what it protects its handshake messages with: TLS 1.3, AES-256-GCM
+ */
 struct client {
 	SSL_CTX *ctx;
 	SSL *ssl;
@@ -37,6 +41,7 @@ struct client {
 	BIO *out;	      /* from the client */
 	SSL_SESSION *session; /* last one that it was given */
 	unsigned int sessions;
+	union engine_crypto_info handshake_keys;
 };
 
 struct client *client_new(int min_version, int max_version);

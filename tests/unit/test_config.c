@@ -127,6 +127,10 @@ static void test_every_key(void **state)
 		 "key-limit = 1000\n"
 		 "resumption = off\n"
 		 "ticket-keys = /keys\n"
+		 "client-auth = request\n"
+		 "client-ca = /ca.pem\n"
+		 "client-crl = /crl.pem\n"
+		 "client-depth = 2\n"
 		 "offload = off\n"
 		 "offload-tls13 = refuse\n"
 		 "zerocopy = on\n");
@@ -156,6 +160,10 @@ static void test_every_key(void **state)
 	assert_int_equal(port->key_limit, 1000);
 	assert_false(port->resumption);
 	assert_string_equal(port->ticket_keys, "/keys");
+	assert_int_equal(port->client_auth, CLIENT_AUTH_REQUEST);
+	assert_string_equal(port->client_ca, "/ca.pem");
+	assert_string_equal(port->client_crl, "/crl.pem");
+	assert_int_equal(port->client_depth, 2);
 	assert_int_equal(port->offload, TLSPORT_OFFLOAD_OFF);
 	assert_true(port->offload_refuse_tls13);
 	assert_true(port->zerocopy);
@@ -386,6 +394,18 @@ static void test_keys(void **state)
 	KEY("  min-version = 1.3", "an indented line goes on the one before");
 	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\nmax-version = 1.2\n", 1,
 		  "min-version is above max-version");
+	KEY("client-auth = on", "'on' is not none, request or require");
+	KEY("client-depth = 9", "not a number from 1 to 8");
+	COMPLAINS(
+		"[port 443]\ncert = /a\nclient-auth = require\n", 1,
+		"client-auth needs client-ca, the file of the certificate authorities of clients");
+	COMPLAINS("[port 443]\ncert = /a\nclient-ca = /ca\n", 1,
+		  "client-ca does nothing without client-auth = request or require");
+	COMPLAINS("[port 443]\ncert = /a\nclient-auth = none\nclient-crl = /crl\n", 1,
+		  "client-crl does nothing without client-auth");
+	COMPLAINS(
+		"[port 443]\ncert = /a\nclient-auth = request\nclient-ca = /ca\nresumption = on\n",
+		1, "resumption = on does not go with client-auth");
 	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\noffload = require\n", 1,
 		  "offload = require leaves no TLS version with min-version 1.3");
 }

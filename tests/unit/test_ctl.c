@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --passphrase, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--key-limit, --resumption, --ticket-keys, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
+	"--key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
@@ -499,6 +499,25 @@ static void bad_certificate_changes_nothing(void **state)
 		assert_false(mock_exists("etc/ports.d"));
 		assert_null(mock_port(443));
 	}
+}
+
+static void authorities_of_clients_are_checked_first(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	mock.client_ca_error = "/ca.pem: no certificate in it";
+	expect("enable 443 --cert /c.pem --client-auth require --client-ca /ca.pem --client-crl /crl.pem",
+	       1, "", "tlsportctl: /ca.pem: no certificate in it\n");
+	assert_string_equal(mock.steps, "cert_check /c.pem -\nclient_ca /ca.pem /crl.pem\n");
+	assert_false(mock_exists("etc/ports.d"));
+	assert_null(mock_port(443));
+	mock.client_ca_error = NULL;
+	expect("enable 443 --cert /c.pem --client-auth require --client-ca /ca.pem", 0,
+	       "port 443 (https) speaks TLS\n", "");
+	assert_non_null(strstr(mock_read("etc/ports.d/443.conf"), "client-auth = require\n"));
+	/* what makes no sense together is refused before anything is looked at */
+	expect("enable 443 --client-auth none", 1, "",
+	       "tlsportctl: client-ca does nothing without client-auth = request or require\n");
 }
 
 static void certificate_warning_is_passed_on(void **state)
@@ -992,6 +1011,7 @@ int main(void)
 		PROMISE(enable_checks_given_against_kept),
 		PROMISE(enable_makes_paths_absolute),
 		PROMISE(bad_certificate_changes_nothing),
+		PROMISE(authorities_of_clients_are_checked_first),
 		PROMISE(certificate_warning_is_passed_on),
 		PROMISE(kernel_refusal_is_its_own_sentence),
 		PROMISE(daemon_refusal_of_a_new_port_leaves_nothing),

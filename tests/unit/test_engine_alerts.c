@@ -376,54 +376,8 @@ static void test_bad_record_right_behind_the_hello(void **state)
 
 /* --- the second flight of TLS 1.3, sealed by us with the client's keys --- */
 
+/* of the client that is at it */
 static union engine_crypto_info client_info;
-
-static void expand(const uint8_t *secret, size_t secret_len, const char *label, uint8_t *to,
-		   size_t len)
-{
-	const EVP_MD *md = secret_len == 48 ? EVP_sha384() : EVP_sha256();
-	uint8_t info[64], n = 0;
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-
-	info[n++] = 0;
-	info[n++] = len;
-	info[n++] = 6 + strlen(label);
-	memcpy(info + n, "tls13 ", 6);
-	memcpy(info + n + 6, label, strlen(label));
-	n += 6 + strlen(label);
-	info[n++] = 0;
-	assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
-	EVP_PKEY_CTX_set_hkdf_mode(ctx, EVP_PKEY_HKDEF_MODE_EXPAND_ONLY);
-	EVP_PKEY_CTX_set_hkdf_md(ctx, md);
-	EVP_PKEY_CTX_set1_hkdf_key(ctx, secret, secret_len);
-	EVP_PKEY_CTX_add1_hkdf_info(ctx, info, n);
-	assert_int_equal(EVP_PKEY_derive(ctx, to, &len), 1);
-	EVP_PKEY_CTX_free(ctx);
-}
-
-/* OpenSSL's key log: keep the client's handshake keys. */
-static void on_keylog(const SSL *ssl, const char *line)
-{
-	static const char name[] = "CLIENT_HANDSHAKE_TRAFFIC_SECRET ";
-	uint8_t key[32], iv[12], *secret;
-	long len;
-
-	(void)ssl;
-	if (strncmp(line, name, strlen(name)))
-		return;
-	secret = OPENSSL_hexstr2buf(strrchr(line, ' ') + 1, &len);
-	assert_non_null(secret);
-	expand(secret, len, "key", key, len == 48 ? 32 : 16);
-	expand(secret, len, "iv", iv, 12);
-	OPENSSL_free(secret);
-	memset(&client_info, 0, sizeof(client_info));
-	client_info.info.version = TLS_1_3_VERSION;
-	assert_int_equal(len, 48);
-	client_info.info.cipher_type = TLS_CIPHER_AES_GCM_256;
-	memcpy(client_info.gcm256.key, key, 32);
-	memcpy(client_info.gcm256.salt, iv, 4);
-	memcpy(client_info.gcm256.iv, iv + 4, 8);
-}
 
 struct second {
 	struct client *client;
@@ -447,7 +401,6 @@ static void begin_second(struct second *second, int version)
 
 	memset(second, 0, sizeof(*second));
 	second->client = client_new(version, version);
-	SSL_CTX_set_keylog_callback(second->client->ctx, on_keylog);
 	second->engine = engine_new(context);
 	SSL_do_handshake(second->client->ssl);
 	n = BIO_read(second->client->out, buffer, sizeof(buffer));
@@ -461,6 +414,7 @@ static void begin_second(struct second *second, int version)
 		at += 6;
 		n -= 6;
 	}
+	client_info = second->client->handshake_keys;
 	second->finished_len = test_open_record(&client_info, at, n, second->finished, &type);
 	assert_int_equal(second->finished_len, 4 + 48);
 	assert_int_equal(type, TLS_HANDSHAKE);

@@ -23,6 +23,7 @@
 #include "../../userspace/tlsportd/log.h"
 #include "../../userspace/tlsportd/parent.h"
 #include "engine_client.h"
+#include "pki.h"
 
 /* --- in place of the worker and of the module --- */
 
@@ -377,6 +378,55 @@ static void test_renewal_of_one_of_two(void **state)
 	served(445, "ECDSA P-256");
 }
 
+/* What says who is revoked is replaced every few days. */
+static void test_renewal_of_revocation_lists(void **state)
+{
+	const struct wish wish = { "authority", "P-256", .ca = true, .to = 100 };
+	struct party authority = party_new(&wish, NULL);
+	struct client_ca first = { 0 }, second = { 0 };
+
+	(void)state;
+	pki_add_ca(&first, &authority);
+	pki_add_crl(&first, &authority, NULL, 10);
+	pki_add_crl(&second, &authority, &authority, 10);
+	put_file("ca.pem", first.ca);
+	put_file("crl.pem", first.crl);
+	configure("[port 443]\ncert = %s\nclient-auth = require\nclient-ca = %s/ca.pem\n"
+		  "client-crl = %s/crl.pem\n",
+		  certificate, root, root);
+	parent_start(&parent);
+	served(443, "ECDSA P-256");
+	renews(1, NULL);
+	put_file("crl.pem", "junk\n");
+	renews(1, "no certificate revocation list in it; what is in force stays");
+	put_file("crl.pem", second.crl);
+	renews(2, NULL);
+	assert_true(!strcmp(generation_port(parent.generation, 443)->clients.crl, second.crl));
+	/* the certificate is replaced while the lists are of no use: those in force go with it */
+	put_file("crl.pem", "junk\n");
+	put_certificate("cert.pem", TEST_RSA);
+	renews(3, "what is in force stays");
+	served(443, "RSA 2048");
+	assert_true(!strcmp(generation_port(parent.generation, 443)->clients.crl, second.crl));
+	client_ca_free(&first);
+	client_ca_free(&second);
+	party_free(&authority);
+}
+
+/* Without its authorities it lets nobody in, and never everybody. */
+static void test_authorities_are_missing(void **state)
+{
+	(void)state;
+	configure("[port 443]\ncert = %s\nclient-auth = request\nclient-ca = %s/none.pem\n",
+		  certificate, root);
+	parent_start(&parent);
+	assert_null(generation_port(parent.generation, 443)->context);
+	assert_non_null(strstr(generation_port(parent.generation, 443)->error,
+			       "none.pem: No such file or directory"));
+	renews(1, "none.pem: No such file or directory");
+	assert_null(generation_port(parent.generation, 443)->context);
+}
+
 static size_t usable(uint16_t port)
 {
 	return certificates_usable(&generation_port(parent.generation, port)->certificates);
@@ -611,6 +661,8 @@ int main(void)
 		TEST(test_reload_that_the_kernel_refuses),
 		TEST(test_renewal),
 		TEST(test_renewal_of_one_of_two),
+		TEST(test_renewal_of_revocation_lists),
+		TEST(test_authorities_are_missing),
 		TEST(test_renewal_in_a_directory),
 		TEST(test_one_of_a_directory_is_broken),
 		TEST(test_directory_is_missing),

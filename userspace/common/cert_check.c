@@ -13,8 +13,6 @@
 #include <wolfssl/wolfcrypt/rsa.h>
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,10 +22,9 @@
 #include <unistd.h>
 
 #include "cert_check.h"
+#include "pem.h"
 
-/* Chains are a few KiB; more is a wrong file. */
-#define PEM_FILE_MAX (1024 * 1024)
-#define CHAIN_MAX    16
+#define CHAIN_MAX 16
 
 static int refuse(char *err, size_t errlen, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -62,48 +59,6 @@ static void warn(struct cert_facts *facts, const char *fmt, ...)
 			snprintf((facts)->fault, sizeof((facts)->fault), __VA_ARGS__); \
 		warn(facts, __VA_ARGS__); \
 	} while (0)
-
-static int read_pem(const char *path, char **text, size_t *len, unsigned int *mode, char *err,
-		    size_t errlen)
-{
-	struct stat st;
-	size_t have = 0;
-	ssize_t n = 0;
-	char *buf;
-	int fd;
-
-	/* O_NONBLOCK: a fifo in place of the file must not hang the daemon. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return refuse(err, errlen, "%s: %s", path, strerror(errno));
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return refuse(err, errlen, "%s: not a regular file", path);
-	}
-	if (st.st_size > PEM_FILE_MAX) {
-		close(fd);
-		return refuse(err, errlen, "%s: too large for a PEM file (%lld bytes)", path,
-			      (long long)st.st_size);
-	}
-	buf = malloc(st.st_size + 1);
-	if (!buf) {
-		close(fd);
-		return refuse(err, errlen, "%s: out of memory", path);
-	}
-	while (have < (size_t)st.st_size && (n = read(fd, buf + have, st.st_size - have)) > 0)
-		have += n;
-	close(fd);
-	if (n < 0) {
-		explicit_bzero(buf, have);
-		free(buf);
-		return refuse(err, errlen, "%s: %s", path, strerror(errno));
-	}
-	buf[have] = '\0';
-	*text = buf;
-	*len = have;
-	*mode = st.st_mode;
-	return 0;
-}
 
 static bool is_encrypted(const char *key)
 {
@@ -149,7 +104,7 @@ static int decrypt_key(struct cert_files *files, const char *key, const char *pa
 	unsigned int mode;
 	int len, ret = -1;
 
-	if (read_pem(passphrase, &phrase, &phrase_len, &mode, err, errlen))
+	if (pem_read(passphrase, &phrase, &phrase_len, &mode, err, errlen))
 		return -1;
 	phrase[strcspn(phrase, "\r\n")] = '\0';
 	der = malloc(files->key_len);
@@ -180,11 +135,11 @@ int cert_files_read(const char *cert, const char *key, const char *passphrase,
 	unsigned int mode = 0;
 
 	memset(files, 0, sizeof(*files));
-	if (read_pem(cert, &files->cert, &files->cert_len, &files->key_mode, err, errlen))
+	if (pem_read(cert, &files->cert, &files->cert_len, &files->key_mode, err, errlen))
 		return -1;
 	if (!key || !*key)
 		key = cert;
-	if (read_pem(key, &files->key, &files->key_len, &mode, err, errlen)) {
+	if (pem_read(key, &files->key, &files->key_len, &mode, err, errlen)) {
 		cert_files_free(files);
 		return -1;
 	}

@@ -14,6 +14,8 @@
 #define TIMEOUT_MAX_MS 600000
 #define HANDSHAKES_MAX 1000000
 #define KEY_LIMIT_MAX  16777216
+/* wolfSSL takes chains of nine certificates. */
+#define CLIENT_DEPTH_MAX 8
 
 #define ITEMS(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -356,6 +358,37 @@ static int set_ticket_keys(struct port_config *port, const char *value, char *wh
 	return set_path(value, &port->ticket_keys, why);
 }
 
+static const char *const client_auths[] = {
+	[CLIENT_AUTH_NONE] = "none",
+	[CLIENT_AUTH_REQUEST] = "request",
+	[CLIENT_AUTH_REQUIRE] = "require",
+};
+
+const char *port_client_auth_name(enum port_client_auth client_auth)
+{
+	return client_auths[client_auth];
+}
+
+static int set_client_auth(struct port_config *port, const char *value, char *why)
+{
+	return set_number(value, client_auths, ITEMS(client_auths), &port->client_auth, why);
+}
+
+static int set_client_ca(struct port_config *port, const char *value, char *why)
+{
+	return set_path(value, &port->client_ca, why);
+}
+
+static int set_client_crl(struct port_config *port, const char *value, char *why)
+{
+	return set_path(value, &port->client_crl, why);
+}
+
+static int set_client_depth(struct port_config *port, const char *value, char *why)
+{
+	return set_count(value, CLIENT_DEPTH_MAX, &port->client_depth, why);
+}
+
 static int set_zerocopy(struct port_config *port, const char *value, char *why)
 {
 	return set_switch(value, &port->zerocopy, why);
@@ -404,6 +437,10 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "key-limit", set_key_limit, false, false },
 	{ "resumption", set_resumption, false, false },
 	{ "ticket-keys", set_ticket_keys, false, true },
+	{ "client-auth", set_client_auth, false, false },
+	{ "client-ca", set_client_ca, false, true },
+	{ "client-crl", set_client_crl, false, true },
+	{ "client-depth", set_client_depth, false, false },
 	{ "offload", set_offload, false, false },
 	{ "offload-tls13", set_offload_tls13, false, false },
 	{ "zerocopy", set_zerocopy, false, false },
@@ -435,6 +472,7 @@ void port_config_init(struct port_config *port, uint16_t number)
 		.max_handshakes_per_source = 1024,
 		.key_limit = KEY_LIMIT_MAX,
 		.resumption = true,
+		.client_depth = 4,
 		.offload = TLSPORT_OFFLOAD_AUTO,
 	};
 }
@@ -481,9 +519,37 @@ static void fill_in(struct port_config *port)
 	}
 }
 
+/* A certificate that is proven in each handshake, so that its end and its revocation count. */
+static int finish_client_auth(struct port_config *port, char *why)
+{
+	static const char *const others[] = { "client-ca", "client-crl", "client-depth" };
+
+	if (port->client_auth == CLIENT_AUTH_NONE) {
+		for (size_t i = 0; i < ITEMS(others); i++)
+			if (port_config_has(port, others[i]))
+				return wrong(
+					why,
+					"%s does nothing without client-auth = request or require",
+					others[i]);
+		return 0;
+	}
+	if (!port->client_ca)
+		return wrong(
+			why,
+			"client-auth needs client-ca, the file of the certificate authorities of clients");
+	if (port_config_has(port, "resumption") && port->resumption)
+		return wrong(
+			why,
+			"resumption = on does not go with client-auth: a certificate is proven in each handshake");
+	port->resumption = false;
+	return 0;
+}
+
 int port_config_finish(struct port_config *port, char *why)
 {
 	fill_in(port);
+	if (finish_client_auth(port, why))
+		return -1;
 	if (port->min_version > port->max_version) {
 		port->min_version = port->max_version;
 		return wrong(why, port_config_has(port, "min-version") ?
@@ -518,6 +584,8 @@ int port_config_copy(const struct port_config *port, struct port_config *copy)
 	err |= copy_text(&copy->passphrase);
 	err |= copy_text(&copy->cert_dir);
 	err |= copy_text(&copy->ticket_keys);
+	err |= copy_text(&copy->client_ca);
+	err |= copy_text(&copy->client_crl);
 	if (err)
 		port_config_free(copy);
 	return err ? -1 : 0;
@@ -531,6 +599,8 @@ void port_config_free(struct port_config *port)
 	free(port->passphrase);
 	free(port->cert_dir);
 	free(port->ticket_keys);
+	free(port->client_ca);
+	free(port->client_crl);
 	memset(port, 0, sizeof(*port));
 }
 

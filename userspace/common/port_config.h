@@ -32,6 +32,13 @@ enum port_plaintext {
 	PLAINTEXT_REDIRECT, /* a request of HTTP: the way to https; else nothing */
 };
 
+/* Is a client asked for a certificate? */
+enum port_client_auth {
+	CLIENT_AUTH_NONE,
+	CLIENT_AUTH_REQUEST, /* whoever has none gets in, too */
+	CLIENT_AUTH_REQUIRE,
+};
+
 /**
  * struct port_config - one port as configured
  * @file: where it was found; NULL: not in a file
@@ -49,6 +56,10 @@ enum port_plaintext {
  * @truncation: enum tlsport_truncation
  * @handshake_timeout: milliseconds
  * @ticket_keys: file or directory; NULL: tlsportd's own
+ * @client_auth: enum port_client_auth
+ * @client_ca: file of the authorities of clients' certificates
+ * @client_crl: file of their revocation lists; NULL: revocation is not looked at
+ * @client_depth: how many certificates a client may send behind its own
  * @offload: enum tlsport_offload
  * @offload_refuse_tls13: else TLS 1.2 is negotiated, where offload is required
  */
@@ -81,6 +92,10 @@ struct port_config {
 	uint32_t key_limit;
 	bool resumption;
 	char *ticket_keys;
+	uint8_t client_auth;
+	char *client_ca;
+	char *client_crl;
+	uint32_t client_depth;
 	uint8_t offload;
 	bool offload_refuse_tls13;
 	bool zerocopy;
@@ -99,7 +114,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 23
+#define PORT_KEYS 27
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */
@@ -138,9 +153,10 @@ uint16_t port_config_max_version(const struct port_config *port);
 /* What the kernel is told of it. */
 struct tlsport_nl_policy port_config_policy(const struct port_config *port);
 
-/* As profile = and plaintext = have them. */
+/* As profile =, plaintext = and client-auth = have them. */
 const char *port_profile_name(enum port_profile profile);
 const char *port_plaintext_name(enum port_plaintext plaintext);
+const char *port_client_auth_name(enum port_client_auth client_auth);
 
 /* As groups = has it; NULL: none of ours. */
 const char *port_group_name(uint16_t group);

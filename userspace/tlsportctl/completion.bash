@@ -17,7 +17,8 @@ _tlsportctl()
 	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --passphrase --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
-		--resumption --ticket-keys --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
+		--resumption --ticket-keys
+		--client-auth --client-ca --client-crl --client-depth --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
 	COMPREPLY=()
@@ -34,7 +35,7 @@ _tlsportctl()
 	done
 
 	case $prev in
-	--cert|--key|--passphrase|--ticket-keys)
+	--cert|--key|--passphrase|--ticket-keys|--client-ca|--client-crl)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
@@ -50,6 +51,9 @@ _tlsportctl()
 		return ;;
 	--profile)
 		mapfile -t COMPREPLY < <(compgen -W "intermediate modern fips strict" -- "$cur")
+		return ;;
+	--client-auth)
+		mapfile -t COMPREPLY < <(compgen -W "none request require" -- "$cur")
 		return ;;
 	--plaintext)
 		mapfile -t COMPREPLY < <(compgen -W "reject alert redirect" -- "$cur")

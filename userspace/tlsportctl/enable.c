@@ -17,6 +17,7 @@
 
 #include "../common/cert_check.h"
 #include "../common/cert_dir.h"
+#include "../common/client_ca.h"
 #include "../common/port_config.h"
 #include "../common/self_signed.h"
 
@@ -218,6 +219,21 @@ static int check_certificate(const struct port_config *port, const struct cert_p
 	return CTL_DONE;
 }
 
+static int check_clients(const struct port_config *port)
+{
+	struct client_ca clients;
+	char why[CTL_ERROR_LEN];
+
+	if (port->client_auth == CLIENT_AUTH_NONE)
+		return CTL_DONE;
+	if (client_ca_read(port->client_ca, port->client_crl, &clients, why, sizeof(why)))
+		return fail("%s", why);
+	if (why[0])
+		warn("%s", why);
+	client_ca_free(&clients);
+	return CTL_DONE;
+}
+
 static int check_certificates(const struct port_config *port)
 {
 	const struct cert_pair pair = { port->cert, port->key };
@@ -389,6 +405,8 @@ static int change_port(struct change *change, struct args *args, struct wanted *
 	ret = take_stored(change, wanted);
 	if (!ret)
 		ret = check_certificates(&wanted->config);
+	if (!ret)
+		ret = check_clients(&wanted->config);
 	if (!ret)
 		ret = set_lines(change, wanted);
 	if (ret)

@@ -35,6 +35,10 @@
 	"  --key-limit N                  records sent under one key (16777216)\n" \
 	"  --resumption on|off            session tickets (on)\n" \
 	"  --ticket-keys FILE|DIR         keys of tickets, shared by several machines\n" \
+	"  --client-auth none|request|require  whether clients are asked for a certificate (none)\n" \
+	"  --client-ca FILE               who may have signed it, PEM\n" \
+	"  --client-crl FILE              lists of those that are revoked, PEM\n" \
+	"  --client-depth N               certificates that may stand behind a client's own (4)\n" \
 	"  --offload auto|off|require     records done by the network interface (auto)\n" \
 	"  --offload-tls13 negotiate-1.2|refuse  clients of TLS 1.3, when required (negotiate-1.2)\n" \
 	"  --zerocopy on|off              the interface reads files that nobody can write (off)\n" \

@@ -209,6 +209,14 @@ static void print_certificates(const json_t *port)
 		print_certificate(one);
 }
 
+static void print_clients(const json_t *settings)
+{
+	const char *crl = json_string_value(json_object_get(settings, "client_crl"));
+
+	output_line("  client certificates: %s, of %s%s%s", string(settings, "client_auth"),
+		    string(settings, "client_ca"), crl ? ", revocation by " : "", crl ? crl : "");
+}
+
 static void print_settings(const json_t *settings)
 {
 	if (!json_is_object(settings))
@@ -220,6 +228,8 @@ static void print_settings(const json_t *settings)
 	print_list("ciphers", json_object_get(settings, "ciphers"));
 	print_list("groups", json_object_get(settings, "groups"));
 	print_list("alpn", json_object_get(settings, "alpn"));
+	if (json_is_string(json_object_get(settings, "client_ca")))
+		print_clients(settings);
 }
 
 static void print_offload(const json_t *port)

@@ -383,7 +383,8 @@ static void check_port(struct port_config *port, struct text *errors)
 			    errors);
 	else if (port_config_has(port, "key") && !port_config_has(port, "cert"))
 		refuse_port(port, "key without cert", errors);
-	if (port_config_finish(port, why))
+	/* What follows from a wrong value is no mistake of its own. */
+	if (port_config_finish(port, why) && !port->broken)
 		refuse_port(port, why, errors);
 }
 

@@ -37,6 +37,8 @@
 #define CANONICAL_MAX	 8192
 #define KEY_EXCHANGE_MAX (TLS_HANDSHAKE_HEADER + 256)
 #define FINISHED_12_LEN	 12
+/* A scheme and a signature, of RSA 16384 at most. */
+#define CERTIFICATE_VERIFY_MAX (TLS_HANDSHAKE_HEADER + 2 + 2 + 2048)
 
 /* A step's result besides an alert. */
 #define STEP_OK	    0
@@ -59,6 +61,9 @@ struct identity {
  * @fallback: a name that stands for that of a client that asks for none we have;
  *	NULL: there is none
  * @fallback_identity: the first that was given
+ * @ask_client: for a certificate
+ * @require_client: who has none is refused
+ * @client_depth: certificates that may stand behind the client's own
  */
 struct engine_context {
 	struct identity *identities;
@@ -70,13 +75,16 @@ struct engine_context {
 	bool strict_sni;
 	bool refuse_tls13;
 	enum port_plaintext plaintext;
+	bool ask_client;
+	bool require_client;
+	unsigned int client_depth;
 };
 
 enum state {
 	STATE_HELLO,	     /* ClientHello */
 	STATE_RETRIED,	     /* second ClientHello after HelloRetryRequest */
-	STATE_TLS13,	     /* protected Finished */
-	STATE_KEY_EXCHANGE,  /* TLS 1.2: ClientKeyExchange */
+	STATE_TLS13,	     /* protected: Certificate if asked for, Finished */
+	STATE_KEY_EXCHANGE,  /* TLS 1.2: Certificate if asked for, ClientKeyExchange */
 	STATE_CHANGE_CIPHER, /* TLS 1.2: change_cipher_spec */
 	STATE_TLS12,	     /* TLS 1.2: protected Finished */
 };
@@ -85,6 +93,8 @@ enum state {
  * struct engine - one handshake
  * @identity: the certificate
  * @message: the one that is being put together
+ * @expected: type of the client's next message, behind its hello; 0: none, but a change_cipher_spec
+ * @client: the certificates that it sent
  * @hello1: the ClientHello that was answered with HelloRetryRequest
  * @rx: to look into records, once the client protects them
  * @tx: protection of an alert of ours, once something protected was sent
@@ -101,6 +111,8 @@ struct engine {
 	enum engine_status status;
 	struct library library;
 	struct message message;
+	uint8_t expected;
+	struct client_chain client;
 	struct message hello1;
 	struct hello_choice choice;
 	struct record_keys rx;
@@ -155,7 +167,7 @@ static void fill_policy(struct hello_policy *want, const struct engine_policy *p
 	want->max_version = policy->max_version;
 	want->auth = facts->key_kind == CERT_KEY_RSA ? AUTH_RSA : AUTH_ECDSA;
 	want->curve = curve_of(facts);
-	want->resumption = policy->tickets != NULL;
+	want->resumption = policy->tickets && !policy->clients.ca;
 	want->alpn = policy->alpn;
 	want->client_order = policy->client_order;
 	for (size_t i = 0; i < policy->suite_count; i++) {
@@ -174,6 +186,7 @@ static void fill_policy(struct hello_policy *want, const struct engine_policy *p
 static int identity_init(struct identity *identity, const struct engine_policy *policy,
 			 const struct engine_certificate *certificate, char *err, size_t errlen)
 {
+	const struct library_clients clients = { policy->clients.ca, policy->clients.required };
 	const struct cert_files *files = certificate->files;
 
 	fill_policy(&identity->policy, policy, certificate->facts);
@@ -192,8 +205,9 @@ static int identity_init(struct identity *identity, const struct engine_policy *
 		snprintf(err, errlen, "out of memory");
 		return -1;
 	}
-	identity->library =
-		library_context_new(&identity->policy, files, policy->tickets, err, errlen);
+	identity->library = library_context_new(
+		&identity->policy, files, identity->policy.resumption ? policy->tickets : NULL,
+		clients.ca ? &clients : NULL, err, errlen);
 	return identity->library ? 0 : -1;
 }
 
@@ -246,6 +260,9 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 	context->strict_sni = policy->strict_sni;
 	context->port = policy->port;
 	context->plaintext = policy->plaintext;
+	context->ask_client = policy->clients.ca != NULL;
+	context->require_client = policy->clients.required;
+	context->client_depth = policy->clients.depth;
 	for (int rsa = 0; rsa < 2; rsa++) {
 		for (size_t i = 0; i < count && failed >= 0; i++) {
 			if ((certificates[i].facts->key_kind == CERT_KEY_RSA) != rsa)
@@ -300,6 +317,7 @@ void engine_free(struct engine *engine)
 		library_close(&engine->library);
 	message_free(&engine->message);
 	message_free(&engine->hello1);
+	client_chain_free(&engine->client);
 	free(engine->plain);
 	free(engine->answer);
 	explicit_bzero(engine, sizeof(*engine));
@@ -368,11 +386,15 @@ static int feed_library(struct engine *engine, const uint8_t *record, size_t len
 static int feed_message(struct engine *engine, const uint8_t *message, size_t len)
 {
 	uint8_t record[TLS_RECORD_HEADER + CANONICAL_MAX] = { TLS_HANDSHAKE, 3, 3 };
-	int alert;
+	int alert = STEP_OK;
+	size_t n;
 
-	put16(record + 3, len);
-	memcpy(record + TLS_RECORD_HEADER, message, len);
-	alert = feed_library(engine, record, TLS_RECORD_HEADER + len, false);
+	for (; len && !alert; message += n, len -= n) {
+		n = len < CANONICAL_MAX ? len : CANONICAL_MAX;
+		put16(record + 3, n);
+		memcpy(record + TLS_RECORD_HEADER, message, n);
+		alert = feed_library(engine, record, TLS_RECORD_HEADER + n, false);
+	}
 	explicit_bzero(record, sizeof(record));
 	return alert;
 }
@@ -501,6 +523,7 @@ static int after_hello_13(struct engine *engine, const struct hello *hello)
 	if (engine->state == STATE_RETRIED)
 		engine->early_left = 0;
 	engine->state = STATE_TLS13;
+	engine->expected = engine->context->ask_client ? TLS_CERTIFICATE : TLS_FINISHED;
 	if (library_keys13(&engine->library.client_handshake, engine->choice.suite, &engine->rx) ||
 	    library_keys13(&engine->library.server, engine->choice.suite, &engine->tx))
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library gave no secrets");
@@ -520,6 +543,8 @@ static int after_hello_12(struct engine *engine)
 		return ALERT_INTERNAL_ERROR;
 	if (!first_protected(engine)) {
 		engine->state = STATE_KEY_EXCHANGE;
+		engine->expected = engine->context->ask_client ? TLS_CERTIFICATE :
+								 TLS_CLIENT_KEY_EXCHANGE;
 		return STEP_OK;
 	}
 	/* resumed: our Finished is out, the client's comes next */
@@ -721,13 +746,130 @@ static int on_hello(struct engine *engine, const struct record *record)
 	return message_whole(&engine->message) ? on_hello_whole(engine) : STEP_OK;
 }
 
+static const char *expected_text(const struct engine *engine)
+{
+	switch (engine->expected) {
+	case TLS_CERTIFICATE:
+		return "Certificate expected";
+	case TLS_CERTIFICATE_VERIFY:
+		return "CertificateVerify expected";
+	case TLS_CLIENT_KEY_EXCHANGE:
+		return "ClientKeyExchange expected";
+	case TLS_FINISHED:
+		return "Finished expected";
+	default:
+		return "change_cipher_spec expected";
+	}
+}
+
+static size_t finished_len(const struct engine *engine)
+{
+	return TLS_HANDSHAKE_HEADER + (engine->choice.version == TLS_1_3 ?
+					       engine->choice.suite->hash_len :
+					       FINISHED_12_LEN);
+}
+
+/* Of the client's next message. */
+static size_t longest_message(const struct engine *engine)
+{
+	switch (engine->expected) {
+	case TLS_CERTIFICATE:
+		return CLIENT_CHAIN_MAX;
+	case TLS_CERTIFICATE_VERIFY:
+		return CERTIFICATE_VERIFY_MAX;
+	case TLS_CLIENT_KEY_EXCHANGE:
+		return KEY_EXCHANGE_MAX;
+	default:
+		return finished_len(engine);
+	}
+}
+
+/* Whether it is valid the library sees; whether it has to be there is decided here. */
+static int on_certificate(struct engine *engine, const uint8_t *body, size_t len)
+{
+	const bool tls13 = engine->choice.version == TLS_1_3;
+	int alert = client_chain_parse(engine->choice.version, body, len, &engine->client);
+
+	if (alert)
+		return refuse(engine, alert, "malformed Certificate");
+	if (!engine->client.count && engine->context->require_client)
+		return refuse(engine, tls13 ? ALERT_CERTIFICATE_REQUIRED : ALERT_HANDSHAKE_FAILURE,
+			      "the client has no certificate");
+	if (engine->client.count > 1 + engine->context->client_depth)
+		return refuse(engine, ALERT_UNKNOWN_CA, "the client's chain is too long");
+	engine->expected = !tls13		? TLS_CLIENT_KEY_EXCHANGE :
+			   engine->client.count ? TLS_CERTIFICATE_VERIFY :
+						  TLS_FINISHED;
+	return STEP_OK;
+}
+
+static int on_client_key_exchange(struct engine *engine, const uint8_t *body, size_t len)
+{
+	if (!len || !body[0] || len != 1u + body[0])
+		return refuse(engine, ALERT_DECODE_ERROR, "malformed ClientKeyExchange");
+	if (crypt_share_check(engine->choice.group, body + 1, len - 1))
+		return refuse(engine, ALERT_ILLEGAL_PARAMETER, "invalid public value");
+	engine->expected = engine->client.count ? TLS_CERTIFICATE_VERIFY : 0;
+	return STEP_OK;
+}
+
+/* A whole message of the client; the library has not seen it yet. */
+static int on_message(struct engine *engine)
+{
+	const uint8_t *body = engine->message.bytes + TLS_HANDSHAKE_HEADER;
+	const size_t len = engine->message.len - TLS_HANDSHAKE_HEADER;
+
+	switch (engine->expected) {
+	case TLS_CERTIFICATE:
+		return on_certificate(engine, body, len);
+	case TLS_CLIENT_KEY_EXCHANGE:
+		return on_client_key_exchange(engine, body, len);
+	case TLS_CERTIFICATE_VERIFY:
+		engine->expected = engine->choice.version == TLS_1_3 ? TLS_FINISHED : 0;
+		return STEP_OK;
+	default: /* Finished */
+		engine->expected = 0;
+		return STEP_OK;
+	}
+}
+
+/* The next message of a flight, as far as it is in this fragment. */
+static int take_message(struct engine *engine, const uint8_t **fragment, size_t *len)
+{
+	struct message *message = &engine->message;
+	int alert = ALERT_UNEXPECTED_MESSAGE;
+
+	if (engine->expected)
+		alert = message_take(message, engine->expected, longest_message(engine), fragment,
+				     len);
+	if (!alert && engine->expected == TLS_FINISHED && message->want &&
+	    message->want != finished_len(engine))
+		alert = ALERT_DECODE_ERROR;
+	return alert ? refuse(engine, alert, expected_text(engine)) : STEP_OK;
+}
+
+/* Messages in a protected record; the library gets it as it came. */
+static int on_handshake_content(struct engine *engine, const uint8_t *content, size_t len)
+{
+	int alert = STEP_OK;
+
+	/* RFC 8446 5.1: no handshake record is empty */
+	if (!len)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, expected_text(engine));
+	while (len && !alert) {
+		alert = take_message(engine, &content, &len);
+		if (alert || !message_whole(&engine->message))
+			continue;
+		alert = on_message(engine);
+		message_free(&engine->message);
+	}
+	return alert;
+}
+
 /* What a protected record of the client holds; the library has not seen it yet. */
 static int on_content(struct engine *engine, const struct record *record, uint8_t type,
 		      const uint8_t *content, size_t len)
 {
-	size_t finished = TLS_HANDSHAKE_HEADER + (engine->choice.version == TLS_1_3 ?
-							  engine->choice.suite->hash_len :
-							  FINISHED_12_LEN);
 	int alert;
 
 	if (len > TLS_PLAINTEXT_MAX)
@@ -738,13 +880,11 @@ static int on_content(struct engine *engine, const struct record *record, uint8_
 		return alert ? alert : feed_library(engine, record->bytes, record->len, false);
 	}
 	if (type != TLS_HANDSHAKE)
-		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "Finished expected");
-	alert = message_add(&engine->message, TLS_FINISHED, finished, content, len);
-	if (!alert && engine->message.want && engine->message.want != finished)
-		alert = ALERT_DECODE_ERROR;
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, expected_text(engine));
+	alert = on_handshake_content(engine, content, len);
 	if (alert)
-		return refuse(engine, alert, "Finished expected");
-	return feed_library(engine, record->bytes, record->len, message_whole(&engine->message));
+		return alert;
+	return feed_library(engine, record->bytes, record->len, !engine->expected);
 }
 
 static int on_protected(struct engine *engine, const struct record *record)
@@ -782,32 +922,32 @@ static int on_tls13(struct engine *engine, const struct record *record)
 	return on_protected(engine, record);
 }
 
+/* TLS 1.2: what is not protected yet; the library gets message by message. */
 static int on_key_exchange(struct engine *engine, const struct record *record)
 {
-	const uint8_t *body;
-	size_t len;
+	const uint8_t *fragment = record->body;
+	size_t len = record->body_len;
 	int alert;
 
 	if (record->type == TLS_ALERT && !message_begun(&engine->message))
 		return on_alert(engine, record->body, record->body_len);
-	if (record->type != TLS_HANDSHAKE)
-		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "ClientKeyExchange expected");
-	alert = message_add(&engine->message, TLS_CLIENT_KEY_EXCHANGE, KEY_EXCHANGE_MAX,
-			    record->body, record->body_len);
-	if (alert)
-		return refuse(engine, alert, "malformed ClientKeyExchange");
-	if (!message_whole(&engine->message))
+	if (record->type != TLS_HANDSHAKE || !len)
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, expected_text(engine));
+	while (len) {
+		alert = take_message(engine, &fragment, &len);
+		if (alert)
+			return alert;
+		if (!message_whole(&engine->message))
+			return STEP_OK;
+		alert = on_message(engine);
+		if (!alert)
+			alert = feed_message(engine, engine->message.bytes, engine->message.len);
+		if (alert)
+			return alert;
+		message_free(&engine->message);
+	}
+	if (engine->expected)
 		return STEP_OK;
-	body = engine->message.bytes + TLS_HANDSHAKE_HEADER;
-	len = engine->message.len - TLS_HANDSHAKE_HEADER;
-	if (!len || !body[0] || len != 1u + body[0])
-		return refuse(engine, ALERT_DECODE_ERROR, "malformed ClientKeyExchange");
-	if (crypt_share_check(engine->choice.group, body + 1, len - 1))
-		return refuse(engine, ALERT_ILLEGAL_PARAMETER, "invalid public value");
-	alert = feed_message(engine, engine->message.bytes, engine->message.len);
-	if (alert)
-		return alert;
-	message_free(&engine->message);
 	engine->state = STATE_CHANGE_CIPHER;
 	return take_keys12(engine);
 }
@@ -824,13 +964,14 @@ static int on_change_cipher(struct engine *engine, const struct record *record)
 		return refuse(engine, ALERT_DECODE_ERROR, "malformed change_cipher_spec");
 	alert = feed_library(engine, record->bytes, record->len, false);
 	engine->state = STATE_TLS12;
+	engine->expected = TLS_FINISHED;
 	return alert;
 }
 
 static int on_tls12(struct engine *engine, const struct record *record)
 {
 	if (record->type == TLS_CHANGE_CIPHER_SPEC)
-		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "Finished expected");
+		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, expected_text(engine));
 	return on_protected(engine, record);
 }
 
@@ -1093,6 +1234,7 @@ int engine_result(struct engine *engine, struct engine_result *result)
 	result->suite = suite->id;
 	result->resumed = library_resumed(library);
 	memcpy(result->server_name, engine->server_name, sizeof(result->server_name));
+	result->client = &engine->client;
 	fill_info(&engine->tx, engine->nonce, &result->tx, &result->info_len);
 	fill_info(&engine->rx, engine->nonce, &result->rx, &result->info_len);
 	return 0;

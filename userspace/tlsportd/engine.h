@@ -10,9 +10,23 @@
 #include <linux/tlsport.h>
 
 #include "../common/cert_check.h"
+#include "../common/client_ca.h"
 #include "../common/port_config.h"
+#include "client_chain.h"
 #include "hello.h"
 #include "tickets.h"
+
+/**
+ * struct engine_clients - what a port asks of its clients' certificates
+ * @ca: who may have signed them; need not outlive engine_context_new()
+ * @required: a client without one is refused
+ * @depth: certificates that may stand behind its own
+ */
+struct engine_clients {
+	const struct client_ca *ca;
+	bool required;
+	unsigned int depth;
+};
 
 /**
  * struct engine_policy - what one port asks, as configured
@@ -21,6 +35,8 @@
  * @client_order: of suites, the client's order of preference counts
  * @strict_sni: clients that ask for no name that a certificate has are refused
  * @tickets: keys of session tickets; NULL: no resumption
+ * @clients: with an authority: clients are asked for a certificate, and there is no
+ *	resumption, which would go past it
  */
 struct engine_policy {
 	uint16_t port;
@@ -36,6 +52,7 @@ struct engine_policy {
 	bool strict_sni;
 	enum port_plaintext plaintext;
 	const struct ticket_keys *tickets;
+	struct engine_clients clients;
 };
 
 enum engine_status {
@@ -56,6 +73,7 @@ union engine_crypto_info {
  * @info_len: bytes of @tx and @rx
  * @secret_len: bytes of the secrets, 0 for TLS 1.2
  * @server_name: what the client asked for, "" for none
+ * @client: certificates that it has proven; the engine's
  *
  * Holds keys: wipe it.
  */
@@ -70,6 +88,7 @@ struct engine_result {
 	uint8_t rx_secret[TLS_SECRET_MAX];
 	size_t secret_len;
 	char server_name[256];
+	const struct client_chain *client;
 };
 
 /**

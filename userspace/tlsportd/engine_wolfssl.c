@@ -534,9 +534,53 @@ static void set_tickets(WOLFSSL_CTX *ctx, bool tickets)
 	wolfSSL_CTX_set_TicketEncCb(ctx, on_ticket);
 }
 
+/*
+ * They were checked.  One that is not taken has ended since: it is left out, and its
+ * issuer's certificates are refused for want of it.
+ */
+static int load_crls(WOLFSSL_CTX *ctx, const char *crls)
+{
+	const char *crl;
+	size_t len;
+
+	if (wolfSSL_CTX_EnableCRL(ctx, WOLFSSL_CRL_CHECKALL) != WOLFSSL_SUCCESS)
+		return -1;
+	while ((crl = client_ca_next_crl(&crls, &len)))
+		wolfSSL_CTX_LoadCRLBuffer(ctx, (const unsigned char *)crl, len,
+					  WOLFSSL_FILETYPE_PEM);
+	return 0;
+}
+
+/*
+ * No Ed25519: in TLS 1.2 it signs the messages themselves, of which the library has
+ * the shown hello in place of the heard one.  The authorities are not named, for the
+ * library would name them with nothing in the names.
+ */
+#define CLIENT_SCHEMES \
+	"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:" \
+	"RSA+SHA256:RSA+SHA384:RSA+SHA512"
+
+static int set_clients(WOLFSSL_CTX *ctx, const struct library_clients *clients)
+{
+	const struct client_ca *ca = clients->ca;
+
+	wolfSSL_CTX_set_verify(
+		ctx,
+		WOLFSSL_VERIFY_PEER | (clients->required ? WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+		NULL);
+	if (wolfSSL_CTX_set1_sigalgs_list(ctx, CLIENT_SCHEMES) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_SetMinRsaKey_Sz(ctx, 2048) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_SetMinEccKey_Sz(ctx, 256) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_load_verify_buffer(ctx, (const unsigned char *)ca->ca, ca->ca_len,
+					   WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
+		return -1;
+	return ca->crl ? load_crls(ctx, ca->crl) : 0;
+}
+
 struct library_context *library_context_new(const struct hello_policy *policy,
 					    const struct cert_files *files,
-					    const struct ticket_keys *tickets, char *err,
+					    const struct ticket_keys *tickets,
+					    const struct library_clients *clients, char *err,
 					    size_t errlen)
 {
 	struct library_context *context;
@@ -562,6 +606,12 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 	    set_suites(ctx, policy) || set_groups(ctx, policy)) {
 		snprintf(err, errlen,
 			 "the TLS library does not take these versions, ciphers or groups");
+		goto fail;
+	}
+	if (clients && set_clients(ctx, clients)) {
+		snprintf(
+			err, errlen,
+			"the TLS library does not take the authorities of client certificates, or their revocation lists");
 		goto fail;
 	}
 	set_tickets(ctx, tickets != NULL);
@@ -683,6 +733,24 @@ static const struct {
 	{ ECC_SHARED_ERROR, ALERT_ILLEGAL_PARAMETER },
 	{ BAD_KEY_SHARE_DATA, ALERT_ILLEGAL_PARAMETER },
 	{ INVALID_PARAMETER, ALERT_ILLEGAL_PARAMETER },
+	/* the client's certificate */
+	{ ASN_NO_SIGNER_E, ALERT_UNKNOWN_CA },
+	{ ASN_SELF_SIGNED_E, ALERT_UNKNOWN_CA },
+	{ MAX_CHAIN_ERROR, ALERT_UNKNOWN_CA },
+	{ ASN_AFTER_DATE_E, ALERT_CERTIFICATE_EXPIRED },
+	{ ASN_BEFORE_DATE_E, ALERT_CERTIFICATE_EXPIRED },
+	{ CRL_CERT_REVOKED, ALERT_CERTIFICATE_REVOKED },
+	{ CRL_MISSING, ALERT_CERTIFICATE_UNKNOWN },
+	{ CRL_CERT_DATE_ERR, ALERT_CERTIFICATE_UNKNOWN },
+	{ KEYUSE_SIGNATURE_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ EXTKEYUSE_AUTH_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ RSA_KEY_SIZE_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ ECC_KEY_SIZE_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ ASN_SIG_CONFIRM_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_PARSE_E, ALERT_BAD_CERTIFICATE },
+	{ VERIFY_CERT_ERROR, ALERT_BAD_CERTIFICATE },
+	{ SIG_VERIFY_E, ALERT_DECRYPT_ERROR },
+	{ VERIFY_SIGN_ERROR, ALERT_DECRYPT_ERROR },
 };
 
 int library_alert(const struct library *library)

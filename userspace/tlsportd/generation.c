@@ -40,6 +40,11 @@ static void choose_suites(const struct port_config *config, struct engine_policy
 	}
 }
 
+static bool asks_clients(const struct served_port *port)
+{
+	return port->config->client_auth != CLIENT_AUTH_NONE;
+}
+
 /* With those that are usable; port->context stays NULL, with port->error, when none are. */
 static void serve(struct served_port *port, struct ticket_store *tickets)
 {
@@ -56,6 +61,11 @@ static void serve(struct served_port *port, struct ticket_store *tickets)
 		.plaintext = config->plaintext,
 		.tickets = config->resumption ? ticket_store_keys(tickets, config->ticket_keys) :
 						NULL,
+		.clients = {
+			.ca = asks_clients(port) ? &port->clients : NULL,
+			.required = config->client_auth == CLIENT_AUTH_REQUIRE,
+			.depth = config->client_depth,
+		},
 	};
 	struct engine_certificate *usable = calloc(certificates->count + 1, sizeof(*usable));
 	size_t count = 0;
@@ -89,6 +99,25 @@ static void tell_error(const struct served_port *port, const char *error, struct
 		 port->config->port, error);
 }
 
+/* 0 or -1: without its authorities a port that asks for certificates cannot be served. */
+static int load_clients(struct served_port *port, struct text *errors)
+{
+	const struct port_config *config = port->config;
+	char err[sizeof(port->error)];
+
+	if (!asks_clients(port))
+		return 0;
+	if (client_ca_read(config->client_ca, config->client_crl, &port->clients, err,
+			   sizeof(err))) {
+		memcpy(port->error, err, sizeof(port->error));
+		tell_error(port, err, errors);
+		return -1;
+	}
+	if (err[0])
+		log_warning("port %u: %s", config->port, err);
+	return 0;
+}
+
 static void load_port(struct served_port *port, struct ticket_store *tickets, struct text *errors)
 {
 	struct certificates *certificates = &port->certificates;
@@ -115,6 +144,8 @@ static void load_port(struct served_port *port, struct ticket_store *tickets, st
 		if (!certificates->list[i].usable)
 			tell_error(port, certificates->list[i].error, errors);
 	}
+	if (load_clients(port, errors))
+		return;
 	serve(port, tickets);
 	if (port->error[0] && errors->len == before)
 		tell_error(port, port->error, errors);
@@ -189,13 +220,40 @@ static bool renew_certificate(const struct served_port *port, struct certificate
 	return false;
 }
 
+/* true: they are others than @old's; those stay where the new ones are of no use. */
+static bool renew_clients(struct served_port *port, const struct served_port *old,
+			  struct text *errors)
+{
+	const struct port_config *config = port->config;
+	char err[sizeof(port->error)];
+
+	if (!asks_clients(port))
+		return false;
+	if (client_ca_read(config->client_ca, config->client_crl, &port->clients, err,
+			   sizeof(err))) {
+		text_add(errors, "port %u: %s%s\n", config->port, err,
+			 old->clients.ca ? "; what is in force stays" : "");
+		if (client_ca_copy(&old->clients, &port->clients))
+			text_add(errors, "out of memory\n");
+		return false;
+	}
+	if (client_ca_same(&port->clients, &old->clients))
+		return false;
+	if (err[0])
+		log_warning("port %u: %s", config->port, err);
+	return true;
+}
+
 /* As it was, with nothing of what was found now. */
 static void keep_port(struct served_port *port, const struct served_port *old,
 		      struct ticket_store *tickets)
 {
 	certificates_free(&port->certificates);
+	client_ca_free(&port->clients);
 	memcpy(port->error, old->error, sizeof(port->error));
-	if (!certificates_copy(&old->certificates, &port->certificates))
+	if (!certificates_copy(&old->certificates, &port->certificates) &&
+	    !client_ca_copy(&old->clients, &port->clients) &&
+	    (port->clients.ca || !asks_clients(port)))
 		serve(port, tickets);
 }
 
@@ -225,7 +283,9 @@ static bool renew_port(struct served_port *port, const struct served_port *old,
 			port, one, certificates_of_file(&old->certificates, one->cert), errors);
 	}
 	changed |= certificates_usable(certificates) != certificates_usable(&old->certificates);
-	serve(port, tickets);
+	changed |= renew_clients(port, old, errors);
+	if (port->clients.ca || !asks_clients(port))
+		serve(port, tickets);
 	if (changed && port->error[0])
 		tell_stale(port, port->error, !port->context && old->context, errors);
 	if (port->context)
@@ -286,6 +346,7 @@ void generation_free(struct generation *generation)
 	for (size_t i = 0; generation->ports && i < generation->config.count; i++) {
 		engine_context_free(generation->ports[i].context);
 		certificates_free(&generation->ports[i].certificates);
+		client_ca_free(&generation->ports[i].clients);
 	}
 	free(generation->ports);
 	config_free(&generation->config);

@@ -16,11 +16,13 @@
  * struct served_port - a port and what its handshakes need
  * @context: NULL: there is no usable certificate, @error says why
  * @certificates: what it was made from, and those that are not usable
+ * @clients: authorities of client certificates, where the port asks for them
  */
 struct served_port {
 	const struct port_config *config;
 	struct engine_context *context;
 	struct certificates certificates;
+	struct client_ca clients;
 	char error[512];
 };
 

@@ -7,6 +7,7 @@
 #define _TLSPORTD_LIBRARY_H
 
 #include "../common/cert_check.h"
+#include "../common/client_ca.h"
 #include "crypt.h"
 #include "hello.h"
 #include "tickets.h"
@@ -36,6 +37,16 @@ enum library_status {
 };
 
 struct library_context;
+
+/**
+ * struct library_clients - what is asked of a client's certificate
+ * @ca: who may have signed it
+ * @required: a client without one is refused
+ */
+struct library_clients {
+	const struct client_ca *ca;
+	bool required;
+};
 
 /**
  * struct library - one handshake in the library
@@ -78,13 +89,14 @@ struct library {
 /**
  * library_context_new() - certificate, key and settings, for many handshakes
  * @tickets: NULL: no resumption
- * @binding: of the port's policy
+ * @clients: NULL: they are not asked for certificates
  *
  * Return: NULL with @err filled in.
  */
 struct library_context *library_context_new(const struct hello_policy *policy,
 					    const struct cert_files *files,
-					    const struct ticket_keys *tickets, char *err,
+					    const struct ticket_keys *tickets,
+					    const struct library_clients *clients, char *err,
 					    size_t errlen);
 void library_context_free(struct library_context *context);
 

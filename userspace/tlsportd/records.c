@@ -62,6 +62,54 @@ static int make_room(struct message *message, size_t need)
 	return 0;
 }
 
+/* Header, or what of it is there. */
+static int take_head(struct message *message, uint8_t type, size_t max, const uint8_t *fragment,
+		     size_t *len)
+{
+	int alert;
+
+	if (!message->len && fragment[0] != type)
+		return ALERT_UNEXPECTED_MESSAGE;
+	if (*len > TLS_HANDSHAKE_HEADER - message->len)
+		*len = TLS_HANDSHAKE_HEADER - message->len;
+	alert = make_room(message, TLS_HANDSHAKE_HEADER);
+	if (alert)
+		return alert;
+	memcpy(message->bytes + message->len, fragment, *len);
+	message->len += *len;
+	if (message->len < TLS_HANDSHAKE_HEADER)
+		return 0;
+	message->want = TLS_HANDSHAKE_HEADER + get24(message->bytes + 1);
+	return message->want > max ? ALERT_DECODE_ERROR : 0;
+}
+
+int message_take(struct message *message, uint8_t type, size_t max, const uint8_t **fragment,
+		 size_t *len)
+{
+	size_t n = *len;
+	int alert;
+
+	if (!message->want) {
+		alert = take_head(message, type, max, *fragment, &n);
+		*fragment += n;
+		*len -= n;
+		if (alert || !message->want)
+			return alert;
+		n = *len;
+	}
+	if (n > message->want - message->len)
+		n = message->want - message->len;
+	alert = make_room(message, message->want);
+	if (alert)
+		return alert;
+	if (n)
+		memcpy(message->bytes + message->len, *fragment, n);
+	message->len += n;
+	*fragment += n;
+	*len -= n;
+	return 0;
+}
+
 int message_add(struct message *message, uint8_t type, size_t max, const uint8_t *fragment,
 		size_t len)
 {
@@ -70,35 +118,8 @@ int message_add(struct message *message, uint8_t type, size_t max, const uint8_t
 	/* RFC 8446 5.1: no handshake record is empty */
 	if (!len)
 		return ALERT_UNEXPECTED_MESSAGE;
-	if (!message->len && fragment[0] != type)
-		return ALERT_UNEXPECTED_MESSAGE;
-	if (!message->want) {
-		size_t head = TLS_HANDSHAKE_HEADER - message->len;
-
-		if (head > len)
-			head = len;
-		alert = make_room(message, TLS_HANDSHAKE_HEADER);
-		if (alert)
-			return alert;
-		memcpy(message->bytes + message->len, fragment, head);
-		message->len += head;
-		fragment += head;
-		len -= head;
-		if (message->len < TLS_HANDSHAKE_HEADER)
-			return 0;
-		message->want = TLS_HANDSHAKE_HEADER + get24(message->bytes + 1);
-		if (message->want > max)
-			return ALERT_DECODE_ERROR;
-	}
-	if (len > message->want - message->len)
-		return ALERT_UNEXPECTED_MESSAGE;
-	alert = make_room(message, message->want);
-	if (alert)
-		return alert;
-	if (len)
-		memcpy(message->bytes + message->len, fragment, len);
-	message->len += len;
-	return 0;
+	alert = message_take(message, type, max, &fragment, &len);
+	return alert || !len ? alert : ALERT_UNEXPECTED_MESSAGE;
 }
 
 void message_free(struct message *message)

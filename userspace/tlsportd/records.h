@@ -50,14 +50,22 @@ struct message {
 };
 
 /**
- * message_add() - add a fragment
+ * message_take() - take as much of a fragment as belongs to the message
  * @type: the only handshake type that is allowed
  * @max: longest message with its header
- *
- * A message ends where its record ends: what we take from a client is always
- * the last one of its flight, so that a second one in the record is not allowed.
+ * @fragment: moves on to what is behind it
+ * @len: likewise; must not be 0
  *
  * Return: 0 or an alert.
+ */
+int message_take(struct message *message, uint8_t type, size_t max, const uint8_t **fragment,
+		 size_t *len);
+
+/**
+ * message_add() - add a fragment of the last message of a flight
+ *
+ * As message_take(); the message ends where its record ends, so that a second one in
+ * it is not allowed.
  */
 int message_add(struct message *message, uint8_t type, size_t max, const uint8_t *fragment,
 		size_t len);

@@ -122,6 +122,8 @@ int watch_files(int fd, const struct config *config)
 		if ((port->cert && watch_path(fd, port->cert)) ||
 		    (port->key && watch_path(fd, port->key)) ||
 		    (port->passphrase && watch_path(fd, port->passphrase)) ||
+		    (port->client_ca && watch_path(fd, port->client_ca)) ||
+		    (port->client_crl && watch_path(fd, port->client_crl)) ||
 		    (port->cert_dir && watch_tree(fd, port->cert_dir, 2)) ||
 		    (port->ticket_keys && watch_tree(fd, port->ticket_keys, 1)))
 			err = errno;

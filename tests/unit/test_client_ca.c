@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Files of authorities and revocation lists: what is wrong with them is said. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pki.h"
+
+static char root[] = "/tmp/tlsport-client-ca-XXXXXX";
+static char ca_file[64], crl_file[64];
+static struct party one, other;
+
+static void put(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void refuse(const char *ca, const char *crl, const char *why)
+{
+	struct client_ca clients;
+	char err[512];
+
+	assert_int_equal(client_ca_read(ca, crl, &clients, err, sizeof(err)), -1);
+	if (!strstr(err, why))
+		fail_msg("'%s' does not hold '%s'", err, why);
+	assert_null(clients.ca);
+	assert_null(clients.crl);
+}
+
+static void test_good_files(void **state)
+{
+	struct client_ca text = { 0 }, clients, copy;
+	char err[512];
+
+	(void)state;
+	pki_add_ca(&text, &one);
+	pki_add_ca(&text, &other);
+	pki_add_crl(&text, &one, NULL, 10);
+	pki_add_crl(&text, &other, NULL, 10);
+	put(ca_file, text.ca);
+	put(crl_file, text.crl);
+	assert_int_equal(client_ca_read(ca_file, NULL, &clients, err, sizeof(err)), 0);
+	assert_string_equal(err, "");
+	assert_null(clients.crl);
+	assert_false(client_ca_same(&clients, &text));
+	client_ca_free(&clients);
+	assert_int_equal(client_ca_read(ca_file, crl_file, &clients, err, sizeof(err)), 0);
+	assert_string_equal(err, "");
+	assert_int_equal(client_ca_copy(&clients, &copy), 0);
+	assert_true(client_ca_same(&clients, &text));
+	assert_true(client_ca_same(&clients, &copy));
+	client_ca_free(&clients);
+	client_ca_free(&copy);
+	client_ca_free(&text);
+}
+
+static void test_bad_files(void **state)
+{
+	struct client_ca text = { 0 }, wrong = { 0 };
+	char cut[8192];
+
+	(void)state;
+	refuse("/nowhere/ca.pem", NULL, "/nowhere/ca.pem: No such file or directory");
+	put(ca_file, "junk\n");
+	refuse(ca_file, NULL, "no certificate in it");
+	put(ca_file, "-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n");
+	refuse(ca_file, NULL, "is broken");
+	pki_add_ca(&text, &one);
+	put(ca_file, text.ca);
+	refuse(ca_file, "/nowhere/crl.pem", "/nowhere/crl.pem: No such file or directory");
+	put(crl_file, text.ca);
+	refuse(ca_file, crl_file, "no certificate revocation list in it");
+	pki_add_crl(&wrong, &other, NULL, 10);
+	put(crl_file, wrong.crl);
+	refuse(ca_file, crl_file, "revocation list 1");
+	pki_add_crl(&text, &one, NULL, 10);
+	snprintf(cut, sizeof(cut), "%.*s", (int)text.crl_len - 20, text.crl);
+	put(crl_file, cut);
+	refuse(ca_file, crl_file, "without an end");
+	client_ca_free(&text);
+	client_ca_free(&wrong);
+}
+
+static int set_up(void **state)
+{
+	const struct wish first = { "one", "P-256", .ca = true, .to = 100 };
+	const struct wish second = { "other", "RSA", .ca = true, .to = 100 };
+
+	(void)state;
+	if (!mkdtemp(root))
+		return -1;
+	snprintf(ca_file, sizeof(ca_file), "%s/ca.pem", root);
+	snprintf(crl_file, sizeof(crl_file), "%s/crl.pem", root);
+	one = party_new(&first, NULL);
+	other = party_new(&second, NULL);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	party_free(&one);
+	party_free(&other);
+	remove(ca_file);
+	remove(crl_file);
+	return rmdir(root);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good_files),
+		cmocka_unit_test(test_bad_files),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}

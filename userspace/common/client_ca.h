@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whose certificates a port takes from clients: its certificate authorities and
+ * their lists of revoked certificates.  Used by tlsportd when it loads a port and by
+ * tlsportctl before it changes one, as cert_check.h is.
+ *
+ * Needs -lwolfssl; its header does not need wolfSSL's.
+ */
+#ifndef _TLSPORT_CLIENT_CA_H
+#define _TLSPORT_CLIENT_CA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/**
+ * struct client_ca - what is in the files
+ * @ca: PEM text of certificates
+ * @crl: PEM text of certificate revocation lists; NULL: revocation is not looked at
+ * @ca_len: of @ca
+ * @crl_len: of @crl
+ */
+struct client_ca {
+	char *ca;
+	size_t ca_len;
+	char *crl;
+	size_t crl_len;
+};
+
+/**
+ * client_ca_read() - read and check the files
+ * @ca: file
+ * @crl: file; NULL: none
+ * @err: on failure one line that names the file and what is wrong; else a warning, or ""
+ *
+ * A list that has ended is a warning: no certificate of its issuer is taken then.
+ *
+ * Return: 0, or -1 with nothing to free.
+ */
+int client_ca_read(const char *ca, const char *crl, struct client_ca *clients, char *err,
+		   size_t errlen);
+void client_ca_free(struct client_ca *clients);
+
+/* 0 or -1: out of memory, and @to is empty */
+int client_ca_copy(const struct client_ca *from, struct client_ca *to);
+bool client_ca_same(const struct client_ca *a, const struct client_ca *b);
+
+/**
+ * client_ca_next_crl() - walk over the lists
+ * @at: @crl at first; moves on behind it
+ * @len: of the list, from its BEGIN to its END
+ *
+ * Return: the next one, NULL: there are no more, or it has no END (then *@at is not at the end)
+ */
+const char *client_ca_next_crl(const char **at, size_t *len);
+
+#endif /* _TLSPORT_CLIENT_CA_H */

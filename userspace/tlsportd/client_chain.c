@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The Certificate message of a client, see client_chain.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../common/tls.h"
+#include "client_chain.h"
+
+/* RFC 8446 4.4.2: context, which only post-handshake authentication has, before the list */
+static int skip_context(const uint8_t **at, size_t *len)
+{
+	if (!*len)
+		return ALERT_DECODE_ERROR;
+	if (**at)
+		return ALERT_ILLEGAL_PARAMETER;
+	++*at;
+	--*len;
+	return 0;
+}
+
+/* Extensions of one certificate: none was asked for. */
+static int skip_extensions(const uint8_t **at, size_t *len)
+{
+	if (*len < 2)
+		return ALERT_DECODE_ERROR;
+	if (get16(*at))
+		return *len - 2 < get16(*at) ? ALERT_DECODE_ERROR : ALERT_UNSUPPORTED_EXTENSION;
+	*at += 2;
+	*len -= 2;
+	return 0;
+}
+
+static int take_certificate(const uint8_t **at, size_t *len, struct client_chain *chain)
+{
+	size_t n;
+
+	if (*len < 3)
+		return ALERT_DECODE_ERROR;
+	n = get24(*at);
+	if (!n || n > *len - 3)
+		return ALERT_DECODE_ERROR;
+	memcpy(chain->der + chain->len, *at + 3, n);
+	chain->len += n;
+	if (!chain->count++)
+		chain->own_len = n;
+	*at += 3 + n;
+	*len -= 3 + n;
+	return 0;
+}
+
+int client_chain_parse(uint16_t version, const uint8_t *body, size_t len,
+		       struct client_chain *chain)
+{
+	int alert = version == TLS_1_3 ? skip_context(&body, &len) : 0;
+
+	memset(chain, 0, sizeof(*chain));
+	if (alert)
+		return alert;
+	if (len < 3 || get24(body) != len - 3)
+		return ALERT_DECODE_ERROR;
+	body += 3;
+	len -= 3;
+	if (!len)
+		return 0;
+	chain->der = malloc(len);
+	if (!chain->der)
+		return ALERT_INTERNAL_ERROR;
+	while (len && !alert) {
+		alert = take_certificate(&body, &len, chain);
+		if (!alert && version == TLS_1_3)
+			alert = skip_extensions(&body, &len);
+	}
+	if (alert)
+		client_chain_free(chain);
+	return alert;
+}
+
+void client_chain_free(struct client_chain *chain)
+{
+	free(chain->der);
+	memset(chain, 0, sizeof(*chain));
+}
