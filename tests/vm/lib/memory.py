@@ -12,11 +12,12 @@ CACHES = re.compile(r"kmalloc|TCP$|TCPv6$|sock_inode_cache|skbuff|request_sock_T
 
 
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
+DEBUG_KERNEL = os.path.exists(KMEMLEAK)
 
 
 def leaks():
     """What kmemleak says of memory that nothing points to; nothing where the kernel has no kmemleak."""
-    if not os.path.exists(KMEMLEAK):
+    if not DEBUG_KERNEL:
         return ""
     # The first scan takes a checksum of what it suspects, the second reports what has it still.
     write_file(KMEMLEAK, "scan")
