@@ -28,6 +28,8 @@ prefix ?= /usr
 sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
 includedir ?= $(prefix)/include
+libdir ?= $(prefix)/lib
+pythondir ?= $(prefix)/lib/python3/dist-packages
 unitdir ?= $(prefix)/lib/systemd/system
 sysusersdir ?= $(prefix)/lib/sysusers.d
 completiondir ?= $(prefix)/share/bash-completion/completions
@@ -66,6 +68,7 @@ include userspace/tlsportctl/Makefile.inc
 include tests/vm/uring/Makefile.inc
 include tests/cost/Makefile.inc
 include bench/Makefile.inc
+include lib/Makefile.inc
 
 PROGRAMS := tlsportd tlsportctl
 TEST_PROGRAMS := uring
@@ -76,7 +79,7 @@ ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 .PHONY: all userspace test-programs kmod kmod-all unit run test test-all test-debug test-kcsan coverage stress cost cost-check cost-profile bench bench-quick bench-programs check start stop install uninstall clean FORCE
 
 all: userspace kmod
-userspace: $(PROGRAMS:%=$(B)/%)
+userspace: $(PROGRAMS:%=$(B)/%) $(LIBRARY)
 # For this machine's own release alone: the tree of another has no JDK and the like.
 COMPILED_SERVERS := HttpJava.class http_go http_rust
 NATIVE_PROGRAMS = $(COMPILED_SERVERS:%=$(B)/%) bench-programs
@@ -196,7 +199,10 @@ MODULE := build/kmod/$(KVER)/tlsport.ko
 # MODE:SOURCE:DESTINATION of whatever is installed.
 FILES = $(foreach p,$(PROGRAMS),755:$(B)/$(p):$(sbindir)/$(p)) \
 	$(foreach m,$(wildcard Documentation/man/*.[58]),644:$(m):$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
-	$(foreach h,tlsport.h tlsport_reason.h tlsport_sw.h,644:include/uapi/linux/$(h):$(includedir)/linux/$(h)) \
+	$(foreach h,tlsport.h tlsport_reason.h tlsport_sw.h tlsport_sockopt.h,644:include/uapi/linux/$(h):$(includedir)/linux/$(h)) \
+	644:lib/tlsport.h:$(includedir)/tlsport.h \
+	755:$(LIBRARY):$(libdir)/libtlsport.so.0 \
+	644:lib/tlsport.py:$(pythondir)/tlsport.py \
 	644:userspace/tlsportctl/completion.bash:$(completiondir)/tlsportctl \
 	644:$(B)/tlsport.service:$(unitdir)/tlsport.service \
 	644:$(B)/tlsport@.service:$(unitdir)/tlsport@.service \
@@ -221,13 +227,14 @@ install: userspace
 	sed 's,@sbindir@,$(sbindir),g' systemd/tlsport.service >$(B)/tlsport.service
 	sed -f systemd/netns.sed $(B)/tlsport.service >$(B)/tlsport@.service
 	$(foreach f,$(FILES),$(call install_file,$(f)))
+	ln -sf libtlsport.so.0 $(DESTDIR)$(libdir)/libtlsport.so
 	$(INSTALL) -d $(DESTDIR)/etc/tlsport/ports.d
 	$(refresh)
 
 # What an administrator wrote under /etc/tlsport stays.
 uninstall:
 	@[ -n "$(DESTDIR)" ] || ! [ -d /run/systemd/system ] || systemctl disable --now tlsport
-	rm -f $(foreach f,$(FILES),$(DESTDIR)$(call part,3,$(f)))
+	rm -f $(foreach f,$(FILES),$(DESTDIR)$(call part,3,$(f))) $(DESTDIR)$(libdir)/libtlsport.so
 	@for dir in $(moduledir) /etc/tlsport/ports.d /etc/tlsport; do \
 		! [ -d $(DESTDIR)$$dir ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$dir; \
 	done

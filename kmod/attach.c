@@ -142,6 +142,24 @@ static void keep_secrets(struct tlsport_conn *conn, struct genl_info *info)
 	memcpy(conn->rx_secret, nla_data(rx), nla_len(rx));
 }
 
+/*
+ * What the application asks for, or reads first.  Without it a program would take
+ * one client for another: no memory is an end.
+ */
+static int keep_for_application(struct tlsport_conn *conn, struct genl_info *info)
+{
+	struct nlattr *details = info->attrs[TLSPORT_A_HS_DETAILS];
+	struct nlattr *preamble = info->attrs[TLSPORT_A_HS_PREAMBLE];
+
+	if (details && nla_len(details)) {
+		conn->details = kmemdup(nla_data(details), nla_len(details), GFP_KERNEL);
+		if (!conn->details)
+			return -ENOMEM;
+		conn->details_len = nla_len(details);
+	}
+	return preamble ? tlsport_preamble_set(conn, nla_data(preamble), nla_len(preamble)) : 0;
+}
+
 /**
  * tlsport_attach - the hand-over checklist
  * @conn: all handshake bytes are sent, all that were shown as used are consumed
@@ -165,6 +183,9 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 
 	if (!scratch)
 		return -EFAULT;
+	err = keep_for_application(conn, info);
+	if (err)
+		return err;
 	if (!inet_csk(conn->sk)->icsk_ulp_ops) {
 		err = tlsport_attach_ulp(sock);
 		if (err)

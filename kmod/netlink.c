@@ -50,6 +50,8 @@ static const struct nla_policy hs_policy[] = {
 	[TLSPORT_A_HS_RESUMED] = { .type = NLA_FLAG },
 	[TLSPORT_A_HS_SERVER_NAME] = { .type = NLA_NUL_STRING, .len = TLSPORT_SERVER_NAME_MAX },
 	[TLSPORT_A_HS_REASON] = NLA_POLICY_RANGE(NLA_U32, 1, __TLSPORT_REASON_COUNT - 1),
+	[TLSPORT_A_HS_DETAILS] = { .type = NLA_BINARY, .len = TLSPORT_DETAILS_MAX },
+	[TLSPORT_A_HS_PREAMBLE] = NLA_POLICY_RANGE(NLA_BINARY, 1, TLSPORT_PREAMBLE_MAX),
 };
 
 static int need_number(struct genl_info *info, u16 *number)
@@ -191,13 +193,13 @@ static const struct genl_ops netlink_ops[] = {
 		.cmd = TLSPORT_CMD_CONTINUE,
 		.doit = answer_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(hs, TLSPORT_A_HS_REASON),
+		OP_POLICY(hs, TLSPORT_A_HS_PREAMBLE),
 	},
 	{
 		.cmd = TLSPORT_CMD_FAIL,
 		.doit = answer_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(hs, TLSPORT_A_HS_REASON),
+		OP_POLICY(hs, TLSPORT_A_HS_PREAMBLE),
 	},
 };
 

@@ -14,6 +14,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sockios.h>
 #include <linux/splice.h>
+#include <linux/tlsport_sockopt.h>
 #include "tlsport.h"
 
 struct session_table {
@@ -155,7 +156,7 @@ static int readable_bytes(struct sock *sk)
 	lock_sock(sk);
 	n = tlsport_record_inq(sk, tlsport_conn_of(sk));
 	release_sock(sk);
-	return n;
+	return n + READ_ONCE(tlsport_conn_of(sk)->preamble_left);
 }
 
 /* TCP has no room for more, and a record is there: as on TCP it must do. */
@@ -304,7 +305,7 @@ static void prepare_peek(struct socket *sock, const struct proto_ops *base)
 	}
 }
 
-static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
@@ -332,6 +333,34 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 		if (recv_other(sock, base, len, -EIO, &ret, &end))
 			return told(conn, ret);
 	}
+}
+
+/*
+ * The preamble, and what is behind it for whoever waits for all, or looks without
+ * taking: who looks again must see more.
+ */
+static int recv_preamble(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	int n = tlsport_preamble_read(tlsport_conn_of(sock->sk), &msg->msg_iter, len,
+				      flags & MSG_PEEK);
+	int more = 0;
+
+	if (!n) /* another reader was faster */
+		return len ? recv_records(sock, msg, len, flags) : 0;
+	if (n < 0 || n == len)
+		return n;
+	if (flags & MSG_WAITALL)
+		more = recv_records(sock, msg, len - n, flags);
+	else if ((flags & MSG_PEEK) && sock->sk->sk_prot->sock_is_readable(sock->sk))
+		more = recv_records(sock, msg, len - n, flags | MSG_DONTWAIT);
+	return n + max(more, 0);
+}
+
+static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	if (unlikely(READ_ONCE(tlsport_conn_of(sock->sk)->preamble_left)))
+		return recv_preamble(sock, msg, len, flags);
+	return recv_records(sock, msg, len, flags);
 }
 
 /* MSG_TRUNC: TCP counts the bytes and drops them; here they end in a page that nobody reads. */
@@ -392,6 +421,11 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 	ssize_t n;
 	int ret;
 
+	if (unlikely(READ_ONCE(conn->preamble_left))) {
+		n = tlsport_preamble_splice(conn, pipe, len);
+		if (n)
+			return n;
+	}
 	if (sock->file && sock->file->f_flags & O_NONBLOCK) /* net/tls looks at flags alone */
 		flags |= SPLICE_F_NONBLOCK;
 	for (;;) {
@@ -429,6 +463,8 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 	else if ((mask & EPOLLIN) && !(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) &&
 		 !is_readable(sk))
 		mask &= ~(EPOLLIN | EPOLLRDNORM);
+	if (unlikely(READ_ONCE(conn->preamble_left)))
+		mask |= EPOLLIN | EPOLLRDNORM;
 	return mask;
 }
 
@@ -634,6 +670,8 @@ static int session_setsockopt(struct socket *sock, int level, int optname, sockp
 static int session_getsockopt(struct socket *sock, int level, int optname, char __user *optval,
 			      int __user *optlen)
 {
+	if (level == SOL_TLSPORT)
+		return tlsport_sockopt_get(tlsport_conn_of(sock->sk), optname, optval, optlen);
 	if (level == SOL_TLS) /* as of a level that is not known */
 		return sock->sk->sk_family == AF_INET ? -EOPNOTSUPP : -ENOPROTOOPT;
 	/* zero-copy receive would give out what is in TCP's queue: ciphertext */

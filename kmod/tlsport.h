@@ -272,6 +272,11 @@ struct tlsport_conn {
 	u16 left;	 /* BIT(enum tlsport_sw): counted since, see tlsport_offload_look() */
 	struct in6_addr local, peer;
 	char *server_name;
+	/* for the application, written before the connection is ready */
+	void *details; /* TLSPORT_A_DETAIL_* */
+	u32 details_len;
+	u32 preamble_left;		   /* bytes that it has not read */
+	struct tlsport_preamble *preamble; /* NULL: none */
 	/* session: rx_*, alert under lock; tx_flags by atomic bit operations */
 	bool rx_closed, rx_shut, rx_flooded;
 	bool reset_told; /* one call has had the error of TCP */
@@ -367,6 +372,17 @@ int tlsport_offload_attached(struct tlsport_conn *conn);
 void tlsport_offload_detach(struct sock *sk);
 void tlsport_offload_exit(void);
 void tlsport_offload_look(struct tlsport_conn *conn, struct tlsport_offload_now *now);
+
+/* sockopt.c */
+int tlsport_sockopt_get(struct tlsport_conn *conn, int optname, char __user *optval,
+			int __user *optlen);
+
+/* preamble.c */
+int tlsport_preamble_set(struct tlsport_conn *conn, const void *data, u32 len);
+int tlsport_preamble_read(struct tlsport_conn *conn, struct iov_iter *to, size_t len, bool peek);
+ssize_t tlsport_preamble_splice(struct tlsport_conn *conn, struct pipe_inode_info *pipe,
+				size_t len);
+void tlsport_preamble_free(struct tlsport_conn *conn);
 
 /* zerocopy.c */
 bool tlsport_zerocopy_page(const struct sock *sk, struct page *page);

@@ -53,7 +53,7 @@ struct party party_new(const struct wish *wish, const struct party *issuer)
 	ASN1_INTEGER_set(X509_get_serialNumber(party.x509), serial++);
 	X509_gmtime_adj(X509_getm_notBefore(party.x509), wish->from * DAY - 3600);
 	X509_gmtime_adj(X509_getm_notAfter(party.x509), wish->to * DAY);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)wish->name, -1, -1,
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)wish->name, -1, -1,
 				   0);
 	X509_set_issuer_name(party.x509, X509_get_subject_name(issuer->x509));
 	X509_set_pubkey(party.x509, party.key);
@@ -64,6 +64,8 @@ struct party party_new(const struct wish *wish, const struct party *issuer)
 	extend(party.x509, issuer->x509, NID_subject_key_identifier, "hash");
 	if (issuer != &party)
 		extend(party.x509, issuer->x509, NID_authority_key_identifier, "keyid");
+	if (wish->names)
+		extend(party.x509, issuer->x509, NID_subject_alt_name, wish->names);
 	if (wish->usage)
 		extend(party.x509, issuer->x509, NID_ext_key_usage, wish->usage);
 	assert_true(X509_sign(party.x509, issuer->key,

@@ -20,6 +20,7 @@ struct party {
  * @usage: extendedKeyUsage, NULL: none
  * @from: days from now
  * @to: likewise
+ * @names: subjectAltName as OpenSSL's configuration has it, NULL: none
  */
 struct wish {
 	const char *name;
@@ -28,6 +29,7 @@ struct wish {
 	const char *usage;
 	int from;
 	int to;
+	const char *names;
 };
 
 /* @issuer NULL: by itself */

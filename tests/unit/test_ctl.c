@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --passphrase, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
+	"--key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --proxy-protocol, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
@@ -515,6 +515,8 @@ static void authorities_of_clients_are_checked_first(void **state)
 	expect("enable 443 --cert /c.pem --client-auth require --client-ca /ca.pem", 0,
 	       "port 443 (https) speaks TLS\n", "");
 	assert_non_null(strstr(mock_read("etc/ports.d/443.conf"), "client-auth = require\n"));
+	/* one setting alone goes with those that are kept */
+	expect("enable 443 --client-auth request", 0, "port 443 (https) speaks TLS\n", "");
 	/* what makes no sense together is refused before anything is looked at */
 	expect("enable 443 --client-auth none", 1, "",
 	       "tlsportctl: client-ca does nothing without client-auth = request or require\n");

@@ -86,6 +86,9 @@ static void event(uint8_t command, uint64_t id, uint16_t port, const void *data,
 		nla_put(msg, TLSPORT_A_HS_DATA, len, data);
 	if (eof)
 		nla_put_flag(msg, TLSPORT_A_HS_EOF);
+	nla_put(msg, TLSPORT_A_HS_LOCAL_ADDR, 4, "\x7f\0\0\2");
+	nla_put(msg, TLSPORT_A_HS_PEER_ADDR, 4, "\x7f\0\0\1");
+	nla_put_u16(msg, TLSPORT_A_HS_PEER_PORT, 12345);
 	assert_int_equal(on_message(msg, worker), NL_OK);
 	nlmsg_free(msg);
 }
@@ -148,6 +151,35 @@ static void test_handshake(void **state)
 	assert_string_equal(nla_get_string(attrs[TLSPORT_A_HS_SERVER_NAME]), "test.example");
 	assert_int_equal(worker->handshakes.count, 0);
 	assert_int_equal(sent_count, 2);
+}
+
+static void test_what_the_application_gets(void **state)
+{
+	static const uint8_t addresses[] = "\x7f\0\0\1\x7f\0\0\2\x30\x39\1\xbb";
+	uint8_t buffer[16384];
+	const uint8_t *header;
+	size_t len;
+
+	(void)state;
+	for (int v2 = 0; v2 < 2; v2++) {
+		port_config.proxy_protocol = v2 ? 2 : 0;
+		client_again(client, NULL);
+		len = from_client(buffer, sizeof(buffer));
+		event(TLSPORT_CMD_HANDSHAKE, 7, 443, buffer, len, false);
+		check_sent(TLSPORT_CMD_CONTINUE, 7);
+		assert_null(attrs[TLSPORT_A_HS_PREAMBLE]);
+		to_client();
+		len = from_client(buffer, sizeof(buffer));
+		event(TLSPORT_CMD_HANDSHAKE, 7, 443, buffer, len, false);
+		check_sent(TLSPORT_CMD_CONTINUE, 7);
+		assert_non_null(attrs[TLSPORT_A_HS_TX]);
+		assert_null(attrs[TLSPORT_A_HS_DETAILS]); /* neither ALPN nor a certificate */
+		assert_int_equal(attrs[TLSPORT_A_HS_PREAMBLE] != NULL, v2);
+	}
+	header = nla_data(attrs[TLSPORT_A_HS_PREAMBLE]);
+	assert_memory_equal(header, "\r\n\r\n\0\r\nQUIT\n", 12);
+	assert_memory_equal(header + 16, addresses, sizeof(addresses) - 1);
+	port_config.proxy_protocol = 0;
 }
 
 static void test_tls12_has_no_secrets(void **state)
@@ -287,6 +319,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_handshake),
+		TEST(test_what_the_application_gets),
 		TEST(test_tls12_has_no_secrets),
 		TEST(test_hello_in_several_messages),
 		TEST(test_failures),

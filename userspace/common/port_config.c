@@ -389,6 +389,17 @@ static int set_client_depth(struct port_config *port, const char *value, char *w
 	return set_count(value, CLIENT_DEPTH_MAX, &port->client_depth, why);
 }
 
+static int set_proxy_protocol(struct port_config *port, const char *value, char *why)
+{
+	static const char *const words[] = { "off", "v2" };
+	int i = choose(value, words, ITEMS(words), why);
+
+	if (i < 0)
+		return -1;
+	port->proxy_protocol = i ? 2 : 0;
+	return 0;
+}
+
 static int set_zerocopy(struct port_config *port, const char *value, char *why)
 {
 	return set_switch(value, &port->zerocopy, why);
@@ -441,6 +452,7 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "client-ca", set_client_ca, false, true },
 	{ "client-crl", set_client_crl, false, true },
 	{ "client-depth", set_client_depth, false, false },
+	{ "proxy-protocol", set_proxy_protocol, false, false },
 	{ "offload", set_offload, false, false },
 	{ "offload-tls13", set_offload_tls13, false, false },
 	{ "zerocopy", set_zerocopy, false, false },

@@ -60,6 +60,7 @@ enum port_client_auth {
  * @client_ca: file of the authorities of clients' certificates
  * @client_crl: file of their revocation lists; NULL: revocation is not looked at
  * @client_depth: how many certificates a client may send behind its own
+ * @proxy_protocol: its version whose header the application reads first, 0: none
  * @offload: enum tlsport_offload
  * @offload_refuse_tls13: else TLS 1.2 is negotiated, where offload is required
  */
@@ -96,6 +97,7 @@ struct port_config {
 	char *client_ca;
 	char *client_crl;
 	uint32_t client_depth;
+	uint8_t proxy_protocol;
 	uint8_t offload;
 	bool offload_refuse_tls13;
 	bool zerocopy;
@@ -114,7 +116,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 27
+#define PORT_KEYS 28
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */

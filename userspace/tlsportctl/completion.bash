@@ -18,7 +18,7 @@ _tlsportctl()
 	local settings="--cert --key --passphrase --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --ticket-keys
-		--client-auth --client-ca --client-crl --client-depth --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
+		--client-auth --client-ca --client-crl --client-depth --proxy-protocol --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
 	COMPREPLY=()
@@ -51,6 +51,9 @@ _tlsportctl()
 		return ;;
 	--profile)
 		mapfile -t COMPREPLY < <(compgen -W "intermediate modern fips strict" -- "$cur")
+		return ;;
+	--proxy-protocol)
+		mapfile -t COMPREPLY < <(compgen -W "off v2" -- "$cur")
 		return ;;
 	--client-auth)
 		mapfile -t COMPREPLY < <(compgen -W "none request require" -- "$cur")

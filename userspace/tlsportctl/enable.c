@@ -164,12 +164,10 @@ static int take_given(const struct args *args, struct wanted *wanted)
 		if (port_config_set(&wanted->config, i, wanted->given[i], why))
 			ret = usage("--%s", why);
 	}
-	if (!ret && port_config_finish(&wanted->config, why))
-		ret = usage("%s", why);
 	return ret;
 }
 
-/* With what is kept. */
+/* With what is kept: only then can be said what does not go together. */
 static int take_stored(const struct change *change, struct wanted *wanted)
 {
 	char value[CTL_PATH_LEN], why[PORT_CONFIG_ERROR_LEN];
@@ -189,13 +187,16 @@ static int take_stored(const struct change *change, struct wanted *wanted)
 		if (want && port_config_set(&wanted->config, i, want, why))
 			return fail("%s", why);
 	}
+	if (port_config_finish(&wanted->config, why))
+		/* what is kept is no wrong use of the command */
+		return change->new.exists ? fail("%s", why) : usage("%s", why);
 	if (!wanted->config.cert && !wanted->config.cert_dir)
 		return fail(
 			"port %u is not enabled yet: name its certificate with --cert FILE, or more with --cert-dir DIR",
 			change->port);
 	if (wanted->config.key && !wanted->config.cert)
 		return fail("port %u: --key without --cert", change->port);
-	return port_config_finish(&wanted->config, why) ? fail("%s", why) : CTL_DONE;
+	return CTL_DONE;
 }
 
 /* The check speaks of "key file" when it is not the certificate's file that it means. */

@@ -39,6 +39,7 @@
 	"  --client-ca FILE               who may have signed it, PEM\n" \
 	"  --client-crl FILE              lists of those that are revoked, PEM\n" \
 	"  --client-depth N               certificates that may stand behind a client's own (4)\n" \
+	"  --proxy-protocol off|v2        the program reads a PROXY header first (off)\n" \
 	"  --offload auto|off|require     records done by the network interface (auto)\n" \
 	"  --offload-tls13 negotiate-1.2|refuse  clients of TLS 1.3, when required (negotiate-1.2)\n" \
 	"  --zerocopy on|off              the interface reads files that nobody can write (off)\n" \

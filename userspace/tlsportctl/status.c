@@ -230,6 +230,8 @@ static void print_settings(const json_t *settings)
 	print_list("alpn", json_object_get(settings, "alpn"));
 	if (json_is_string(json_object_get(settings, "client_ca")))
 		print_clients(settings);
+	if (!strcmp(string(settings, "proxy_protocol"), "v2"))
+		output_line("  proxy-protocol v2");
 }
 
 static void print_offload(const json_t *port)

@@ -156,7 +156,7 @@ static json_t *alpn_json(const struct tls_alpn *alpn)
 /* What the kernel does not know of a port's settings. */
 static json_t *settings_json(const struct port_config *config)
 {
-	return json_pack("{s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:b, s:s?, s:s, s:s?, s:s?}",
+	return json_pack("{s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:b, s:s?, s:s, s:s?, s:s?, s:s}",
 			 "profile", port_profile_name(config->profile), "ciphers",
 			 suites_json(config), "groups", groups_json(config),
 			 "prefer_server_ciphers", !config->client_order, "alpn",
@@ -164,7 +164,8 @@ static json_t *settings_json(const struct port_config *config)
 			 port_plaintext_name(config->plaintext), "resumption", config->resumption,
 			 "ticket_keys", config->ticket_keys, "client_auth",
 			 port_client_auth_name(config->client_auth), "client_ca", config->client_ca,
-			 "client_crl", config->client_crl);
+			 "client_crl", config->client_crl, "proxy_protocol",
+			 config->proxy_protocol ? "v2" : "off");
 }
 
 /* The first certificate stands for the port. */

@@ -1234,6 +1234,7 @@ int engine_result(struct engine *engine, struct engine_result *result)
 	result->suite = suite->id;
 	result->resumed = library_resumed(library);
 	memcpy(result->server_name, engine->server_name, sizeof(result->server_name));
+	result->alpn = engine->choice.alpn;
 	result->client = &engine->client;
 	fill_info(&engine->tx, engine->nonce, &result->tx, &result->info_len);
 	fill_info(&engine->rx, engine->nonce, &result->rx, &result->info_len);

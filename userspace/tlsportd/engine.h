@@ -73,6 +73,7 @@ union engine_crypto_info {
  * @info_len: bytes of @tx and @rx
  * @secret_len: bytes of the secrets, 0 for TLS 1.2
  * @server_name: what the client asked for, "" for none
+ * @alpn: the protocol that was chosen; absent: none; the context's
  * @client: certificates that it has proven; the engine's
  *
  * Holds keys: wipe it.
@@ -88,6 +89,7 @@ struct engine_result {
 	uint8_t rx_secret[TLS_SECRET_MAX];
 	size_t secret_len;
 	char server_name[256];
+	struct bytes alpn;
 	const struct client_chain *client;
 };
 

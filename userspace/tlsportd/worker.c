@@ -27,8 +27,10 @@
 
 #include <linux/tlsport.h>
 
+#include "details.h"
 #include "handshakes.h"
 #include "log.h"
+#include "proxy_header.h"
 #include "worker.h"
 
 /* What waits in the socket while a slow handshake (RSA) is worked on. */
@@ -108,33 +110,134 @@ nla_put_failure:
 	return -NLE_NOMEM;
 }
 
-static int send_continue(struct worker *worker, struct handshake *handshake, bool last,
-			 size_t consumed, const uint8_t *out, size_t out_len)
-{
-	struct engine_result result;
-	struct nl_msg *msg = new_message(worker, TLSPORT_CMD_CONTINUE, out_len + MESSAGE_ROOM);
-	int err = -NLE_NOMEM;
+/**
+ * struct extras - what goes to the application
+ * @details: for it to ask; NULL: none
+ * @preamble: for it to read first
+ * @preamble_len: 0: none
+ */
+struct extras {
+	uint8_t *details;
+	size_t details_len;
+	uint8_t preamble[PROXY_HEADER_MAX];
+	size_t preamble_len;
+};
 
-	if (!msg)
-		return err;
+static bool wants_header(const struct worker *worker, uint16_t number)
+{
+	const struct served_port *port = generation_port(worker->generation, number);
+
+	return port && port->config->proxy_protocol;
+}
+
+/* The addresses are in each message of the kernel. */
+static int put_header(struct nlattr **attrs, const struct engine_result *result,
+		      const struct client_identity *client, struct extras *extras)
+{
+	const struct nlattr *local = attrs[TLSPORT_A_HS_LOCAL_ADDR];
+	const struct nlattr *peer = attrs[TLSPORT_A_HS_PEER_ADDR];
+	struct proxy_addresses addresses;
+
+	if (!local || !peer || !attrs[TLSPORT_A_HS_PEER_PORT] || nla_len(local) != nla_len(peer) ||
+	    (nla_len(local) != 4 && nla_len(local) != 16))
+		return -NLE_MISSING_ATTR;
+	addresses = (struct proxy_addresses){
+		.local = nla_data(local),
+		.peer = nla_data(peer),
+		.family_len = nla_len(local),
+		.local_port = nla_get_u16(attrs[TLSPORT_A_HS_PORT]),
+		.peer_port = nla_get_u16(attrs[TLSPORT_A_HS_PEER_PORT]),
+	};
+	extras->preamble_len = proxy_header(&addresses, result, client, extras->preamble);
+	return 0;
+}
+
+static int make_extras(const struct worker *worker, const struct engine_result *result,
+		       struct nlattr **attrs, struct extras *extras)
+{
+	struct client_identity identity, *client = NULL;
+	int err = 0;
+
+	extras->details = NULL;
+	extras->preamble_len = 0;
+	if (result->client->count) {
+		if (client_identity_read(result->client, &identity))
+			return -NLE_NOMEM;
+		client = &identity;
+	}
+	if (wants_header(worker, nla_get_u16(attrs[TLSPORT_A_HS_PORT])))
+		err = put_header(attrs, result, client, extras);
+	if (!err && details_build(result, client, &extras->details, &extras->details_len))
+		err = -NLE_NOMEM;
+	if (client)
+		client_identity_free(client);
+	return err;
+}
+
+static int put_extras(struct nl_msg *msg, const struct extras *extras)
+{
+	if (extras->details)
+		NLA_PUT(msg, TLSPORT_A_HS_DETAILS, extras->details_len, extras->details);
+	if (extras->preamble_len)
+		NLA_PUT(msg, TLSPORT_A_HS_PREAMBLE, extras->preamble_len, extras->preamble);
+	return 0;
+nla_put_failure:
+	return -NLE_NOMEM;
+}
+
+static int put_answer(struct nl_msg *msg, const struct handshake *handshake, size_t consumed,
+		      const uint8_t *out, size_t out_len)
+{
 	NLA_PUT_U64(msg, TLSPORT_A_HS_ID, handshake->id);
 	NLA_PUT_U32(msg, TLSPORT_A_HS_CONSUMED, consumed);
 	if (out_len)
 		NLA_PUT(msg, TLSPORT_A_HS_DATA, out_len, out);
-	if (last) {
-		err = engine_result(handshake->engine, &result) ? -NLE_FAILURE :
-								  put_result(msg, &result);
-		explicit_bzero(&result, sizeof(result));
-		if (err)
-			goto free_message;
+	return 0;
+nla_put_failure:
+	return -NLE_NOMEM;
+}
+
+/* @result: of the handshake's end; NULL: it goes on */
+static int send_answer(struct worker *worker, const struct handshake *handshake, size_t consumed,
+		       const uint8_t *out, size_t out_len, const struct engine_result *result,
+		       const struct extras *extras)
+{
+	size_t room = out_len + MESSAGE_ROOM +
+		      (result ? extras->details_len + extras->preamble_len : 0);
+	struct nl_msg *msg = new_message(worker, TLSPORT_CMD_CONTINUE, room);
+	int err;
+
+	if (!msg)
+		return -NLE_NOMEM;
+	err = put_answer(msg, handshake, consumed, out, out_len);
+	if (!err && result)
+		err = put_result(msg, result);
+	if (!err && result)
+		err = put_extras(msg, extras);
+	if (err) {
+		explicit_bzero(nlmsg_hdr(msg), nlmsg_hdr(msg)->nlmsg_len);
+		nlmsg_free(msg);
+		return err;
 	}
 	worker->answers[worker->sequence % ANSWERS] = handshake->id;
 	return send_message(worker, msg);
+}
 
-nla_put_failure:
-free_message:
-	explicit_bzero(nlmsg_hdr(msg), nlmsg_hdr(msg)->nlmsg_len);
-	nlmsg_free(msg);
+static int send_last(struct worker *worker, const struct handshake *handshake,
+		     struct nlattr **attrs, size_t consumed, const uint8_t *out, size_t out_len)
+{
+	struct engine_result result;
+	struct extras extras;
+	int err;
+
+	err = engine_result(handshake->engine, &result) ?
+		      -NLE_FAILURE :
+		      make_extras(worker, &result, attrs, &extras);
+	if (!err) {
+		err = send_answer(worker, handshake, consumed, out, out_len, &result, &extras);
+		free(extras.details);
+	}
+	explicit_bzero(&result, sizeof(result));
 	return err;
 }
 
@@ -172,9 +275,11 @@ static struct handshake *begin(struct worker *worker, uint64_t id, uint16_t numb
 	return handshake;
 }
 
-static void answer(struct worker *worker, struct handshake *handshake, const uint8_t *data,
-		   size_t len, bool eof)
+/* @attrs: the message of the kernel */
+static void answer(struct worker *worker, struct handshake *handshake, struct nlattr **attrs,
+		   const uint8_t *data, size_t len)
 {
+	const bool eof = attrs[TLSPORT_A_HS_EOF] != NULL;
 	enum engine_status status;
 	size_t consumed, out_len;
 	const uint8_t *out;
@@ -187,8 +292,9 @@ static void answer(struct worker *worker, struct handshake *handshake, const uin
 		err = send_fail(worker, handshake->id, engine_reason(handshake->engine), out,
 				out_len);
 	} else {
-		err = send_continue(worker, handshake, status == ENGINE_DONE, consumed, out,
-				    out_len);
+		err = status == ENGINE_DONE ?
+			      send_last(worker, handshake, attrs, consumed, out, out_len) :
+			      send_answer(worker, handshake, consumed, out, out_len, NULL, NULL);
 		/* The kernel must not wait for an answer that could not be made. */
 		if (err) {
 			send_fail(worker, handshake->id, TLSPORT_REASON_WORKER_ERROR, NULL, 0);
@@ -226,7 +332,7 @@ static void on_handshake(struct worker *worker, struct nlattr **attrs)
 		send_fail(worker, id, TLSPORT_REASON_NO_MEMORY, NULL, 0);
 		return;
 	}
-	answer(worker, handshake, data, len, attrs[TLSPORT_A_HS_EOF] != NULL);
+	answer(worker, handshake, attrs, data, len);
 }
 
 static void forget(struct worker *worker, uint64_t id)

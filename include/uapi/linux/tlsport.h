@@ -23,6 +23,10 @@
 /* Handshake bytes in one message, either way. */
 #define TLSPORT_DATA_MAX	32768
 
+/* What one connection may have for its application, see TLSPORT_A_HS_DETAILS. */
+#define TLSPORT_DETAILS_MAX	49152
+#define TLSPORT_PREAMBLE_MAX	4096
+
 /**
  * enum tlsport_reason - why a connection ended (table in tlsport_reason.h)
  */
@@ -286,6 +290,16 @@ enum {
 	TLSPORT_A_HS_RESUMED,			/* flag */
 	TLSPORT_A_HS_SERVER_NAME,		/* string, 255 bytes at most */
 	TLSPORT_A_HS_REASON,			/* u32, enum tlsport_reason, with FAIL */
+	/*
+	 * binary, TLSPORT_DETAILS_MAX at most, with the keys: attributes of
+	 * linux/tlsport_sockopt.h, given to the application as they are
+	 */
+	TLSPORT_A_HS_DETAILS,
+	/*
+	 * binary, 1..TLSPORT_PREAMBLE_MAX, with the keys: what the application
+	 * reads before what the client has sent
+	 */
+	TLSPORT_A_HS_PREAMBLE,
 	__TLSPORT_A_HS_MAX,
 };
 

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Netlink attributes without a message around them, see details.h. */
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/tlsport.h>
+#include <linux/tlsport_sockopt.h>
+
+#include "details.h"
+
+struct details {
+	uint8_t *bytes;
+	size_t len;
+	bool bad;
+};
+
+static void put(struct details *details, uint16_t type, const void *data, size_t len)
+{
+	const struct nlattr attr = { .nla_len = NLA_HDRLEN + len, .nla_type = type };
+	const size_t room = NLA_HDRLEN + NLA_ALIGN(len);
+
+	if (details->bad || len > UINT16_MAX - NLA_HDRLEN ||
+	    details->len + room > TLSPORT_DETAILS_MAX) {
+		details->bad = true;
+		return;
+	}
+	memset(details->bytes + details->len, 0, room);
+	memcpy(details->bytes + details->len, &attr, sizeof(attr));
+	memcpy(details->bytes + details->len + NLA_HDRLEN, data, len);
+	details->len += room;
+}
+
+static void put_text(struct details *details, uint16_t type, const char *text)
+{
+	if (*text)
+		put(details, type, text, strlen(text) + 1);
+}
+
+/* One certificate behind the other: DER says how long it is. */
+static size_t der_len(const uint8_t *der, size_t left)
+{
+	size_t head = 2, len;
+
+	if (left < 4)
+		return 0;
+	len = der[1];
+	if (len & 0x80) {
+		size_t bytes = len & 0x7f;
+
+		if (bytes < 1 || bytes > 2)
+			return 0;
+		len = bytes == 1 ? der[2] : get16(der + 2);
+		head += bytes;
+	}
+	return head + len <= left ? head + len : 0;
+}
+
+static void put_chain(struct details *details, const struct client_chain *chain)
+{
+	size_t at = 0, len = chain->own_len;
+
+	while (at < chain->len && !details->bad) {
+		put(details, TLSPORT_A_DETAIL_CLIENT_CERT, chain->der + at, len);
+		at += len;
+		len = der_len(chain->der + at, chain->len - at);
+		if (!len && at < chain->len)
+			details->bad = true;
+	}
+}
+
+int details_build(const struct engine_result *result, const struct client_identity *client,
+		  uint8_t **to, size_t *len)
+{
+	struct details details = { NULL, 0, false };
+
+	*to = NULL;
+	*len = 0;
+	if (!client && !result->alpn.len)
+		return 0;
+	details.bytes = malloc(TLSPORT_DETAILS_MAX);
+	if (!details.bytes)
+		return -1;
+	if (result->alpn.len)
+		put(&details, TLSPORT_A_DETAIL_ALPN, result->alpn.data, result->alpn.len);
+	if (client) {
+		put_text(&details, TLSPORT_A_DETAIL_CLIENT_SUBJECT, client->subject);
+		put_text(&details, TLSPORT_A_DETAIL_CLIENT_CN, client->common_name);
+		for (size_t i = 0; i < client->name_count; i++)
+			put_text(&details, TLSPORT_A_DETAIL_CLIENT_NAME, client->names[i]);
+		put(&details, TLSPORT_A_DETAIL_CLIENT_SHA256, client->sha256,
+		    sizeof(client->sha256));
+		put_chain(&details, result->client);
+	}
+	if (details.bad) {
+		free(details.bytes);
+		return -1;
+	}
+	*to = details.bytes;
+	*len = details.len;
+	return 0;
+}
