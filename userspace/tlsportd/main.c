@@ -232,6 +232,8 @@ static void on_event(struct daemon *daemon, int fd)
 		if (watch_happened(fd) && !daemon->renew_at)
 			daemon->renew_at = parent_now() + RENEW_MS;
 	} else if (!control_serve(fd, &daemon->parent, reload)) {
+		/* a child that was forked just now has it still, and it would go on having events */
+		epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, fd, NULL);
 		close(fd);
 		daemon->clients--;
 	}
