@@ -116,6 +116,7 @@ static void test_every_key(void **state)
 		 "cert-dir = /etc/certs\n"
 		 "passphrase = /p\n"
 		 "strict-sni = on\n"
+		 "ocsp = fetch\n"
 		 "prefer-server-ciphers = off\n"
 		 "profile = modern\n"
 		 "alpn = h2:http/1.1\n"
@@ -147,6 +148,7 @@ static void test_every_key(void **state)
 	assert_string_equal(port->cert_dir, "/etc/certs");
 	assert_string_equal(port->passphrase, "/p");
 	assert_true(port->strict_sni);
+	assert_int_equal(port->ocsp, OCSP_FETCH);
 	assert_true(port->client_order);
 	assert_int_equal(port->profile, PROFILE_MODERN);
 	assert_int_equal(port->groups[0], GROUP_SECP384R1);
@@ -372,6 +374,7 @@ static void test_keys(void **state)
 	KEY("alpn = h2::imap", "'' is not a name of a protocol");
 	KEY("cert-dir = d", "'d' is not an absolute file name");
 	KEY("strict-sni = yes", "'yes' is not on or off");
+	KEY("ocsp = on", "'on' is not off, file or fetch");
 	KEY("profile = old", "'old' is not intermediate, modern, fips or strict");
 	KEY("prefer-server-ciphers = no", "'no' is not on or off");
 	KEY("plaintext = welcome", "'welcome' is not reject, alert or redirect");

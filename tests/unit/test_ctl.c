@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define ALL_OPTIONS \
-	"--cert, --key, --passphrase, --cert-dir, --strict-sni, --profile, --min-version, --max-version, --ciphers, --groups, " \
+	"--cert, --key, --passphrase, --cert-dir, --strict-sni, --ocsp, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
 	"--key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --proxy-protocol, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
 
@@ -29,8 +29,9 @@
 	"\"usable\":true,\"error\":null,\"certificates\":[{\"cert\":\"/c.pem\"," \
 	"\"subject\":\"example.org\",\"not_after\":1893456000,\"serial\":\"0a\"," \
 	"\"key_type\":\"ECDSA P-256\",\"usable\":true,\"names\":[\"example.org\"," \
-	"\"*.example.org\"]}],\"settings\":{\"profile\":\"modern\",\"ciphers\":[\"A\",\"B\"]," \
-	"\"groups\":[\"X25519\"],\"alpn\":[],\"strict_sni\":true,\"plaintext\":\"reject\"," \
+	"\"*.example.org\"],\"ocsp\":{\"until\":1795000000,\"must_staple\":true," \
+	"\"error\":\"and that is wrong\"}}],\"settings\":{\"profile\":\"modern\",\"ciphers\":[\"A\",\"B\"]," \
+	"\"groups\":[\"X25519\"],\"alpn\":[],\"strict_sni\":true,\"ocsp\":\"file\",\"plaintext\":\"reject\"," \
 	"\"resumption\":true}}]}"
 
 static void expect(const char *line, int status, const char *out, const char *err)
@@ -823,10 +824,13 @@ static void status_shows_counters_with_reasons(void **state)
 	assert_null(strstr(mock.out, "TlsDecryptError"));
 	assert_non_null(strstr(mock.out, "port 443 (https): served\n"));
 	assert_non_null(strstr(mock.out, "18446744073709  connections taken\n"));
-	assert_non_null(strstr(mock.out, "  for example.org *.example.org\n"));
-	assert_non_null(strstr(mock.out,
-			       "  profile modern, resumption on, plaintext reject, strict-sni on\n"
-			       "  ciphers A B\n  groups X25519\n"));
+	assert_non_null(strstr(mock.out, "  for example.org *.example.org\n"
+					 "  OCSP response stapled, valid until 2026-11-18\n"
+					 "  and that is wrong\n"));
+	assert_non_null(strstr(
+		mock.out,
+		"  profile modern, resumption on, ocsp file, plaintext reject, strict-sni on\n"
+		"  ciphers A B\n  groups X25519\n"));
 	assert_non_null(strstr(mock.out, "because the peer did not speak TLS\n"));
 	assert_non_null(
 		strstr(mock.out,

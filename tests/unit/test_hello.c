@@ -376,6 +376,30 @@ static void alpn_cut(struct test_hello *h)
 {
 	ADD(h, 16, 0, 3, 3, 'h', '2');
 }
+static void status_good(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 0, 0, 0);
+}
+static void status_full(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 3, 0, 1, 9, 0, 1, 9);
+}
+static void status_other_type(struct test_hello *h)
+{
+	ADD(h, 5, 2, 7);
+}
+static void status_empty(struct test_hello *h)
+{
+	test_hello_add(h, 5, NULL, 0);
+}
+static void status_cut(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 0, 0, 1);
+}
+static void status_trailing(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 0, 0, 0, 0);
+}
 static void ems_body(struct test_hello *h)
 {
 	SET(h, AT_EMS, 0);
@@ -551,6 +575,12 @@ static const struct {
 	GOOD(alpn_good, TLS_1_3),
 	BAD(alpn_empty_name, DECODE_ERROR),
 	BAD(alpn_cut, DECODE_ERROR),
+	GOOD(status_good, TLS_1_3),
+	GOOD(status_full, TLS_1_3),
+	GOOD(status_other_type, TLS_1_3),
+	BAD(status_empty, DECODE_ERROR),
+	BAD(status_cut, DECODE_ERROR),
+	BAD(status_trailing, DECODE_ERROR),
 	BAD(ems_body, DECODE_ERROR),
 	BAD(etm_body, DECODE_ERROR),
 	BAD(early_body, DECODE_ERROR),
@@ -777,9 +807,11 @@ static void test_canonical_hello_says_the_same(void **state)
 		len = test_hello_message(&built, message);
 		assert_int_equal(hello_parse(message, len, &hello), 0);
 		assert_int_equal(hello_choose(&hello, &both, &choice), 0);
+		choice.staple = hello.status_request;
 		len = hello_canonical(&hello, &both, &choice, canonical, sizeof(canonical));
 		assert_true(len > 0);
 		assert_int_equal(hello_parse(canonical, len, &other), 0);
+		assert_int_equal(other.status_request, hello.status_request);
 		/* the certificate's curve is not among its groups: not ours to say again */
 		if (choice.version == TLS_1_3) {
 			assert_int_equal(hello_choose(&other, &both, &again), 0);

@@ -100,7 +100,8 @@ static struct engine_context *port_of(const struct given *given, size_t count, b
 		test_files_named(given[i].key, given[i].common_name, given[i].names, &files[i],
 				 &facts[i]);
 		assert_int_equal(cert_files_names(&files[i], &names[i]), 0);
-		certificates[i] = (struct engine_certificate){ &files[i], &facts[i], &names[i] };
+		certificates[i] =
+			(struct engine_certificate){ &files[i], &facts[i], &names[i], NULL };
 	}
 	context = engine_context_new(&policy, certificates, count, err, sizeof(err));
 	if (!context)
@@ -282,7 +283,8 @@ static void test_one_does_not_fit(void **state)
 		test_files_named(both[i].key, both[i].common_name, both[i].names, &files[i],
 				 &facts[i]);
 		assert_int_equal(cert_files_names(&files[i], &names[i]), 0);
-		certificates[i] = (struct engine_certificate){ &files[i], &facts[i], &names[i] };
+		certificates[i] =
+			(struct engine_certificate){ &files[i], &facts[i], &names[i], NULL };
 	}
 	assert_null(engine_context_new(&policy, certificates, 1, err, sizeof(err)));
 	context = engine_context_new(&policy, certificates, 3, err, sizeof(err));

@@ -23,6 +23,7 @@
 #include "../../userspace/tlsportd/log.h"
 #include "../../userspace/tlsportd/parent.h"
 #include "engine_client.h"
+#include "ocsp_make.h"
 #include "pki.h"
 
 /* --- in place of the worker and of the module --- */
@@ -427,6 +428,95 @@ static void test_authorities_are_missing(void **state)
 	assert_null(generation_port(parent.generation, 443)->context);
 }
 
+static void put_bytes(const char *name, const uint8_t *bytes, size_t len)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(bytes, 1, len, file), len);
+	fclose(file);
+}
+
+/* The one that is in force; what is said of it. */
+static const struct certificate *stapled(size_t len, const char *error)
+{
+	const struct certificate *one = generation_port(parent.generation, 443)->certificates.list;
+
+	assert_int_equal(one->response.len, len);
+	if (strcmp(one->response_error, error))
+		fail_msg("'%s', not '%s'", one->response_error, error);
+	return one;
+}
+
+#define NO_STAPLE "must-staple, and there is no OCSP response: some clients will refuse it"
+
+static void test_ocsp_file(void **state)
+{
+	struct test_response expired = { .status = V_OCSP_CERTSTATUS_GOOD,
+					 .since = -7200,
+					 .until = -3600 };
+	uint8_t der[OCSP_RESPONSE_MAX];
+	char wrong[512], *status;
+	struct cert_files files;
+	struct cert_facts facts;
+	struct test_ca ca;
+	size_t len;
+	X509 *cert;
+
+	(void)state;
+	if (!engine_staples())
+		skip();
+	test_ca_new(&ca, "authority");
+	cert = test_ca_issue(&ca, TEST_P256, true, NULL, &files, &facts);
+	put_file("cert.pem", files.cert);
+	put_file("cert.key", files.key);
+	configure("[port 443]\ncert = %s\nkey = %s/cert.key\n", certificate, root);
+	parent_start(&parent);
+	stapled(0, NO_STAPLE);
+	len = test_response_good(&ca, cert, der);
+	put_bytes("cert.ocsp", der, len);
+	renews(2, NULL);
+	stapled(len, "");
+	status = control_status(&parent);
+	assert_non_null(strstr(status, "\"ocsp\":{\"until\":1"));
+	assert_non_null(strstr(status, "\"must_staple\":true,\"error\":null}"));
+	free(status);
+	renews(2, NULL);		 /* nothing has changed */
+	put_file("cert.ocsp", "junk\n"); /* the one in force stays */
+	renews(2, NULL);
+	stapled(len, "");
+	snprintf(wrong, sizeof(wrong), "%s/cert.ocsp", root);
+	remove(wrong);
+	renews(3, NULL);
+	stapled(0, NO_STAPLE);
+	/* as HAProxy has it; of several the one that is good */
+	put_file("cert.ocsp", "junk\n");
+	put_bytes("cert.pem.ocsp", der, len);
+	snprintf(wrong, sizeof(wrong),
+		 "OCSP response %s/cert.ocsp is not stapled: it has expired, or "
+		 "is no OCSP response with a status (DER)",
+		 root);
+	renews(4, NULL);
+	stapled(len, wrong);
+	/* a daemon that starts has no older one */
+	expired.ca = &ca;
+	expired.cert = cert;
+	len = test_response_make(&expired, der);
+	put_bytes("cert.ocsp", der, len);
+	put_bytes("cert.pem.ocsp", der, len);
+	assert_int_equal(parent_reload(&parent, &(struct text){ NULL, 0 }), 0);
+	stapled(0, wrong);
+	configure("[port 443]\ncert = %s\nkey = %s/cert.key\nocsp = off\n", certificate, root);
+	assert_int_equal(parent_reload(&parent, &(struct text){ NULL, 0 }), 0);
+	stapled(0, NO_STAPLE);
+	X509_free(cert);
+	cert_files_free(&files);
+	test_ca_free(&ca);
+}
+
 static size_t usable(uint16_t port)
 {
 	return certificates_usable(&generation_port(parent.generation, port)->certificates);
@@ -664,6 +754,7 @@ int main(void)
 		TEST(test_renewal_of_revocation_lists),
 		TEST(test_authorities_are_missing),
 		TEST(test_renewal_in_a_directory),
+		TEST(test_ocsp_file),
 		TEST(test_one_of_a_directory_is_broken),
 		TEST(test_directory_is_missing),
 		TEST(test_renewal_is_tried_again),

@@ -259,12 +259,13 @@ static int key_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 	return facts->key_kind == CERT_KEY_NONE ? -1 : 0;
 }
 
+static const char head[] = "-----BEGIN CERTIFICATE-----";
+static const char tail[] = "-----END CERTIFICATE-----";
+
 /* Next certificate of the chain; NULL behind the last one or when it is broken (*broken). */
 static WOLFSSL_X509 *next_cert(const char **at, const char *end, int *broken)
 {
-	static const char head[] = "-----BEGIN CERTIFICATE-----";
 	static const char trusted[] = "-----BEGIN TRUSTED CERTIFICATE-----";
-	static const char tail[] = "-----END CERTIFICATE-----";
 	const char *from = strstr(*at, head), *to;
 	WOLFSSL_X509 *x509 = NULL;
 	int len;
@@ -315,6 +316,60 @@ static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 		       0;
 }
 
+char *cert_files_chain(const struct cert_files *files)
+{
+	const char *at = files->cert, *from, *to;
+	char *chain = calloc(1, files->cert_len + CHAIN_MAX + 1), *end = chain;
+
+	while (chain && (from = strstr(at, head)) && (to = strstr(from, tail))) {
+		at = to + strlen(tail);
+		memcpy(end, from, at - from);
+		end += at - from;
+		if (*at) /* with the line's end */
+			*end++ = '\n';
+	}
+	return chain;
+}
+
+/* The library does not tell: id-pe-tlsfeature, an OCTET STRING, in it status_request. */
+static bool is_must_staple(WOLFSSL_X509 *x509)
+{
+	static const unsigned char oid[] = { 0x06, 0x08, 0x2b, 0x06, 0x01,
+					     0x05, 0x05, 0x07, 0x01, 0x18 };
+	static const unsigned char feature[] = { 0x02, 0x01, 0x05 };
+	int len = 0;
+	const unsigned char *der = wolfSSL_X509_get_der(x509, &len);
+	const unsigned char *at = der ? memmem(der, len, oid, sizeof(oid)) : NULL;
+	size_t left;
+
+	if (!at)
+		return false;
+	at += sizeof(oid);
+	left = der + len - at;
+	if (left > 3 && at[0] == 0x01) { /* critical */
+		at += 3;
+		left -= 3;
+	}
+	return left > 2 && at[0] == 0x04 && at[1] <= left - 2 &&
+	       memmem(at + 2, at[1], feature, sizeof(feature));
+}
+
+static void ocsp_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
+{
+	WOLF_STACK_OF(WOLFSSL_STRING) *urls = wolfSSL_X509_get1_ocsp(x509);
+
+	facts->must_staple = is_must_staple(x509);
+	for (int i = 0; i < wolfSSL_sk_WOLFSSL_STRING_num(urls); i++) {
+		const char *url = wolfSSL_sk_WOLFSSL_STRING_value(urls, i);
+
+		if (!strncmp(url, "http://", strlen("http://")) && strlen(url) < CERT_URL_LEN) {
+			strcpy(facts->ocsp_url, url);
+			break;
+		}
+	}
+	wolfSSL_X509_email_free(urls);
+}
+
 /* The library does not even parse what it was not built for: look for id-Ed25519, id-Ed448. */
 static bool is_eddsa(const struct cert_files *files)
 {
@@ -355,6 +410,7 @@ static int chain_facts(const struct cert_files *files, const char *cert, struct 
 				       cert);
 				goto out;
 			}
+			ocsp_facts(x509, facts);
 			facts->self_signed =
 				!wolfSSL_X509_NAME_cmp(wolfSSL_X509_get_issuer_name(x509),
 						       wolfSSL_X509_get_subject_name(x509));

@@ -16,6 +16,7 @@
 #define CERT_NAME_LEN	  256
 #define CERT_WARNINGS_MAX 8
 #define CERT_WARNING_LEN  192
+#define CERT_URL_LEN	  256
 /* A certificate that ends sooner gets a warning. */
 #define CERT_EXPIRY_WARNING (14 * 24 * 3600)
 
@@ -36,6 +37,8 @@ enum cert_key_kind {
  * @not_after: validity, seconds since 1970
  * @chain_len: certificates in the file, the server's own included
  * @self_signed: nobody else vouches for it
+ * @must_staple: clients are to refuse it without an OCSP response (RFC 7633)
+ * @ocsp_url: of its responder, where it is http; else ""
  * @fault: the first of the warnings that a careful administrator takes for an error, else ""
  * @warning_count: warnings in use
  * @warnings: sentences without a full stop: it can be served, but the
@@ -51,6 +54,8 @@ struct cert_facts {
 	time_t not_after;
 	unsigned int chain_len;
 	bool self_signed;
+	bool must_staple;
+	char ocsp_url[CERT_URL_LEN];
 	char fault[CERT_WARNING_LEN];
 	unsigned int warning_count;
 	char warnings[CERT_WARNINGS_MAX][CERT_WARNING_LEN];
@@ -102,6 +107,9 @@ int cert_files_read(const char *cert, const char *key, const char *passphrase,
  */
 int cert_files_check(const struct cert_files *files, const char *cert, const char *key,
 		     struct cert_facts *facts, char *err, size_t errlen);
+
+/* PEM of the certificates alone, without what else is in their file; NULL: out of memory */
+char *cert_files_chain(const struct cert_files *files);
 
 /**
  * struct cert_names - whom the server's own certificate is for

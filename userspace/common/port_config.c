@@ -276,6 +276,22 @@ static int set_alpn(struct port_config *port, const char *value, char *why)
 	}
 }
 
+static const char *const ocsps[] = {
+	[OCSP_OFF] = "off",
+	[OCSP_FILE] = "file",
+	[OCSP_FETCH] = "fetch",
+};
+
+const char *port_ocsp_name(enum port_ocsp ocsp)
+{
+	return ocsps[ocsp];
+}
+
+static int set_ocsp(struct port_config *port, const char *value, char *why)
+{
+	return set_number(value, ocsps, ITEMS(ocsps), &port->ocsp, why);
+}
+
 static const char *const plaintexts[] = {
 	[PLAINTEXT_REJECT] = "reject",
 	[PLAINTEXT_ALERT] = "alert",
@@ -433,6 +449,7 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "passphrase", set_passphrase, false, true },
 	{ "cert-dir", set_cert_dir, false, true },
 	{ "strict-sni", set_strict_sni, false, false },
+	{ "ocsp", set_ocsp, false, false },
 	{ "profile", set_profile, false, false },
 	{ "min-version", set_min_version, false, false },
 	{ "max-version", set_max_version, false, false },
@@ -476,6 +493,7 @@ void port_config_init(struct port_config *port, uint16_t number)
 	*port = (struct port_config){
 		.port = number,
 		.profile = PROFILE_INTERMEDIATE,
+		.ocsp = OCSP_FILE,
 		.min_version = TLS_1_2,
 		.max_version = TLS_1_3,
 		.truncation = TLSPORT_TRUNCATION_STRICT,

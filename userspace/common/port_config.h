@@ -25,6 +25,13 @@ enum port_profile {
 	PROFILE_STRICT, /* as modern, and only with certificates that have no fault */
 };
 
+/* Where the OCSP responses come from that are stapled. */
+enum port_ocsp {
+	OCSP_OFF,   /* none is */
+	OCSP_FILE,  /* a file beside the certificate's */
+	OCSP_FETCH, /* likewise, and the responder of the certificate */
+};
+
 /* What a client gets that speaks plaintext. */
 enum port_plaintext {
 	PLAINTEXT_REJECT,   /* nothing */
@@ -75,6 +82,7 @@ struct port_config {
 	char *passphrase;
 	char *cert_dir;
 	bool strict_sni;
+	uint8_t ocsp; /* enum port_ocsp */
 	enum port_profile profile;
 	uint16_t min_version;
 	uint16_t max_version;
@@ -116,7 +124,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 28
+#define PORT_KEYS 29
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */
@@ -155,8 +163,9 @@ uint16_t port_config_max_version(const struct port_config *port);
 /* What the kernel is told of it. */
 struct tlsport_nl_policy port_config_policy(const struct port_config *port);
 
-/* As profile =, plaintext = and client-auth = have them. */
+/* As profile =, ocsp =, plaintext = and client-auth = have them. */
 const char *port_profile_name(enum port_profile profile);
+const char *port_ocsp_name(enum port_ocsp ocsp);
 const char *port_plaintext_name(enum port_plaintext plaintext);
 const char *port_client_auth_name(enum port_client_auth client_auth);
 

@@ -15,7 +15,7 @@ _tlsportctl()
 {
 	local commands="enable disable list status conns check services reload check-config"
 	local general="--json --help --config-dir --run-dir --netns"
-	local settings="--cert --key --passphrase --cert-dir --strict-sni --profile --min-version --max-version --ciphers --groups
+	local settings="--cert --key --passphrase --cert-dir --strict-sni --ocsp --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit
 		--resumption --ticket-keys
 		--client-auth --client-ca --client-crl --client-depth --proxy-protocol --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
@@ -57,6 +57,9 @@ _tlsportctl()
 		return ;;
 	--client-auth)
 		mapfile -t COMPREPLY < <(compgen -W "none request require" -- "$cur")
+		return ;;
+	--ocsp)
+		mapfile -t COMPREPLY < <(compgen -W "off file fetch" -- "$cur")
 		return ;;
 	--plaintext)
 		mapfile -t COMPREPLY < <(compgen -W "reject alert redirect" -- "$cur")

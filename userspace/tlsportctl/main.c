@@ -18,6 +18,7 @@
 	"  --passphrase FILE              what opens the key, where it is encrypted\n" \
 	"  --cert-dir DIR                 more of them, each with its key, chosen by name (SNI)\n" \
 	"  --strict-sni on|off            refuse who asks for a name that none has (off)\n" \
+	"  --ocsp off|file|fetch          OCSP responses to staple: NAME.ocsp, or asked for too (file)\n" \
 	"  --self-signed                  make a certificate that nobody else vouches for, for\n" \
 	"  --name NAME[,NAME...]          these hosts and addresses (this machine's name)\n" \
 	"  --profile NAME                 intermediate, modern, strict or fips: defaults of these:\n" \

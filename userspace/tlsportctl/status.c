@@ -183,6 +183,20 @@ static void print_list(const char *what, const json_t *list)
 		output_line("  %s%s", what, line);
 }
 
+static void print_ocsp(const json_t *ocsp)
+{
+	const json_t *until = json_object_get(ocsp, "until"),
+		     *error = json_object_get(ocsp, "error");
+	char text[CTL_ERROR_LEN];
+
+	if (json_is_integer(until)) {
+		output_time(until, text, sizeof(text));
+		output_line("  OCSP response stapled, valid until %s", text);
+	}
+	if (json_is_string(error))
+		output_line("  %s", json_string_value(error));
+}
+
 static void print_certificate(const json_t *certificate)
 {
 	char until[CTL_ERROR_LEN];
@@ -198,6 +212,7 @@ static void print_certificate(const json_t *certificate)
 		    string(certificate, "serial"), until);
 	output_line("  from %s", string(certificate, "cert"));
 	print_list("for", json_object_get(certificate, "names"));
+	print_ocsp(json_object_get(certificate, "ocsp"));
 }
 
 static void print_certificates(const json_t *port)
@@ -221,9 +236,10 @@ static void print_settings(const json_t *settings)
 {
 	if (!json_is_object(settings))
 		return;
-	output_line("  profile %s, resumption %s, plaintext %s%s", string(settings, "profile"),
+	output_line("  profile %s, resumption %s, ocsp %s, plaintext %s%s",
+		    string(settings, "profile"),
 		    json_is_true(json_object_get(settings, "resumption")) ? "on" : "off",
-		    string(settings, "plaintext"),
+		    string(settings, "ocsp"), string(settings, "plaintext"),
 		    json_is_true(json_object_get(settings, "strict_sni")) ? ", strict-sni on" : "");
 	print_list("ciphers", json_object_get(settings, "ciphers"));
 	print_list("groups", json_object_get(settings, "groups"));

@@ -9,6 +9,7 @@
 
 #include "../common/cert_check.h"
 #include "../common/port_config.h"
+#include "ocsp.h"
 
 /**
  * struct certificate - one of them
@@ -19,6 +20,11 @@
  * @files: what is in them; kept when it is of no use, too, to see whether it changes
  * @facts: once it was checked
  * @usable: it can be served; else @error says why not
+ * @ocsp: where its OCSP response is looked for
+ * @run_dir: where ocsp_fetch.h has its answers
+ * @response: the one that is stapled, checked; of several the one that is valid longest
+ * @response_bad: a file of one is of no use
+ * @response_error: why there is none, or what is wrong with a better one; "": nothing is wrong
  */
 struct certificate {
 	char *cert;
@@ -30,6 +36,11 @@ struct certificate {
 	struct cert_names names;
 	bool usable;
 	char error[512];
+	enum port_ocsp ocsp;
+	const char *run_dir;
+	struct ocsp_response response;
+	bool response_bad;
+	char response_error[512];
 };
 
 /* That of cert = is the first; those of cert-dir = are in the order of their names. */
@@ -40,13 +51,14 @@ struct certificates {
 
 /**
  * certificates_find() - which there are; their files are not opened
+ * @run_dir: where ocsp_fetch.h has its answers
  * @err: "" before; one line that says what is wrong, also of a cert-dir that is, where
  *	there is a cert
  *
  * Return: 0, or -1 with nothing to free.
  */
-int certificates_find(const struct port_config *port, struct certificates *certificates, char *err,
-		      size_t errlen);
+int certificates_find(const struct port_config *port, const char *run_dir,
+		      struct certificates *certificates, char *err, size_t errlen);
 void certificates_free(struct certificates *certificates);
 
 /* Of the same file; NULL: none */
@@ -59,12 +71,15 @@ void certificate_load(struct certificate *certificate);
 /* What is in force, in place of what was read: @from is usable.  0 or -1: out of memory */
 int certificate_keep(struct certificate *certificate, const struct certificate *from);
 
+/* The OCSP response in force, where what was read is worse and the certificate the same.  0 or -1 */
+int certificate_keep_response(struct certificate *certificate, const struct certificate *from);
+
 /* All of them, as far as they are usable.  0, or -1 (out of memory) with nothing to free */
 int certificates_copy(const struct certificates *from, struct certificates *to);
 
 size_t certificates_usable(const struct certificates *certificates);
 
-/* Is the same in the files of both? */
+/* Is the same in the files of both, and the same stapled? */
 bool certificate_same(const struct certificate *a, const struct certificate *b);
 
 #endif /* _TLSPORTD_CERTIFICATES_H */

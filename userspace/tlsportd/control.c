@@ -87,6 +87,25 @@ static void set_text(json_t *object, const char *key, const char *text)
 	json_object_set_new(object, key, value ? value : json_string("?"));
 }
 
+/* Until when the response that is stapled is valid; null: none is, and why, if that is wrong */
+static json_t *ocsp_json(const struct certificate *certificate)
+{
+	const struct ocsp_response *response = &certificate->response;
+	bool over = response->len && response->until <= time(NULL);
+	json_t *object = json_object();
+
+	json_object_set_new(object, "until",
+			    response->len && !over ? json_integer(response->until) : json_null());
+	json_object_set_new(object, "must_staple", json_boolean(certificate->facts.must_staple));
+	if (certificate->response_error[0] || over)
+		set_text(object, "error",
+			 certificate->response_error[0] ? certificate->response_error :
+							  "the OCSP response has expired");
+	else
+		json_object_set_new(object, "error", json_null());
+	return object;
+}
+
 static void describe(json_t *object, const struct certificate *certificate)
 {
 	const struct cert_facts *facts = &certificate->facts;
@@ -99,6 +118,7 @@ static void describe(json_t *object, const struct certificate *certificate)
 	set_text(object, "serial", facts->serial);
 	set_text(object, "key_type", facts->key_type);
 	json_object_set_new(object, "self_signed", json_boolean(facts->self_signed));
+	json_object_set_new(object, "ocsp", ocsp_json(certificate));
 }
 
 static json_t *certificates_json(const struct certificates *certificates)
@@ -156,16 +176,16 @@ static json_t *alpn_json(const struct tls_alpn *alpn)
 /* What the kernel does not know of a port's settings. */
 static json_t *settings_json(const struct port_config *config)
 {
-	return json_pack("{s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:b, s:s?, s:s, s:s?, s:s?, s:s}",
-			 "profile", port_profile_name(config->profile), "ciphers",
-			 suites_json(config), "groups", groups_json(config),
-			 "prefer_server_ciphers", !config->client_order, "alpn",
-			 alpn_json(&config->alpn), "strict_sni", config->strict_sni, "plaintext",
-			 port_plaintext_name(config->plaintext), "resumption", config->resumption,
-			 "ticket_keys", config->ticket_keys, "client_auth",
-			 port_client_auth_name(config->client_auth), "client_ca", config->client_ca,
-			 "client_crl", config->client_crl, "proxy_protocol",
-			 config->proxy_protocol ? "v2" : "off");
+	return json_pack(
+		"{s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:s, s:b, s:s?, s:s, s:s?, s:s?, s:s}",
+		"profile", port_profile_name(config->profile), "ciphers", suites_json(config),
+		"groups", groups_json(config), "prefer_server_ciphers", !config->client_order,
+		"alpn", alpn_json(&config->alpn), "strict_sni", config->strict_sni, "ocsp",
+		port_ocsp_name(config->ocsp), "plaintext", port_plaintext_name(config->plaintext),
+		"resumption", config->resumption, "ticket_keys", config->ticket_keys, "client_auth",
+		port_client_auth_name(config->client_auth), "client_ca", config->client_ca,
+		"client_crl", config->client_crl, "proxy_protocol",
+		config->proxy_protocol ? "v2" : "off");
 }
 
 /* The first certificate stands for the port. */

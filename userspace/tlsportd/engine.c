@@ -47,11 +47,13 @@
 /**
  * struct identity - one certificate of a port
  * @policy: of the port, as far as it goes with its key
+ * @response: to be stapled; NULL or empty: none
  * @binding: what a session was made under
  */
 struct identity {
 	struct hello_policy policy;
 	struct library_context *library;
+	const struct ocsp_response *response;
 	uint8_t binding[CRYPT_SHA256_LEN];
 };
 
@@ -138,6 +140,11 @@ const char *engine_library(void)
 	return library_version();
 }
 
+bool engine_staples(void)
+{
+	return library_staples();
+}
+
 static uint16_t curve_of(const struct cert_facts *facts)
 {
 	if (facts->key_kind != CERT_KEY_ECDSA)
@@ -196,7 +203,7 @@ static int identity_init(struct identity *identity, const struct engine_policy *
 		return -1;
 	}
 	/* The flight must fit: PEM is a third longer than what is sent. */
-	if (files->cert_len > LIBRARY_OUT_MAX) {
+	if (files->cert_len > LIBRARY_OUT_MAX - OCSP_RESPONSE_MAX) {
 		snprintf(err, errlen, "the certificate chain is too long (%zu bytes)",
 			 files->cert_len);
 		return -1;
@@ -205,6 +212,7 @@ static int identity_init(struct identity *identity, const struct engine_policy *
 		snprintf(err, errlen, "out of memory");
 		return -1;
 	}
+	identity->response = certificate->response;
 	identity->library = library_context_new(
 		&identity->policy, files, identity->policy.resumption ? policy->tickets : NULL,
 		clients.ca ? &clients : NULL, err, errlen);
@@ -539,7 +547,7 @@ static int take_keys12(struct engine *engine)
 
 static int after_hello_12(struct engine *engine)
 {
-	if (engine->library.named && rewrite_server_hello(engine))
+	if ((engine->library.named || engine->choice.staple) && rewrite_server_hello(engine))
 		return ALERT_INTERNAL_ERROR;
 	if (!first_protected(engine)) {
 		engine->state = STATE_KEY_EXCHANGE;
@@ -579,6 +587,17 @@ static int open_library(struct engine *engine, const struct hello *hello)
 	return STEP_OK;
 }
 
+/* A worker outlives responses: what is over is not sent any more. */
+static void choose_staple(struct engine *engine, const struct hello *hello)
+{
+	const struct ocsp_response *response = engine->identity->response;
+
+	engine->choice.staple = hello->status_request && library_staples() && response &&
+				response->len && time(NULL) < response->until;
+	if (engine->choice.staple)
+		engine->library.staple = (struct bytes){ response->der, response->len };
+}
+
 static int answer_hello(struct engine *engine, struct hello *hello)
 {
 	const struct hello_policy *policy = &engine->identity->policy;
@@ -590,6 +609,7 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	alert = open_library(engine, hello);
 	if (alert)
 		return alert;
+	choose_staple(engine, hello);
 	len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown));
 	if (!len) {
 		/* A ticket that large is none of ours. */

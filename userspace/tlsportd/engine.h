@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A TLS server handshake as a function from bytes to bytes.  No sockets, no
- * time, no threads: one handshake is fed at a time in a process.
+ * threads: one handshake is fed at a time in a process.  Time is asked only for
+ * what ends: tickets and OCSP responses.
  */
 #ifndef _TLSPORTD_ENGINE_H
 #define _TLSPORTD_ENGINE_H
@@ -14,6 +15,7 @@
 #include "../common/port_config.h"
 #include "client_chain.h"
 #include "hello.h"
+#include "ocsp.h"
 #include "tickets.h"
 
 /**
@@ -96,11 +98,13 @@ struct engine_result {
 /**
  * struct engine_certificate - one that the handshakes of a port can choose
  * @names: of the hosts that it is for, as the check found them
+ * @response: to be stapled, checked; NULL or empty: none
  */
 struct engine_certificate {
 	const struct cert_files *files;
 	const struct cert_facts *facts;
 	const struct cert_names *names;
+	const struct ocsp_response *response;
 };
 
 struct engine_context;
@@ -108,11 +112,13 @@ struct engine;
 
 /* Of the library, for people. */
 const char *engine_library(void);
+/* Can it send OCSP responses? */
+bool engine_staples(void);
 
 /**
  * engine_context_new() - all that the handshakes of one port share
  * @certificates: already checked, one at least; the first is for clients that ask
- *	for no name or another.  Their names have to outlive the context, the rest is not kept.
+ *	for no name or another.  Their names and responses have to outlive the context, the rest is not kept.
  * @err: "" before; filled in also when some of the certificates cannot be served
  *
  * Return: NULL when none can be.

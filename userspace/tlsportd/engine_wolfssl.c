@@ -308,24 +308,31 @@ static size_t echo_session_id(struct bytes id, const uint8_t *message, size_t le
 	return len + id.len;
 }
 
-static size_t drop_server_name(const uint8_t *message, size_t len, uint8_t *to)
+#define SERVER_NAME    0
+#define STATUS_REQUEST 5
+
+/* 0: there was nothing to be dropped */
+static size_t drop_answers(const uint8_t *message, size_t len, uint8_t *to)
 {
 	/* session id, suite, compression; there are the extensions */
 	const size_t list = SESSION_ID_AT + 1 + message[SESSION_ID_AT] + 2 + 1;
-	size_t at, next;
+	size_t at, next, kept = list + 2;
 
-	for (at = list + 2; at + 4 <= len; at = next) {
+	if (len < kept)
+		return 0;
+	memcpy(to, message, kept);
+	for (at = kept; at + 4 <= len; at = next) {
 		next = at + 4 + get16(message + at + 2);
-		if (get16(message + at) || next > len)
-			continue; /* 0 is server_name */
-		memcpy(to, message, at);
-		memcpy(to + at, message + next, len - next);
-		len -= next - at;
-		put24(to + 1, len - TLS_HANDSHAKE_HEADER);
-		put16(to + list, len - list - 2);
-		return len;
+		if (next > len)
+			return 0;
+		if (get16(message + at) == SERVER_NAME || get16(message + at) == STATUS_REQUEST)
+			continue;
+		memcpy(to + kept, message + at, next - at);
+		kept += next - at;
 	}
-	return 0;
+	put24(to + 1, kept - TLS_HANDSHAKE_HEADER);
+	put16(to + list, kept - list - 2);
+	return kept < len ? kept : 0;
 }
 
 size_t library_server_hello(const struct library *library, const uint8_t *message, size_t len,
@@ -339,7 +346,9 @@ size_t library_server_hello(const struct library *library, const uint8_t *messag
 		return 0;
 	if (id->len)
 		return echo_session_id(*id, message, len, to);
-	return library->named && library_resumed(library) ? drop_server_name(message, len, to) : 0;
+	return (library->named || library->staple.len) && library_resumed(library) ?
+		       drop_answers(message, len, to) :
+		       0;
 }
 
 /* Hash in software: without the device, or it would come back here. */
@@ -472,6 +481,45 @@ static int on_ticket(WOLFSSL *ssl, unsigned char name[WOLFSSL_TICKET_NAME_SZ],
 		      open_ticket(library, name, iv, mac, ticket, len, out_len);
 }
 
+#if LIBWOLFSSL_VERSION_HEX >= 0x05009002
+/* The library frees what it is given. */
+static int on_status(WOLFSSL *ssl, void *arg)
+{
+	const struct library *library = wolfSSL_GetIOReadCtx(ssl);
+	size_t len = library->staple.len;
+	uint8_t *copy = len ? XMALLOC(len, NULL, DYNAMIC_TYPE_OPENSSL) : NULL;
+
+	(void)arg;
+	if (!copy)
+		return WOLFSSL_OCSP_STATUS_CB_NOACK;
+	memcpy(copy, library->staple.data, len);
+	wolfSSL_set_tlsext_status_ocsp_resp(ssl, copy, len);
+	return WOLFSSL_OCSP_STATUS_CB_OK;
+}
+
+bool library_staples(void)
+{
+	return true;
+}
+
+static int set_staple(WOLFSSL_CTX *ctx)
+{
+	return wolfSSL_CTX_set_tlsext_status_cb(ctx, on_status) == WOLFSSL_SUCCESS ? 0 : -1;
+}
+#else
+/* 5.5.4 ends the handshake, 5.7.2 sends none. */
+bool library_staples(void)
+{
+	return false;
+}
+
+static int set_staple(WOLFSSL_CTX *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+#endif
+
 const char *library_version(void)
 {
 	return wolfSSL_lib_version();
@@ -603,7 +651,7 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 	if (wolfSSL_CTX_set_min_proto_version(ctx, policy->min_version) != WOLFSSL_SUCCESS ||
 	    (policy->max_version == TLS_1_2 &&
 	     wolfSSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) != WOLFSSL_SUCCESS) ||
-	    set_suites(ctx, policy) || set_groups(ctx, policy)) {
+	    set_suites(ctx, policy) || set_groups(ctx, policy) || set_staple(ctx)) {
 		snprintf(err, errlen,
 			 "the TLS library does not take these versions, ciphers or groups");
 		goto fail;

@@ -75,7 +75,8 @@ static void serve(struct served_port *port, struct ticket_store *tickets)
 
 		if (one->usable)
 			usable[count++] = (struct engine_certificate){ &one->files, &one->facts,
-								       &one->names };
+								       &one->names,
+								       &one->response };
 		else if (!port->error[0])
 			snprintf(port->error, sizeof(port->error), "%s", one->error);
 	}
@@ -84,6 +85,13 @@ static void serve(struct served_port *port, struct ticket_store *tickets)
 		port->context = engine_context_new(&policy, usable, count, port->error,
 						   sizeof(port->error));
 	free(usable);
+}
+
+static void tell_response(const struct served_port *port, const struct certificate *certificate)
+{
+	if (certificate->response_error[0])
+		log_warning("port %u: %s: %s", port->config->port, certificate->cert,
+			    certificate->response_error);
 }
 
 static void tell_warnings(const struct served_port *port, const struct certificate *certificate)
@@ -118,7 +126,8 @@ static int load_clients(struct served_port *port, struct text *errors)
 	return 0;
 }
 
-static void load_port(struct served_port *port, struct ticket_store *tickets, struct text *errors)
+static void load_port(struct served_port *port, const char *run_dir, struct ticket_store *tickets,
+		      struct text *errors)
 {
 	struct certificates *certificates = &port->certificates;
 	char err[512] = "";
@@ -131,7 +140,7 @@ static void load_port(struct served_port *port, struct ticket_store *tickets, st
 	err[0] = '\0';
 	before = errors->len;
 
-	if (certificates_find(port->config, certificates, err, sizeof(err))) {
+	if (certificates_find(port->config, run_dir, certificates, err, sizeof(err))) {
 		memcpy(port->error, err, sizeof(port->error));
 		tell_error(port, err, errors);
 		return;
@@ -141,6 +150,7 @@ static void load_port(struct served_port *port, struct ticket_store *tickets, st
 	for (size_t i = 0; i < certificates->count; i++) {
 		certificate_load(&certificates->list[i]);
 		tell_warnings(port, &certificates->list[i]);
+		tell_response(port, &certificates->list[i]);
 		if (!certificates->list[i].usable)
 			tell_error(port, certificates->list[i].error, errors);
 	}
@@ -170,7 +180,7 @@ static int load_ports(struct generation *generation, struct ticket_store *ticket
 				 "wrong configuration, see the log");
 			continue; /* that it is wrong is among the errors */
 		}
-		load_port(port, tickets, errors);
+		load_port(port, generation->run_dir, tickets, errors);
 	}
 	return 0;
 }
@@ -185,6 +195,7 @@ struct generation *generation_load(unsigned int number, const char *config_dir, 
 		return NULL;
 	}
 	generation->number = number;
+	generation->run_dir = run_dir;
 	config_load(config_dir, run_dir, &generation->config, errors);
 	if (load_ports(generation, tickets, errors)) {
 		generation_free(generation);
@@ -207,6 +218,11 @@ static bool renew_certificate(const struct served_port *port, struct certificate
 	bool same, in_force = old && old->usable;
 
 	certificate_load(certificate);
+	/* a file that is gone is meant so */
+	if (in_force && certificate->response_bad && certificate_keep_response(certificate, old))
+		text_add(errors, "out of memory\n");
+	if (!old || strcmp(certificate->response_error, old->response_error))
+		tell_response(port, certificate);
 	same = old && certificate_same(certificate, old);
 	if (certificate->usable) {
 		if (!same)
@@ -258,7 +274,7 @@ static void keep_port(struct served_port *port, const struct served_port *old,
 }
 
 /* true: @port is served with other certificates than @old, or at last with one. */
-static bool renew_port(struct served_port *port, const struct served_port *old,
+static bool renew_port(struct served_port *port, const struct served_port *old, const char *run_dir,
 		       struct ticket_store *tickets, struct text *errors)
 {
 	struct certificates *certificates = &port->certificates;
@@ -269,7 +285,7 @@ static bool renew_port(struct served_port *port, const struct served_port *old,
 		memcpy(port->error, old->error, sizeof(port->error));
 		return false;
 	}
-	if (certificates_find(port->config, certificates, err, sizeof(err))) {
+	if (certificates_find(port->config, run_dir, certificates, err, sizeof(err))) {
 		tell_stale(port, err, old->context, errors);
 		keep_port(port, old, tickets);
 		return false;
@@ -303,6 +319,7 @@ struct generation *generation_renew(unsigned int number, const struct generation
 	if (!generation)
 		return NULL;
 	generation->number = number;
+	generation->run_dir = old->run_dir;
 	if (!config_copy(&old->config, &generation->config))
 		generation->ports = calloc(old->config.count ? old->config.count : 1,
 					   sizeof(*generation->ports));
@@ -311,7 +328,7 @@ struct generation *generation_renew(unsigned int number, const struct generation
 		struct served_port *port = &generation->ports[i];
 
 		port->config = &generation->config.ports[i];
-		changed |= renew_port(port, &old->ports[i], tickets, errors);
+		changed |= renew_port(port, &old->ports[i], generation->run_dir, tickets, errors);
 		whole = port->context || !old->ports[i].context; /* memory was short */
 	}
 	if (!whole)
@@ -322,20 +339,27 @@ struct generation *generation_renew(unsigned int number, const struct generation
 	return NULL;
 }
 
+static void tell_ends(uint16_t port, const struct certificate *certificate, time_t now)
+{
+	char text[64];
+
+	if (cert_ends(&certificate->facts, now, text, sizeof(text)))
+		log_error("port %u: %s: %s: renew it", port, certificate->cert, text);
+	if (certificate->response.len && certificate->response.until <= now)
+		log_error("port %u: %s: its OCSP response has expired: none is stapled", port,
+			  certificate->cert);
+}
+
 void generation_tell_ends(const struct generation *generation)
 {
 	time_t now = time(NULL);
-	char text[64];
 
 	for (size_t i = 0; i < generation->config.count; i++) {
 		const struct certificates *all = &generation->ports[i].certificates;
 
 		for (size_t j = 0; j < all->count; j++)
-			if (all->list[j].usable &&
-			    cert_ends(&all->list[j].facts, now, text, sizeof(text)))
-				log_error("port %u: %s: %s: renew it",
-					  generation->config.ports[i].port, all->list[j].cert,
-					  text);
+			if (all->list[j].usable)
+				tell_ends(generation->config.ports[i].port, &all->list[j], now);
 	}
 }
 

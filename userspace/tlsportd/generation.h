@@ -29,11 +29,13 @@ struct served_port {
 /**
  * struct generation - see above
  * @number: 1, 2, ...
+ * @run_dir: of the daemon
  * @ports: one for each of @config, in its order
  * @workers: how many have it; the parent frees it after the last
  */
 struct generation {
 	unsigned int number;
+	const char *run_dir;
 	struct config config;
 	struct served_port *ports;
 	unsigned int workers;
@@ -54,7 +56,8 @@ struct generation *generation_load(unsigned int number, const char *config_dir, 
 				   struct ticket_store *tickets, struct text *errors);
 void generation_free(struct generation *generation);
 
-/* Logs which certificates end soon: whoever should have renewed them may not have noticed. */
+/* Logs which certificates end soon, and whose OCSP responses have: whoever should have renewed them
+ * may not have noticed. */
 void generation_tell_ends(const struct generation *generation);
 
 /**

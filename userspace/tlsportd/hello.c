@@ -9,6 +9,7 @@
 
 enum extension {
 	EXT_SERVER_NAME = 0,
+	EXT_STATUS_REQUEST = 5,
 	EXT_SUPPORTED_GROUPS = 10,
 	EXT_EC_POINT_FORMATS = 11,
 	EXT_SIGNATURE_ALGORITHMS = 13,
@@ -30,6 +31,7 @@ enum extension {
 #define SESSION_ID_MAX	  32
 #define HOST_NAME_MAX_LEN 255
 #define PSK_DHE_KE	  1
+#define STATUS_OCSP	  1
 #define SSL_3_0		  0x0300
 
 #define EMPTY_RENEGOTIATION_INFO_SCSV 0x00ff
@@ -145,6 +147,18 @@ static int parse_server_name(struct cursor *body, struct hello *hello)
 	return 0;
 }
 
+/* RFC 6066 8; which responders the client knows and what it asks of them is not looked at. */
+static int parse_status_request(struct cursor *body, struct hello *hello)
+{
+	uint8_t type = take8(body);
+
+	if (!body->bad && type != STATUS_OCSP)
+		return 0;
+	take_vector(body, 2, 0);
+	take_vector(body, 2, 0);
+	return parse_empty(body, &hello->status_request);
+}
+
 static int parse_alpn(struct cursor *body, struct hello *hello)
 {
 	struct cursor names;
@@ -204,6 +218,8 @@ static int parse_extension(uint16_t type, struct cursor body, struct hello *hell
 	switch (type) {
 	case EXT_SERVER_NAME:
 		return parse_server_name(&body, hello);
+	case EXT_STATUS_REQUEST:
+		return parse_status_request(&body, hello);
 	case EXT_SUPPORTED_GROUPS:
 		return parse_list16(&body, 2, &hello->groups);
 	case EXT_EC_POINT_FORMATS:
@@ -734,6 +750,9 @@ size_t hello_canonical(const struct hello *hello, const struct hello_policy *pol
 	put_extension_one(&w, EXT_SIGNATURE_ALGORITHMS, 2, choice->scheme, 2);
 	if (choice->named)
 		put_server_name(&w, hello->server_name);
+	if (choice->staple)
+		put_extension(&w, EXT_STATUS_REQUEST,
+			      (struct bytes){ (const uint8_t *)"\1\0\0\0", 5 });
 	if (choice->alpn.len)
 		put_alpn(&w, choice->alpn);
 	if (choice->version == TLS_1_3)

@@ -46,6 +46,7 @@ struct hello {
 	size_t binders_len; /* at the end of it, with the length prefix */
 	struct bytes session_ticket;
 	struct bytes renegotiation;
+	bool status_request; /* of an OCSP response */
 	bool extended_master_secret;
 	bool early_data;
 	bool encrypt_then_mac;
@@ -84,6 +85,7 @@ struct hello_policy {
  * @alpn: the protocol, in the policy's list; absent: none
  * @named: a certificate was chosen by the name that the client asks for, which
  *	the answer says; set by the caller
+ * @staple: the client gets an OCSP response; set by the caller
  * @hide_session_id: TLS 1.3: the library would not take its length; ServerHello
  *	has to echo it nevertheless
  */
@@ -98,6 +100,7 @@ struct hello_choice {
 	bool psk;
 	bool psk_dhe;
 	bool named;
+	bool staple;
 	bool hide_session_id;
 };
 

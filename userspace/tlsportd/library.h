@@ -57,6 +57,7 @@ struct library_clients {
  * @tail_len: both end in so many bytes of binders
  * @session_id: of TLS 1.3: ServerHello is to echo it, although the library did not see it
  * @named: the library saw a server_name of TLS 1.2, and answers it
+ * @staple: OCSP response for a client whose shown hello asks for it
  * @client_handshake: TLS 1.3
  * @client: application traffic, likewise
  * @server: likewise
@@ -77,6 +78,7 @@ struct library {
 	size_t tail_len;
 	struct bytes session_id;
 	bool named;
+	struct bytes staple;
 	struct traffic client_handshake;
 	struct traffic client;
 	struct traffic server;
@@ -101,6 +103,8 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 void library_context_free(struct library_context *context);
 
 const char *library_version(void);
+/* Can it send OCSP responses? */
+bool library_staples(void);
 /* Tickets are the library's own structures: those of another version are not for it. */
 uint32_t library_version_number(void);
 
@@ -122,7 +126,7 @@ void library_close(struct library *library);
  * @to: room for LIBRARY_SERVER_HELLO_MAX
  *
  * It gets the session id that the library did not see.  In a resumed handshake of
- * TLS 1.2 it has no answer to server_name (RFC 6066 3).
+ * TLS 1.2 it has no answer to server_name (RFC 6066 3) and status_request.
  *
  * Return: the new length; 0 when it is no ServerHello, or right as it is.
  */

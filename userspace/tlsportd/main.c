@@ -161,6 +161,7 @@ static int reload(struct parent *parent, struct text *errors)
  */
 static void watch_generation(struct daemon *daemon)
 {
+	ocsp_fetch_update(&daemon->parent.fetches, daemon->parent.generation);
 	daemon->renew_at = parent_now() + RENEW_MS;
 	if (daemon->files >= 0 && watch_files(daemon->files, &daemon->parent.generation->config))
 		log_warning(
@@ -248,8 +249,11 @@ static int64_t sooner(int64_t left, int64_t other)
 static int next_timeout(struct daemon *daemon)
 {
 	int64_t left = ticket_store_rotate(&daemon->parent.tickets);
+	time_t fetch;
 	int restart;
 
+	if (ocsp_fetch_fresh(&daemon->parent.fetches) && !daemon->renew_at)
+		daemon->renew_at = parent_now();
 	if (daemon->renew_at && daemon->renew_at <= parent_now())
 		renew(daemon);
 	if (daemon->renew_at)
@@ -259,6 +263,9 @@ static int next_timeout(struct daemon *daemon)
 		daemon->alarm_at = parent_now() + ALARM_MS;
 	}
 	left = sooner(left, daemon->alarm_at - parent_now());
+	fetch = ocsp_fetch_run(&daemon->parent.fetches, &daemon->parent.user);
+	if (fetch >= 0)
+		left = sooner(left, fetch * 1000);
 	restart = parent_restart(&daemon->parent);
 	return restart >= 0 ? sooner(left, restart) : left;
 }
@@ -331,8 +338,7 @@ static int run(struct daemon *daemon)
 	daemon->files = watch_open();
 	if (daemon->files < 0 || watch(daemon, daemon->files))
 		log_warning("certificates are not watched: %s", strerror(errno));
-	else
-		watch_generation(daemon);
+	watch_generation(daemon);
 	/* At the start it is told with all that there is to a certificate. */
 	daemon->alarm_at = parent_now() + ALARM_MS;
 	sd_notify(0, "READY=1");
@@ -343,6 +349,7 @@ static int run(struct daemon *daemon)
 	sd_notify(0, "STOPPING=1\nSTATUS=the ports stay registered, and shut");
 	close(daemon->control);
 	parent_stop(parent);
+	ocsp_fetch_close(&parent->fetches);
 	ticket_store_close(&parent->tickets);
 	tlsport_nl_ops->close(&parent->nl);
 	return 0;
@@ -434,6 +441,10 @@ int main(int argc, char **argv)
 	const char *user = NULL;
 	int option;
 
+	if (argc == 3 && !strcmp(argv[0], OCSP_FETCH_NAME)) {
+		log_start(false);
+		return ocsp_fetch_main(argv[1], argv[2]);
+	}
 	daemon.parent.workers = default_workers();
 	while ((option = getopt_long(argc, argv, "t", options, NULL)) != -1) {
 		switch (option) {

@@ -143,8 +143,10 @@ void parent_reap(struct parent *parent)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		for (at = &parent->all; *at && (*at)->pid != pid; at = &(*at)->next)
 			;
-		if (!*at)
+		if (!*at) {
+			ocsp_fetch_ended(&parent->fetches, pid, status);
 			continue;
+		}
 		tell_death(*at, status);
 		if ((*at)->generation == parent->generation &&
 		    (*at)->state != WORKER_STATE_DRAINING)

@@ -11,6 +11,7 @@
 
 #include "../netlink/tlsport_nl.h"
 #include "generation.h"
+#include "ocsp_fetch.h"
 #include "worker.h"
 
 #define WORKERS_MAX 256
@@ -54,6 +55,7 @@ struct parent {
 	unsigned int workers;
 	struct sandbox_user user; /* of the workers */
 	struct ticket_store tickets;
+	struct ocsp_fetches fetches;
 	struct tlsport_nl nl;
 	struct worker_slot *all;
 	struct generation *generation;

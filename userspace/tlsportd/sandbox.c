@@ -43,7 +43,7 @@ static void lock_memory(void)
 		log_debug("worker: memory cannot be locked: %s", strerror(errno));
 }
 
-static int drop_rights(const struct sandbox_user *user)
+static int drop_rights(const struct sandbox_user *user, bool net_admin)
 {
 	pid_t parent = getppid();
 	bool may_change;
@@ -54,19 +54,20 @@ static int drop_rights(const struct sandbox_user *user)
 		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) &&
 		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 	capng_clear(CAPNG_SELECT_BOTH);
-	capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
+	if (net_admin)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
 	if (may_change)
 		err = capng_change_id(user->uid, user->gid,
 				      CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING);
 	else
 		err = capng_apply(CAPNG_SELECT_CAPS);
 	if (err) {
-		log_error("worker: rights cannot be dropped: libcap-ng's error %d", err);
+		log_error("rights cannot be dropped: libcap-ng's error %d", err);
 		return -1;
 	}
 	/* A change of user undoes both. */
 	if (prctl(PR_SET_DUMPABLE, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL)) {
-		log_error("worker: prctl: %s", strerror(errno));
+		log_error("prctl: %s", strerror(errno));
 		return -1;
 	}
 	return getppid() == parent ? 0 : -1;
@@ -143,5 +144,14 @@ static int filter_calls(void)
 int sandbox_enter(const struct sandbox_user *user)
 {
 	lock_memory();
-	return drop_rights(user) || filter_calls() ? -1 : 0;
+	return drop_rights(user, true) || filter_calls() ? -1 : 0;
+}
+
+int sandbox_drop(const struct sandbox_user *user)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+		log_error("prctl: %s", strerror(errno));
+		return -1;
+	}
+	return drop_rights(user, false);
 }

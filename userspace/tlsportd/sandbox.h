@@ -36,4 +36,7 @@ int sandbox_find_user(const char *const *names, struct sandbox_user *user);
  */
 int sandbox_enter(const struct sandbox_user *user);
 
+/* For what is to be executed and needs no rights at all: that user's, or none.  0 or -1, as above */
+int sandbox_drop(const struct sandbox_user *user);
+
 #endif /* _TLSPORTD_SANDBOX_H */

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Asks OCSP responders, see ocsp_fetch.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crypt.h"
+#include "generation.h"
+#include "log.h"
+#include "ocsp_fetch.h"
+
+/* For a question, name resolution and all. */
+#define ASK_SECONDS 10
+#define ASK_AT_ONCE 8
+/* After a failure, twice as long after each further one. */
+#define AGAIN_MIN 60
+#define AGAIN_MAX 3600
+/* Those due so soon come with one that is due now: each time makes a generation. */
+#define TOGETHER  3600
+#define CHAIN_MAX (1024 * 1024)
+
+/**
+ * struct ocsp_fetch - a certificate
+ * @cert: its file, for messages
+ * @path: file of the answer
+ * @until: of the response at hand
+ * @due: when to ask
+ * @failures: since the last answer
+ * @pid: of the process that asks; 0: none does
+ * @wanted: by the generation in force
+ */
+struct ocsp_fetch {
+	char *cert;
+	char *chain;
+	char url[CERT_URL_LEN];
+	char path[PATH_MAX];
+	time_t until;
+	time_t due;
+	unsigned int failures;
+	pid_t pid;
+	bool wanted;
+	struct ocsp_fetch *next;
+};
+
+static int read_all(int fd, char *to, size_t room)
+{
+	size_t have = 0;
+	ssize_t n;
+
+	while ((n = read(fd, to + have, room - have)) > 0)
+		have += n;
+	return n;
+}
+
+int ocsp_fetch_main(const char *cert, const char *url)
+{
+	char *chain = calloc(1, CHAIN_MAX + 1), why[256] = "out of memory";
+	struct ocsp_response response = { NULL };
+	int failed = 1;
+
+	if (chain && !read_all(STDIN_FILENO, chain, CHAIN_MAX))
+		failed = ocsp_ask(chain, url, &response, why, sizeof(why)) != 0;
+	if (failed)
+		log_warning("%s: no OCSP response from %s: %s", cert, url, why);
+	else
+		failed = write(STDOUT_FILENO, response.der, response.len) != (ssize_t)response.len;
+	ocsp_response_free(&response);
+	free(chain);
+	return failed;
+}
+
+int ocsp_fetch_path(const char *run_dir, const char *chain, char path[PATH_MAX])
+{
+	const struct crypt_piece piece = { chain, strlen(chain) };
+	uint8_t hash[CRYPT_SHA256_LEN];
+	char name[33];
+
+	if (!run_dir || crypt_sha256(&piece, 1, hash))
+		return -1;
+	for (int i = 0; i < 16; i++)
+		sprintf(name + 2 * i, "%02x", hash[i]);
+	return snprintf(path, PATH_MAX - 4, "%s/ocsp/%s", run_dir, name) < PATH_MAX - 4 ? 0 : -1;
+}
+
+static struct ocsp_fetch *find(struct ocsp_fetches *fetches, const char *path)
+{
+	struct ocsp_fetch *fetch = fetches->list;
+
+	while (fetch && strcmp(fetch->path, path))
+		fetch = fetch->next;
+	return fetch;
+}
+
+static void fetch_free(struct ocsp_fetch *fetch)
+{
+	free(fetch->cert);
+	free(fetch->chain);
+	free(fetch);
+}
+
+static struct ocsp_fetch *add(struct ocsp_fetches *fetches, const struct certificate *certificate,
+			      char *chain, const char *path)
+{
+	struct ocsp_fetch *fetch = calloc(1, sizeof(*fetch));
+
+	if (!fetch)
+		return NULL;
+	fetch->cert = strdup(certificate->cert);
+	fetch->chain = strdup(chain);
+	strcpy(fetch->url, certificate->facts.ocsp_url);
+	strcpy(fetch->path, path);
+	if (!fetch->cert || !fetch->chain) {
+		fetch_free(fetch);
+		return NULL;
+	}
+	fetch->next = fetches->list;
+	fetches->list = fetch;
+	return fetch;
+}
+
+/* Asked for when half of the validity of what is at hand is over. */
+static void want(struct ocsp_fetches *fetches, const struct certificate *certificate)
+{
+	const struct ocsp_response *response = &certificate->response;
+	time_t due = response->len ? response->since + (response->until - response->since) / 2 : 0;
+	char *chain = cert_files_chain(&certificate->files), path[PATH_MAX];
+	struct ocsp_fetch *fetch = NULL;
+
+	if (chain && !ocsp_fetch_path(certificate->run_dir, chain, path)) {
+		fetch = find(fetches, path);
+		if (!fetch)
+			fetch = add(fetches, certificate, chain, path);
+	}
+	free(chain);
+	if (!fetch)
+		return;
+	fetch->wanted = true;
+	if (response->until == fetch->until)
+		return;
+	fetch->until = response->until;
+	fetch->due = due;
+}
+
+static void drop_unwanted(struct ocsp_fetches *fetches)
+{
+	struct ocsp_fetch **at = &fetches->list, *fetch;
+
+	while ((fetch = *at)) {
+		if (fetch->wanted || fetch->pid) {
+			at = &fetch->next;
+			continue;
+		}
+		*at = fetch->next;
+		unlink(fetch->path);
+		fetch_free(fetch);
+	}
+}
+
+void ocsp_fetch_update(struct ocsp_fetches *fetches, const struct generation *generation)
+{
+	for (struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next)
+		fetch->wanted = false;
+	for (size_t i = 0; i < generation->config.count; i++) {
+		const struct certificates *all = &generation->ports[i].certificates;
+
+		for (size_t j = 0; j < all->count; j++) {
+			const struct certificate *one = &all->list[j];
+
+			if (one->usable && one->ocsp == OCSP_FETCH && one->facts.ocsp_url[0] &&
+			    engine_staples())
+				want(fetches, one);
+		}
+	}
+	drop_unwanted(fetches);
+}
+
+/* The answer comes beside its file, and takes its place when it is whole. */
+static void name_new(const struct ocsp_fetch *fetch, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s", fetch->path);
+	strcat(path, ".new");
+}
+
+static int open_answer(const struct ocsp_fetch *fetch)
+{
+	char path[PATH_MAX];
+	char *slash;
+
+	name_new(fetch, path);
+	slash = strrchr(path, '/');
+	*slash = '\0';
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -1;
+	*slash = '/';
+	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+}
+
+static int open_chain(const struct ocsp_fetch *fetch)
+{
+	const ssize_t len = strlen(fetch->chain);
+	int fd = memfd_create("chain", MFD_CLOEXEC);
+
+	if (fd >= 0 && write(fd, fetch->chain, len) == len && !lseek(fd, 0, SEEK_SET))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static void run_child(const struct ocsp_fetch *fetch, const struct sandbox_user *user,
+		      pid_t parent_pid, int chain, int answer)
+{
+	char *const words[] = { OCSP_FETCH_NAME, fetch->cert, (char *)fetch->url, NULL };
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent_pid)
+		_exit(1);
+	if (fetch->failures) /* that was told */
+		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+	if (dup2(chain, STDIN_FILENO) < 0 || dup2(answer, STDOUT_FILENO) < 0 ||
+	    close_range(STDERR_FILENO + 1, ~0U, 0) || sandbox_drop(user))
+		_exit(1);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	alarm(ASK_SECONDS);
+	execv("/proc/self/exe", words);
+	log_warning("%s: OCSP: tlsportd cannot be executed again: %s", fetch->cert,
+		    strerror(errno));
+	_exit(1);
+}
+
+static int start(struct ocsp_fetch *fetch, const struct sandbox_user *user)
+{
+	int chain = open_chain(fetch), answer = open_answer(fetch);
+	pid_t parent_pid = getpid();
+
+	if (chain >= 0 && answer >= 0)
+		fetch->pid = fork();
+	if (chain >= 0 && answer >= 0 && !fetch->pid)
+		run_child(fetch, user, parent_pid, chain, answer);
+	if (chain >= 0)
+		close(chain);
+	if (answer >= 0)
+		close(answer);
+	if (fetch->pid > 0)
+		return 0;
+	fetch->pid = 0;
+	return -1;
+}
+
+static void failed(struct ocsp_fetch *fetch)
+{
+	time_t again = AGAIN_MIN << (fetch->failures < 6 ? fetch->failures : 6);
+
+	fetch->failures++;
+	fetch->due = time(NULL) + (again < AGAIN_MAX ? again : AGAIN_MAX);
+}
+
+time_t ocsp_fetch_run(struct ocsp_fetches *fetches, const struct sandbox_user *user)
+{
+	time_t now = time(NULL), limit = now, next = -1;
+
+	for (struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next)
+		if (!fetch->pid && fetch->due <= now)
+			limit = now + TOGETHER;
+	for (struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next) {
+		if (fetch->pid)
+			continue;
+		if (fetch->due <= (fetch->failures ? now : limit)) {
+			if (fetches->running >= ASK_AT_ONCE)
+				continue; /* until one ends */
+			if (!start(fetch, user)) {
+				fetches->running++;
+				continue;
+			}
+			log_error("%s: OCSP: no process can be started: %s", fetch->cert,
+				  strerror(errno));
+			failed(fetch);
+		}
+		if (next < 0 || fetch->due - now < next)
+			next = fetch->due - now;
+	}
+	return next;
+}
+
+bool ocsp_fetch_ended(struct ocsp_fetches *fetches, pid_t pid, int status)
+{
+	struct ocsp_fetch *fetch = fetches->list;
+	char path[PATH_MAX];
+
+	while (fetch && fetch->pid != pid)
+		fetch = fetch->next;
+	if (!fetch)
+		return false;
+	fetch->pid = 0;
+	fetches->running--;
+	name_new(fetch, path);
+	if (!status && !rename(path, fetch->path)) {
+		if (fetch->failures)
+			log_notice("%s: %s answers again", fetch->cert, fetch->url);
+		fetch->failures = 0;
+		/* unless it is another one: that says when */
+		fetch->due = time(NULL) + AGAIN_MAX;
+		fetches->fresh = true;
+		return true;
+	}
+	unlink(path);
+	if (WIFSIGNALED(status) && !fetch->failures)
+		log_warning("%s: no OCSP response from %s: %s", fetch->cert, fetch->url,
+			    WTERMSIG(status) == SIGALRM ? "no answer in time" :
+							  strsignal(WTERMSIG(status)));
+	failed(fetch);
+	return true;
+}
+
+bool ocsp_fetch_fresh(struct ocsp_fetches *fetches)
+{
+	bool fresh = fetches->fresh && !fetches->running;
+
+	if (fresh)
+		fetches->fresh = false;
+	return fresh;
+}
+
+void ocsp_fetch_close(struct ocsp_fetches *fetches)
+{
+	struct ocsp_fetch *fetch;
+
+	while ((fetch = fetches->list)) {
+		fetches->list = fetch->next;
+		if (fetch->pid)
+			kill(fetch->pid, SIGKILL);
+		fetch_free(fetch);
+	}
+}
