@@ -152,9 +152,10 @@ static int keep_for_application(struct tlsport_conn *conn, struct genl_info *inf
 	struct nlattr *preamble = info->attrs[TLSPORT_A_HS_PREAMBLE];
 
 	if (details && nla_len(details)) {
-		conn->details = kmemdup(nla_data(details), nla_len(details), GFP_KERNEL);
+		conn->details = kvmalloc(nla_len(details), GFP_KERNEL);
 		if (!conn->details)
 			return -ENOMEM;
+		memcpy(conn->details, nla_data(details), nla_len(details));
 		conn->details_len = nla_len(details);
 	}
 	return preamble ? tlsport_preamble_set(conn, nla_data(preamble), nla_len(preamble)) : 0;

@@ -35,7 +35,7 @@ static void conn_free(struct rcu_head *rcu)
 	trace_tlsport_object_free("conn", conn);
 	tlsport_port_put(conn->port);
 	kfree(conn->server_name);
-	kfree(conn->details);
+	kvfree(conn->details);
 	tlsport_preamble_free(conn);
 	memzero_explicit(conn, sizeof(*conn));
 	kmem_cache_free(conn_cache, conn);

@@ -49,21 +49,24 @@ int tlsport_preamble_set(struct tlsport_conn *conn, const void *data, u32 len)
  * @to: where to
  * @len: room there
  * @peek: it stays
+ * @end: set: what comes next is the client's
  *
  * Context: process, no locks.
  * Return: bytes, 0: another reader has had the rest; or -EFAULT.
  */
-int tlsport_preamble_read(struct tlsport_conn *conn, struct iov_iter *to, size_t len, bool peek)
+int tlsport_preamble_read(struct tlsport_conn *conn, struct iov_iter *to, size_t len, bool peek,
+			  bool *end)
 {
 	struct tlsport_preamble *preamble = conn->preamble;
-	size_t n;
+	size_t n, left;
 
 	mutex_lock(&preamble->lock);
-	n = min_t(size_t, len, conn->preamble_left);
-	n = copy_to_iter(preamble->data + preamble->len - conn->preamble_left, n, to);
+	left = conn->preamble_left;
+	len = min(len, left);
+	n = copy_to_iter(preamble->data + preamble->len - left, len, to);
+	*end = n == left;
 	if (!peek)
-		WRITE_ONCE(conn->preamble_left, conn->preamble_left - n);
-	len = min_t(size_t, len, conn->preamble_left);
+		WRITE_ONCE(conn->preamble_left, left - n);
 	mutex_unlock(&preamble->lock);
 	return n || !len ? n : -EFAULT;
 }

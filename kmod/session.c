@@ -331,36 +331,40 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 				continue;
 		}
 		if (recv_other(sock, base, len, -EIO, &ret, &end))
-			return told(conn, ret);
+			return ret;
 	}
 }
 
 /*
- * The preamble, and what is behind it for whoever waits for all, or looks without
- * taking: who looks again must see more.
+ * The preamble, and what is there behind it: on TCP a call that gives less than was
+ * asked for has taken all, and who waits for the next edge believes that.  It is
+ * enough for any SO_RCVLOWAT: TCP, which wakes for that, does not count it.
  */
 static int recv_preamble(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
-	int n = tlsport_preamble_read(tlsport_conn_of(sock->sk), &msg->msg_iter, len,
-				      flags & MSG_PEEK);
-	int more = 0;
+	struct sock *sk = sock->sk;
+	int n, more = 0;
+	bool end;
 
-	if (!n) /* another reader was faster */
-		return len ? recv_records(sock, msg, len, flags) : 0;
-	if (n < 0 || n == len)
+	n = tlsport_preamble_read(tlsport_conn_of(sk), &msg->msg_iter, len, flags & MSG_PEEK, &end);
+	if (!n && len) /* another reader was faster */
+		return recv_records(sock, msg, len, flags);
+	if (n < 0 || n == len || !end)
 		return n;
 	if (flags & MSG_WAITALL)
 		more = recv_records(sock, msg, len - n, flags);
-	else if ((flags & MSG_PEEK) && sock->sk->sk_prot->sock_is_readable(sock->sk))
+	else if (sk->sk_prot->sock_is_readable(sk))
 		more = recv_records(sock, msg, len - n, flags | MSG_DONTWAIT);
-	return n + max(more, 0);
+	return n + max(more, 0); /* an error is for the next call */
 }
 
 static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
-	if (unlikely(READ_ONCE(tlsport_conn_of(sock->sk)->preamble_left)))
-		return recv_preamble(sock, msg, len, flags);
-	return recv_records(sock, msg, len, flags);
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+
+	return told(conn, unlikely(READ_ONCE(conn->preamble_left)) ?
+				  recv_preamble(sock, msg, len, flags) :
+				  recv_records(sock, msg, len, flags));
 }
 
 /* MSG_TRUNC: TCP counts the bytes and drops them; here they end in a page that nobody reads. */

@@ -379,7 +379,8 @@ int tlsport_sockopt_get(struct tlsport_conn *conn, int optname, char __user *opt
 
 /* preamble.c */
 int tlsport_preamble_set(struct tlsport_conn *conn, const void *data, u32 len);
-int tlsport_preamble_read(struct tlsport_conn *conn, struct iov_iter *to, size_t len, bool peek);
+int tlsport_preamble_read(struct tlsport_conn *conn, struct iov_iter *to, size_t len, bool peek,
+			  bool *end);
 ssize_t tlsport_preamble_splice(struct tlsport_conn *conn, struct pipe_inode_info *pipe,
 				size_t len);
 void tlsport_preamble_free(struct tlsport_conn *conn);

@@ -36,7 +36,7 @@ struct tlsport_certificate {
  * @names: of subjectAltName: "DNS:…", "email:…", "URI:…", "IP:…"
  * @name_count: of @names
  * @sha256: of the certificate
- * @chain: the certificate, and what the client sent behind it
+ * @chain: the certificate, and what the client sent behind it, which it has not proven
  * @chain_len: of @chain
  */
 struct tlsport_client {

@@ -17,12 +17,12 @@ from typing import NamedTuple, Optional
 SOL_TLSPORT = 0x746c
 INFO, DETAILS = 1, 2
 ALPN, SUBJECT, COMMON_NAME, NAME, SHA256, CERTIFICATE = range(1, 7)
-_INFO = struct.Struct("=QHHBBBxI256s")
+_INFO = struct.Struct("=QHHBBBxI4x256s")
 _NIC = 2
 
 
 class Client(NamedTuple):
-    """By the certificate that it has proven; chain: DER, its own first."""
+    """By the certificate that it has proven; chain: DER, its own first, behind it what it has not proven."""
     subject: str
     common_name: str
     names: tuple

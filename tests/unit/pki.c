@@ -66,6 +66,8 @@ struct party party_new(const struct wish *wish, const struct party *issuer)
 		extend(party.x509, issuer->x509, NID_authority_key_identifier, "keyid");
 	if (wish->names)
 		extend(party.x509, issuer->x509, NID_subject_alt_name, wish->names);
+	if (wish->crl)
+		extend(party.x509, issuer->x509, NID_crl_distribution_points, wish->crl);
 	if (wish->usage)
 		extend(party.x509, issuer->x509, NID_ext_key_usage, wish->usage);
 	assert_true(X509_sign(party.x509, issuer->key,

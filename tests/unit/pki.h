@@ -20,6 +20,7 @@ struct party {
  * @usage: extendedKeyUsage, NULL: none
  * @from: days from now
  * @to: likewise
+ * @crl: where its revocation list is, as OpenSSL's configuration has it, NULL: nowhere
  * @names: subjectAltName as OpenSSL's configuration has it, NULL: none
  */
 struct wish {
@@ -30,6 +31,7 @@ struct wish {
 	int from;
 	int to;
 	const char *names;
+	const char *crl;
 };
 
 /* @issuer NULL: by itself */

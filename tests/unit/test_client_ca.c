@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <wolfssl/version.h>
 
 #include "pki.h"
 
@@ -67,7 +68,10 @@ static void test_good_files(void **state)
 
 static void test_bad_files(void **state)
 {
-	struct client_ca text = { 0 }, wrong = { 0 };
+	const struct wish plain = { "client", "P-256", .to = 10 };
+	const struct wish rsa = { "short", "RSA1024", .ca = true, .to = 10 };
+	struct party client = party_new(&plain, NULL), short_key = party_new(&rsa, NULL);
+	struct client_ca text = { 0 }, wrong = { 0 }, leaf = { 0 };
 	char cut[8192];
 
 	(void)state;
@@ -76,6 +80,15 @@ static void test_bad_files(void **state)
 	refuse(ca_file, NULL, "no certificate in it");
 	put(ca_file, "-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n");
 	refuse(ca_file, NULL, "is broken");
+	/* whoever owns one that is none could sign for others */
+	pki_add_ca(&leaf, &client);
+	put(ca_file, leaf.ca);
+	refuse(ca_file, NULL, "certificate 1 in it is not one of a certificate authority");
+	client_ca_free(&leaf);
+	pki_add_ca(&leaf, &short_key);
+	put(ca_file, leaf.ca);
+	if (LIBWOLFSSL_VERSION_HEX >= 0x05009002) /* 5.5.4 does not look */
+		refuse(ca_file, NULL, "has a key that is too short");
 	pki_add_ca(&text, &one);
 	put(ca_file, text.ca);
 	refuse(ca_file, "/nowhere/crl.pem", "/nowhere/crl.pem: No such file or directory");
@@ -90,6 +103,9 @@ static void test_bad_files(void **state)
 	refuse(ca_file, crl_file, "without an end");
 	client_ca_free(&text);
 	client_ca_free(&wrong);
+	client_ca_free(&leaf);
+	party_free(&client);
+	party_free(&short_key);
 }
 
 static int set_up(void **state)

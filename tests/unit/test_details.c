@@ -76,20 +76,135 @@ static void test_identity(void **state)
 	party_free(&party);
 }
 
-/* A name with a 0, or a line break, in it is no name: nobody takes it for another. */
+/* A certificate whose subject has these parts, each a type, a string type and a value. */
+struct part {
+	const char *type;
+	int string;
+	const char *value;
+	int len;
+	int set; /* -1: of the one before */
+};
+
+static void subject_of(const struct part *parts, size_t count, struct client_identity *identity)
+{
+	const struct wish wish = { "x", "P-256", .to = 10 };
+	struct client_chain chain;
+	X509_NAME *name = X509_NAME_new();
+	struct party odd = party_new(&wish, &root);
+
+	for (size_t i = 0; i < count; i++) {
+		ASN1_OBJECT *type = OBJ_txt2obj(parts[i].type, 0);
+
+		assert_int_equal(X509_NAME_add_entry_by_OBJ(name, type, parts[i].string,
+							    (const uint8_t *)parts[i].value,
+							    parts[i].len, -1, parts[i].set),
+				 1);
+		ASN1_OBJECT_free(type);
+	}
+	assert_int_equal(X509_set_subject_name(odd.x509, name), 1);
+	X509_sign(odd.x509, root.key, EVP_sha256());
+	chain_of(&odd, NULL, &chain);
+	assert_int_equal(client_identity_read(&chain, identity), 0);
+	client_chain_free(&chain);
+	X509_NAME_free(name);
+	party_free(&odd);
+}
+
+#define UTF8 V_ASN1_UTF8STRING
+
+/* Nobody is taken for another by how a subject is written. */
 static void test_names_that_deceive(void **state)
 {
+	static const struct {
+		struct part parts[3];
+		size_t count;
+		const char *subject;
+		const char *common_name;
+	} cases[] = {
+		{ { { "CN", UTF8, "admin\0.evil", 11, 0 } },
+		  1,
+		  "CN=#0c0b61646d696e002e6576696c",
+		  "" },
+		{ { { "CN", UTF8, "admin\nroot", 10, 0 } }, 1, "CN=#0c0a61646d696e0a726f6f74", "" },
+		{ { { "CN", UTF8, "a,O=Works", 9, 0 } }, 1, "CN=a\\,O=Works", "a,O=Works" },
+		{ { { "CN", UTF8, " #a+b ", 6, 0 } }, 1, "CN=\\ #a\\+b\\ ", " #a+b " },
+		{ { { "CN", UTF8, "#1", 2, 0 } }, 1, "CN=\\#1", "#1" },
+		/* of which a library reads "admi" */
+		{ { { "CN", V_ASN1_BMPSTRING, "admi", 4, 0 } }, 1, "CN=#1e0461646d69", "" },
+		{ { { "CN", UTF8,
+		      "\xc2\x9b"
+		      "2J",
+		      4, 0 } },
+		  1,
+		  "CN=#0c04c29b324a",
+		  "" },
+		{ { { "CN", V_ASN1_T61STRING, "\xe9", 1, 0 } }, 1, "CN=#1401e9", "" },
+		/* an attribute that has no name */
+		{ { { "CN", UTF8, "svc", 3, 0 }, { "1.3.6.1.4.1.9999.1", UTF8, "A", 1, 0 } },
+		  2,
+		  "1.3.6.1.4.1.9999.1=#0c0141,CN=svc",
+		  "svc" },
+		{ { { "CN", UTF8, "a", 1, 0 }, { "UID", UTF8, "b", 1, -1 } }, 2, "CN=a+UID=b", "a" },
+		{ { { "O", UTF8, "o", 1, 0 }, { "CN", UTF8, "1", 1, 0 }, { "CN", UTF8, "2", 1, 0 } },
+		  3,
+		  "CN=2,CN=1,O=o",
+		  "2" },
+		{ { { "CN", UTF8, "\xc3\xa9\xf0\x9f\x98\x80", 6, 0 } },
+		  1,
+		  "CN=\xc3\xa9\xf0\x9f\x98\x80",
+		  "\xc3\xa9\xf0\x9f\x98\x80" },
+	};
 	struct client_identity identity;
-	struct client_chain chain;
 
 	(void)state;
-	party = named("admin\nroot", NULL);
-	chain_of(&party, NULL, &chain);
-	assert_int_equal(client_identity_read(&chain, &identity), 0);
-	assert_string_equal(identity.common_name, "");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		subject_of(cases[i].parts, cases[i].count, &identity);
+		assert_string_equal(identity.subject, cases[i].subject);
+		assert_string_equal(identity.common_name, cases[i].common_name);
+		client_identity_free(&identity);
+	}
+	subject_of(NULL, 0, &identity);
 	assert_string_equal(identity.subject, "");
-	assert_int_equal(identity.name_count, 0);
 	client_identity_free(&identity);
+}
+
+static void test_subject_that_is_too_long(void **state)
+{
+	struct client_identity identity;
+	struct part parts[70];
+
+	(void)state;
+	for (size_t i = 0; i < 70; i++)
+		parts[i] = (struct part){ "OU", UTF8, "a part", 6, 0 };
+	subject_of(parts, 70, &identity);
+	assert_string_equal(identity.subject, "");
+	client_identity_free(&identity);
+}
+
+/* What the library has verified is whole; it is read as if it were not. */
+static void test_cut_certificates(void **state)
+{
+	struct client_identity identity;
+	struct client_chain chain, cut;
+
+	(void)state;
+	party = named("client", "DNS:a,IP:192.0.2.1");
+	chain_of(&party, NULL, &chain);
+	for (size_t len = 0; len < chain.own_len; len++) {
+		cut = chain;
+		cut.der = malloc(len + 1); /* for the sanitizer */
+		memcpy(cut.der, chain.der, len);
+		cut.own_len = cut.len = len;
+		client_identity_read(&cut, &identity);
+		client_identity_free(&identity);
+		free(cut.der);
+	}
+	for (size_t i = 0; i < chain.own_len; i++) {
+		chain.der[i] ^= 0xff;
+		client_identity_read(&chain, &identity);
+		client_identity_free(&identity);
+		chain.der[i] ^= 0xff;
+	}
 	client_chain_free(&chain);
 	party_free(&party);
 }
@@ -219,6 +334,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_names_that_deceive),
+		cmocka_unit_test(test_subject_that_is_too_long),
+		cmocka_unit_test(test_cut_certificates),
 		cmocka_unit_test(test_details),
 		cmocka_unit_test(test_proxy_header),
 	};

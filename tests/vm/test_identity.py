@@ -236,6 +236,10 @@ def header():
                     equal(client.read(6), b"answer", what)
 
 
+def tcp_closed(conn):
+    return conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 7
+
+
 @test("proxy-protocol = v2: looked at together with data, dropped, left unread, and after the client has gone", core=True)
 def header_and_data():
     port = lib.new_port()
@@ -254,6 +258,9 @@ def header_and_data():
         equal(conn.recv(size + 2, socket.MSG_WAITALL), got[:size + 2], "up to the middle of the data")
         equal(conn.recv(10), b"ta", "the rest")
     with lib.TlsClient(port) as client, accepted(client) as conn:
+        # less than was asked for is all: who waits for the next edge of epoll believes that
+        equal(conn.recv(4096)[size:], b"data", "one call takes both")
+    with lib.TlsClient(port) as client, accepted(client) as conn:
         equal(len(conn.recv(size, MSG_TRUNC)), size, "dropped")
         equal(conn.recv(10), b"data", "what is behind it")
     with lib.TlsClient(port) as client, accepted(client) as conn:
@@ -261,6 +268,17 @@ def header_and_data():
         client.sock.close()
         parse(conn.recv(size))
         equal((conn.recv(10), conn.recv(10)), (b"data", b""), "after the end")
+    for flags in (socket.MSG_WAITALL, 0):
+        client = lib.TlsClient(port)
+        with listener.accept()[0] as conn:
+            client.reset()
+            lib.wait_for(lambda conn=conn: select.select([conn], [], [conn], 0)[0] and tcp_closed(conn), 10, "the reset")
+            equal(len(conn.recv(size + 10, flags)), size, "before the reset")
+            equal(outcome(conn.recv, 10), "ECONNRESET", "which is not an end")
+    with lib.TlsClient(port) as client, listener.accept()[0] as conn:
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1000)
+        equal(select.select([conn], [], [], 0)[0], [conn], "it is enough for SO_RCVLOWAT")
+        equal(len(conn.recv(4096)), size, "it is enough for SO_RCVLOWAT")
     with lib.TlsClient(port) as client:
         listener.accept()[0].close()  # with all of it unread: no reset
         equal(client.read(10), b"", "close_notify")

@@ -12,6 +12,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Bits of keys, of authorities and of clients. */
+#define CLIENT_RSA_MIN 2048
+#define CLIENT_ECC_MIN 256
+
 /**
  * struct client_ca - what is in the files
  * @ca: PEM text of certificates

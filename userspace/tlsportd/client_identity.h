@@ -8,17 +8,18 @@
 
 #include "client_chain.h"
 #include "crypt.h"
+#include "hello.h"
 
 #define CLIENT_NAMES_MAX 64
 
 /**
  * struct client_identity - of the client's own certificate
- * @subject: RFC 4514, "" when it has none, or one that cannot be written so
- * @common_name: "" likewise
- * @names: of subjectAltName, each with its kind: "DNS:…", "email:…", "URI:…", "IP:…"
+ * @subject: RFC 4514, "" when it has none or a very long one; what cannot be written
+ *	in UTF-8 without control characters is there as "#" and hexadecimal DER
+ * @common_name: "" when it has none that can be written so
+ * @names: of subjectAltName, each with its kind: "DNS:…", "email:…", "URI:…", "IP:…";
+ *	those that cannot be written so are left out
  * @sha256: of the certificate
- *
- * Only printable ASCII and UTF-8: what holds anything else is left out.
  */
 struct client_identity {
 	char subject[1024];

@@ -56,16 +56,17 @@ static size_t der_len(const uint8_t *der, size_t left)
 	return head + len <= left ? head + len : 0;
 }
 
+/* Those behind the client's own only as far as there is room. */
 static void put_chain(struct details *details, const struct client_chain *chain)
 {
 	size_t at = 0, len = chain->own_len;
 
-	while (at < chain->len && !details->bad) {
+	while (len && !details->bad) {
 		put(details, TLSPORT_A_DETAIL_CLIENT_CERT, chain->der + at, len);
 		at += len;
 		len = der_len(chain->der + at, chain->len - at);
-		if (!len && at < chain->len)
-			details->bad = true;
+		if (NLA_HDRLEN + NLA_ALIGN(len) > TLSPORT_DETAILS_MAX - details->len)
+			break;
 	}
 }
 

@@ -1238,6 +1238,11 @@ int engine_result(struct engine *engine, struct engine_result *result)
 	memset(result, 0, sizeof(*result));
 	if (engine->status != ENGINE_DONE)
 		return -1;
+	/* It cannot come to this; nobody gets in if it does. */
+	if (engine->context->ask_client &&
+	    (library_resumed(library) ||
+	     (engine->context->require_client && !engine->client.count)))
+		return -1;
 	if (engine->choice.version == TLS_1_3) {
 		if (library_keys13(&library->client, suite, &engine->rx) ||
 		    library_keys13(&library->server, suite, &engine->tx))

@@ -50,6 +50,7 @@
 struct library_context {
 	WOLFSSL_CTX *ctx;
 	const struct ticket_keys *tickets;
+	bool asks_clients;
 };
 
 static struct library *current;
@@ -593,6 +594,11 @@ static int load_crls(WOLFSSL_CTX *ctx, const char *crls)
 
 	if (wolfSSL_CTX_EnableCRL(ctx, WOLFSSL_CRL_CHECKALL) != WOLFSSL_SUCCESS)
 		return -1;
+#ifdef HAVE_CRL_IO
+	/* Debian's would ask the address in the client's certificate for a list. */
+	if (wolfSSL_CTX_SetCRL_IOCb(ctx, NULL) != WOLFSSL_SUCCESS)
+		return -1;
+#endif
 	while ((crl = client_ca_next_crl(&crls, &len)))
 		wolfSSL_CTX_LoadCRLBuffer(ctx, (const unsigned char *)crl, len,
 					  WOLFSSL_FILETYPE_PEM);
@@ -617,8 +623,8 @@ static int set_clients(WOLFSSL_CTX *ctx, const struct library_clients *clients)
 		WOLFSSL_VERIFY_PEER | (clients->required ? WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
 		NULL);
 	if (wolfSSL_CTX_set1_sigalgs_list(ctx, CLIENT_SCHEMES) != WOLFSSL_SUCCESS ||
-	    wolfSSL_CTX_SetMinRsaKey_Sz(ctx, 2048) != WOLFSSL_SUCCESS ||
-	    wolfSSL_CTX_SetMinEccKey_Sz(ctx, 256) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_SetMinRsaKey_Sz(ctx, CLIENT_RSA_MIN) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_SetMinEccKey_Sz(ctx, CLIENT_ECC_MIN) != WOLFSSL_SUCCESS ||
 	    wolfSSL_CTX_load_verify_buffer(ctx, (const unsigned char *)ca->ca, ca->ca_len,
 					   WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
 		return -1;
@@ -669,6 +675,7 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 	wolfSSL_CTX_SetDevId(ctx, DEVICE);
 	context->ctx = ctx;
 	context->tickets = tickets;
+	context->asks_clients = clients != NULL;
 	return context;
 fail:
 	wolfSSL_CTX_free(ctx);
@@ -729,6 +736,16 @@ void library_close(struct library *library)
 	explicit_bzero(library, sizeof(*library));
 }
 
+/* The library keeps those that clients send: for others, who do not, and beyond their end. */
+static void forget_intermediates(const struct library_context *context)
+{
+#if LIBWOLFSSL_VERSION_HEX >= 0x05009002
+	if (context->asks_clients)
+		wolfSSL_CertManagerUnloadIntermediateCerts(
+			wolfSSL_CTX_GetCertManager(context->ctx));
+#endif
+}
+
 enum library_status library_feed(struct library *library, const uint8_t *record, size_t len)
 {
 	enum library_status status = LIBRARY_MORE;
@@ -739,6 +756,7 @@ enum library_status library_feed(struct library *library, const uint8_t *record,
 	current = library;
 	ret = wolfSSL_accept(library->ssl);
 	forget_hmac_keys();
+	forget_intermediates(library->context);
 	if (ret == WOLFSSL_SUCCESS) {
 		status = LIBRARY_DONE;
 	} else {

@@ -260,17 +260,27 @@ static bool renew_clients(struct served_port *port, const struct served_port *ol
 	return true;
 }
 
+/* 0 or -1: out of memory */
+static int keep_certificates(struct served_port *port, const struct served_port *old)
+{
+	certificates_free(&port->certificates);
+	memcpy(port->error, old->error, sizeof(port->error));
+	return certificates_copy(&old->certificates, &port->certificates);
+}
+
+static void serve_clients(struct served_port *port, struct ticket_store *tickets)
+{
+	if (port->clients.ca || !asks_clients(port))
+		serve(port, tickets);
+}
+
 /* As it was, with nothing of what was found now. */
 static void keep_port(struct served_port *port, const struct served_port *old,
 		      struct ticket_store *tickets)
 {
-	certificates_free(&port->certificates);
 	client_ca_free(&port->clients);
-	memcpy(port->error, old->error, sizeof(port->error));
-	if (!certificates_copy(&old->certificates, &port->certificates) &&
-	    !client_ca_copy(&old->clients, &port->clients) &&
-	    (port->clients.ca || !asks_clients(port)))
-		serve(port, tickets);
+	if (!keep_certificates(port, old) && !client_ca_copy(&old->clients, &port->clients))
+		serve_clients(port, tickets);
 }
 
 /* true: @port is served with other certificates than @old, or at last with one. */
@@ -287,8 +297,12 @@ static bool renew_port(struct served_port *port, const struct served_port *old, 
 	}
 	if (certificates_find(port->config, run_dir, certificates, err, sizeof(err))) {
 		tell_stale(port, err, old->context, errors);
-		keep_port(port, old, tickets);
-		return false;
+		/* who is revoked does not depend on it */
+		if (keep_certificates(port, old))
+			return false;
+		changed = renew_clients(port, old, errors);
+		serve_clients(port, tickets);
+		return changed && port->context;
 	}
 	if (err[0])
 		tell_stale(port, err, false, errors);
@@ -300,8 +314,7 @@ static bool renew_port(struct served_port *port, const struct served_port *old, 
 	}
 	changed |= certificates_usable(certificates) != certificates_usable(&old->certificates);
 	changed |= renew_clients(port, old, errors);
-	if (port->clients.ca || !asks_clients(port))
-		serve(port, tickets);
+	serve_clients(port, tickets);
 	if (changed && port->error[0])
 		tell_stale(port, port->error, !port->context && old->context, errors);
 	if (port->context)

@@ -24,7 +24,7 @@
 #define TLSPORT_DATA_MAX	32768
 
 /* What one connection may have for its application, see TLSPORT_A_HS_DETAILS. */
-#define TLSPORT_DETAILS_MAX	49152
+#define TLSPORT_DETAILS_MAX	16384
 #define TLSPORT_PREAMBLE_MAX	4096
 
 /**

@@ -32,6 +32,7 @@ enum {
  * @rx_mode: enum tlsport_mode
  * @pad: 0
  * @details_len: of TLSPORT_DETAILS; 0: there are none
+ * @reserved: 0
  * @server_name: SNI; "": the client named none
  */
 struct tlsport_info {
@@ -43,6 +44,7 @@ struct tlsport_info {
 	__u8 rx_mode;
 	__u8 pad;
 	__u32 details_len;
+	__u32 reserved;
 	char server_name[256];
 };
 
@@ -55,7 +57,11 @@ enum {
 	TLSPORT_A_DETAIL_CLIENT_CN,		/* string, its common name */
 	TLSPORT_A_DETAIL_CLIENT_NAME,		/* multi: string: "DNS:…", "email:…", "URI:…", "IP:…" */
 	TLSPORT_A_DETAIL_CLIENT_SHA256,		/* binary, 32 bytes, of its DER */
-	TLSPORT_A_DETAIL_CLIENT_CERT,		/* multi: binary, DER: its own, then what it sent behind */
+	/*
+	 * multi: binary, DER: its own, then those behind it, as far as there is
+	 * room; only the first was proven
+	 */
+	TLSPORT_A_DETAIL_CLIENT_CERT,
 	__TLSPORT_A_DETAIL_MAX,
 };
 
