@@ -354,6 +354,19 @@ static bool is_must_staple(WOLFSSL_X509 *x509)
 	       memmem(at + 2, at[1], feature, sizeof(feature));
 }
 
+/* What goes into a line of HTTP and of the log as it is. */
+static bool is_http_url(const char *url)
+{
+	size_t len = strlen(url);
+
+	if (strncmp(url, "http://", strlen("http://")) || len >= CERT_URL_LEN)
+		return false;
+	while (len--)
+		if (url[len] <= ' ' || url[len] > '~')
+			return false;
+	return true;
+}
+
 static void ocsp_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 {
 	WOLF_STACK_OF(WOLFSSL_STRING) *urls = wolfSSL_X509_get1_ocsp(x509);
@@ -362,7 +375,7 @@ static void ocsp_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 	for (int i = 0; i < wolfSSL_sk_WOLFSSL_STRING_num(urls); i++) {
 		const char *url = wolfSSL_sk_WOLFSSL_STRING_value(urls, i);
 
-		if (!strncmp(url, "http://", strlen("http://")) && strlen(url) < CERT_URL_LEN) {
+		if (is_http_url(url)) {
 			strcpy(facts->ocsp_url, url);
 			break;
 		}

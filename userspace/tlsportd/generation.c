@@ -218,8 +218,9 @@ static bool renew_certificate(const struct served_port *port, struct certificate
 	bool same, in_force = old && old->usable;
 
 	certificate_load(certificate);
-	/* a file that is gone is meant so */
-	if (in_force && certificate->response_bad && certificate_keep_response(certificate, old))
+	/* a file that is gone is meant so; one that is older may be a replay */
+	if (in_force && (certificate->response_bad || certificate->response.len) &&
+	    certificate_keep_response(certificate, old))
 		text_add(errors, "out of memory\n");
 	if (!old || strcmp(certificate->response_error, old->response_error))
 		tell_response(port, certificate);

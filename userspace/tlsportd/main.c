@@ -267,7 +267,9 @@ static int next_timeout(struct daemon *daemon)
 	if (fetch >= 0)
 		left = sooner(left, fetch * 1000);
 	restart = parent_restart(&daemon->parent);
-	return restart >= 0 ? sooner(left, restart) : left;
+	if (restart >= 0)
+		left = sooner(left, restart);
+	return left > 0 ? left : 0; /* time goes on between the looks at the clock */
 }
 
 static void loop(struct daemon *daemon)

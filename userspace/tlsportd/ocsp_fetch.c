@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,9 +21,15 @@
 /* For a question, name resolution and all. */
 #define ASK_SECONDS 10
 #define ASK_AT_ONCE 8
+/* Who does not end by itself. */
+#define KILL_SECONDS (ASK_SECONDS + 5)
+/* Of what it writes. */
+#define ANSWER_FILE_MAX (2 * OCSP_RESPONSE_MAX)
 /* After a failure, twice as long after each further one. */
 #define AGAIN_MIN 60
 #define AGAIN_MAX 3600
+/* After an answer, whatever it says of its validity. */
+#define ANSWERED_MIN 900
 /* Those due so soon come with one that is due now: each time makes a generation. */
 #define TOGETHER  3600
 #define CHAIN_MAX (1024 * 1024)
@@ -33,7 +40,9 @@
  * @path: file of the answer
  * @until: of the response at hand
  * @due: when to ask
+ * @answered: when the last answer came, 0: none has
  * @failures: since the last answer
+ * @started: when @pid was, monotonic
  * @pid: of the process that asks; 0: none does
  * @wanted: by the generation in force
  */
@@ -44,7 +53,9 @@ struct ocsp_fetch {
 	char path[PATH_MAX];
 	time_t until;
 	time_t due;
+	time_t answered;
 	unsigned int failures;
+	time_t started;
 	pid_t pid;
 	bool wanted;
 	struct ocsp_fetch *next;
@@ -147,6 +158,8 @@ static void want(struct ocsp_fetches *fetches, const struct certificate *certifi
 		return;
 	fetch->until = response->until;
 	fetch->due = due;
+	if (fetch->answered && due < fetch->answered + ANSWERED_MIN)
+		fetch->due = fetch->answered + ANSWERED_MIN;
 }
 
 static void drop_unwanted(struct ocsp_fetches *fetches)
@@ -219,6 +232,7 @@ static void run_child(const struct ocsp_fetch *fetch, const struct sandbox_user 
 		      pid_t parent_pid, int chain, int answer)
 {
 	char *const words[] = { OCSP_FETCH_NAME, fetch->cert, (char *)fetch->url, NULL };
+	const struct rlimit answer_max = { ANSWER_FILE_MAX, ANSWER_FILE_MAX };
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -227,7 +241,8 @@ static void run_child(const struct ocsp_fetch *fetch, const struct sandbox_user 
 	if (fetch->failures) /* that was told */
 		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
 	if (dup2(chain, STDIN_FILENO) < 0 || dup2(answer, STDOUT_FILENO) < 0 ||
-	    close_range(STDERR_FILENO + 1, ~0U, 0) || sandbox_drop(user))
+	    close_range(STDERR_FILENO + 1, ~0U, 0) || sandbox_drop(user) ||
+	    setrlimit(RLIMIT_FSIZE, &answer_max))
 		_exit(1);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -238,11 +253,20 @@ static void run_child(const struct ocsp_fetch *fetch, const struct sandbox_user 
 	_exit(1);
 }
 
+static time_t monotonic(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 static int start(struct ocsp_fetch *fetch, const struct sandbox_user *user)
 {
 	int chain = open_chain(fetch), answer = open_answer(fetch);
 	pid_t parent_pid = getpid();
 
+	fetch->started = monotonic();
 	if (chain >= 0 && answer >= 0)
 		fetch->pid = fork();
 	if (chain >= 0 && answer >= 0 && !fetch->pid)
@@ -265,16 +289,37 @@ static void failed(struct ocsp_fetch *fetch)
 	fetch->due = time(NULL) + (again < AGAIN_MAX ? again : AGAIN_MAX);
 }
 
+/* -1: never */
+static time_t sooner(time_t one, time_t other)
+{
+	return one < 0 || other < one ? other : one;
+}
+
+/* What the process does with its alarm is its own matter: seconds until it has to have ended */
+static time_t end_late(const struct ocsp_fetch *fetch)
+{
+	time_t left = fetch->started + KILL_SECONDS - monotonic();
+
+	if (left > 0)
+		return left;
+	kill(fetch->pid, SIGKILL);
+	return KILL_SECONDS;
+}
+
 time_t ocsp_fetch_run(struct ocsp_fetches *fetches, const struct sandbox_user *user)
 {
 	time_t now = time(NULL), limit = now, next = -1;
 
 	for (struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next)
-		if (!fetch->pid && fetch->due <= now)
+		if (!fetch->pid && !fetch->failures && fetch->due <= now)
 			limit = now + TOGETHER;
 	for (struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next) {
-		if (fetch->pid)
+		if (fetch->pid) {
+			next = sooner(next, end_late(fetch));
 			continue;
+		}
+		if (fetch->failures && fetch->due > now + AGAIN_MAX) /* the clock was set back */
+			fetch->due = now + AGAIN_MAX;
 		if (fetch->due <= (fetch->failures ? now : limit)) {
 			if (fetches->running >= ASK_AT_ONCE)
 				continue; /* until one ends */
@@ -286,8 +331,7 @@ time_t ocsp_fetch_run(struct ocsp_fetches *fetches, const struct sandbox_user *u
 				  strerror(errno));
 			failed(fetch);
 		}
-		if (next < 0 || fetch->due - now < next)
-			next = fetch->due - now;
+		next = sooner(next, fetch->due - now);
 	}
 	return next;
 }
@@ -308,6 +352,7 @@ bool ocsp_fetch_ended(struct ocsp_fetches *fetches, pid_t pid, int status)
 		if (fetch->failures)
 			log_notice("%s: %s answers again", fetch->cert, fetch->url);
 		fetch->failures = 0;
+		fetch->answered = time(NULL);
 		/* unless it is another one: that says when */
 		fetch->due = time(NULL) + AGAIN_MAX;
 		fetches->fresh = true;

@@ -53,6 +53,11 @@ static int drop_rights(const struct sandbox_user *user, bool net_admin)
 		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID) &&
 		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) &&
 		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+	if (user->known && !may_change && !net_admin && !geteuid()) {
+		log_error(
+			"the user cannot be changed: CAP_SETUID, CAP_SETGID and CAP_SETPCAP are needed");
+		return -1;
+	}
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (net_admin)
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
