@@ -44,7 +44,7 @@ class Product:
         os.makedirs(self.run_dir)
         os.makedirs(self.config_dir + "/ports.d")
         self.own = True
-        run(*self.prefix, *pin, "python3", TOP + "/scripts/notify-wait", self.run_dir + "/pid", self.run_dir + "/log",
+        run(*self.prefix, *pin, "python3", TOP + "/scripts/notify-wait", self.run_dir + "/log",
             built("tlsportd", "userspace"), "--config-dir", self.config_dir, "--run-dir", self.run_dir)
 
     def pids(self):
@@ -77,7 +77,7 @@ class Product:
         if not self.own:
             return
         pids = self.pids()
-        parent = int(try_read(self.run_dir + "/pid") or 0)
+        parent = int(try_read(self.run_dir + "/lock") or 0)
         if parent in pids:
             os.kill(parent, signal.SIGTERM)
             wait_for(lambda: not self.pids(), "the helper ends")

@@ -28,7 +28,7 @@ static struct {
 	bool runs;
 	pthread_t thread;
 	int fd;
-	const char *reload_reply;
+	const char *order_reply; /* reload, upgrade */
 	const char *status_reply;
 } helper;
 
@@ -255,7 +255,9 @@ static bool answer(int fd)
 		return false;
 	if (!strcmp(request, "reload")) {
 		step("reload dropin=%s\n", dropin_now(443));
-		reply = helper.reload_reply;
+		reply = helper.order_reply;
+	} else if (!strcmp(request, "upgrade")) {
+		reply = helper.order_reply;
 	} else if (!strcmp(request, "status")) {
 		reply = helper.status_reply;
 	}
@@ -287,11 +289,11 @@ static void helper_address(struct sockaddr_un *addr)
 	snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/run/control", mock.root);
 }
 
-void mock_daemon_start(const char *reload_reply, const char *status_reply)
+void mock_daemon_start(const char *order_reply, const char *status_reply)
 {
 	struct sockaddr_un addr;
 
-	helper.reload_reply = reload_reply;
+	helper.order_reply = order_reply;
 	helper.status_reply = status_reply;
 	helper_address(&addr);
 	helper.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

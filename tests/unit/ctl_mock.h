@@ -50,7 +50,7 @@ int mock_teardown(void **state);
 /* Runs tlsportctl with the words of @line, --config-dir and --run-dir of the mock. */
 int mock_run(const char *line);
 /* Starts tlsportd; it answers what is set here.  NULL: closes without an answer */
-void mock_daemon_start(const char *reload_reply, const char *status_reply);
+void mock_daemon_start(const char *order_reply, const char *status_reply);
 void mock_daemon_stop(void);
 
 struct tlsport_nl_port *mock_port(uint16_t number);

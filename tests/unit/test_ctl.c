@@ -82,7 +82,7 @@ static void bad_input_is_one_exact_line(void **state)
 	} cases[] = {
 		{ "", 2, "no command: see tlsportctl --help" },
 		{ "open 443", 2,
-		  "unknown command 'open': there are enable, disable, list, status, conns, check, services, reload, check-config" },
+		  "unknown command 'open': there are enable, disable, list, status, conns, check, services, reload, upgrade, check-config" },
 		{ "enable", 2,
 		  "enable needs a port: tlsportctl enable PORT --cert FILE --key FILE" },
 		{ "disable", 2, "disable needs a port: tlsportctl disable PORT" },
@@ -149,6 +149,7 @@ static void bad_input_is_one_exact_line(void **state)
 		{ "conns x", 2,
 		  "'x' is neither a port number nor a known service name: see tlsportctl services" },
 		{ "reload", 1, "tlsportd is not running: start it (systemctl start tlsport)" },
+		{ "upgrade", 1, "tlsportd is not running: start it (systemctl start tlsport)" },
 	};
 	char err[1024];
 	size_t i;
@@ -210,8 +211,8 @@ static void missing_right_is_said_and_nothing_written(void **state)
 static void every_command_has_help(void **state)
 {
 	static const char *const names[] = {
-		"enable", "disable",  "list",	"status",
-		"conns",  "services", "reload", "check-config",
+		"enable",   "disable", "list",	  "status",	  "conns",
+		"services", "reload",  "upgrade", "check-config",
 	};
 	char line[64], usage_line[64];
 	size_t i;
@@ -972,6 +973,22 @@ static void reload_passes_the_answer_on(void **state)
 	       "tlsportctl: tlsportd did not reload: a.conf:1: gone; b.conf:2: wrong\n");
 }
 
+static void upgrade_passes_the_answer_on(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", "{\"pid\": 7, \"version\": \"1.2.3\"}");
+	expect("upgrade", 0, "tlsportd 1.2.3 (pid 7) has taken over\n", "");
+	mock_daemon_stop();
+	mock_daemon_start("ok", "junk");
+	expect("upgrade", 1, "",
+	       "tlsportctl: tlsportd has taken over, and does not say who it is\n");
+	mock_daemon_stop();
+	mock_daemon_start("error: /usr/sbin/tlsportd: Exec format error\nthe old tlsportd goes on",
+			  NULL);
+	expect("upgrade", 1, "",
+	       "tlsportctl: upgrade: /usr/sbin/tlsportd: Exec format error; the old tlsportd goes on\n");
+}
+
 static void check_config_asks_tlsportd(void **state)
 {
 	char program[256];
@@ -1040,6 +1057,7 @@ int main(void)
 		PROMISE(garbage_from_the_daemon_is_no_status),
 		PROMISE(conns_are_described),
 		PROMISE(reload_passes_the_answer_on),
+		PROMISE(upgrade_passes_the_answer_on),
 		PROMISE(check_config_asks_tlsportd),
 	};
 

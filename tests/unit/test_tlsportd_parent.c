@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The parent with real processes as workers, which do nothing but report, and
- * without the kernel module: start, deaths, reload, stop, control socket.
+ * without the kernel module: start, deaths, reload, upgrade, stop, control socket.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,6 +20,8 @@
 #include <jansson.h>
 
 #include "../../userspace/tlsportd/control.h"
+#include "../../userspace/tlsportd/handover.h"
+#include "../../userspace/tlsportd/lock.h"
 #include "../../userspace/tlsportd/log.h"
 #include "../../userspace/tlsportd/parent.h"
 #include "engine_client.h"
@@ -643,9 +645,251 @@ static void test_stop_is_bounded(void **state)
 	assert_null(parent.all);
 }
 
+/* --- another tlsportd takes over --- */
+
+/* A child that ends still has it for a moment. */
+static int take_lock(void)
+{
+	int fd = lock_take(root);
+
+	for (int i = 0; i < 200 && fd < 0; i++) {
+		poll(NULL, 0, 5);
+		fd = lock_take(root);
+	}
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* A program that does this in place of a tlsportd. */
+static pid_t upgrade_to(const char *script, struct text *errors)
+{
+	struct handover handover = { .lock = take_lock(), .control = control_listen(root) };
+	char path[128], *argv[] = { path, NULL };
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s/tlsportd", root);
+	put_file("tlsportd", script);
+	chmod(path, 0700);
+	pid = handover_give(&parent, &handover, argv, errors);
+	close(handover.lock);
+	close(handover.control);
+	return pid;
+}
+
+static const char *file_text(const char *name)
+{
+	static char text[256];
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	file = fopen(path, "r");
+	text[file ? fread(text, 1, sizeof(text) - 1, file) : 0] = '\0';
+	if (file)
+		fclose(file);
+	return text;
+}
+
+#define TAKES_OVER \
+	"#!/bin/sh\n" \
+	"cd \"${0%/*}\" && echo $TLSPORTD_HANDOVER >who\n" \
+	"printf ready >&3\n" \
+	"dd bs=64k count=1 <&3 >ports 2>/dev/null\n"
+
+static void test_upgrade(void **state)
+{
+	struct text errors = { NULL, 0 };
+	char self[32];
+	pid_t pid;
+
+	(void)state;
+	configure("[port 443]\ncert = %s\n[port 80]\ncert = %s\n", certificate, certificate);
+	parent_start(&parent);
+	set_count = 0;
+	pid = upgrade_to(TAKES_OVER "flock -n 9 9<lock && exit\n"
+				    "[ -S /proc/self/fd/5 ] && printf done >&3 && sleep 100\n",
+			 &errors);
+	assert_null(errors.chars);
+	assert_true(pid > 0);
+	kill(pid, SIGKILL);
+	snprintf(self, sizeof(self), "%d\n", (int)getpid());
+	assert_string_equal(file_text("who"), self);
+	assert_string_equal(file_text("ports"), "ports 80 443");
+	/* the old workers go, nobody takes their place, and ports are the other's */
+	assert_int_equal(count(WORKER_STATE_READY), 0);
+	wait_for(WORKER_STATE_DRAINING, 0);
+	assert_null(parent.all);
+	assert_int_equal(set_count + deleted_count, 0);
+}
+
+static void test_upgrade_that_leaves_a_port_out(void **state)
+{
+	struct text errors = { NULL, 0 };
+	pid_t pid;
+
+	(void)state;
+	parent_start(&parent);
+	pid = upgrade_to(TAKES_OVER "printf 'error: port 1: no\n' >&3\n", &errors);
+	assert_true(pid > 0);
+	assert_string_equal(errors.chars, "port 1: no\n");
+	text_free(&errors);
+	wait_for(WORKER_STATE_DRAINING, 0);
+	assert_null(parent.all);
+}
+
+static void test_upgrade_to_what_is_broken(void **state)
+{
+	static const struct {
+		const char *script;
+		const char *error;
+	} broken[] = {
+		{ "junk\n", "/tlsportd: Exec format error\n" },
+		{ "#!/nowhere\n", "/tlsportd: No such file or directory\n" },
+		{ "#!/bin/sh\nexit 3\n",
+		  "/tlsportd ended with status 3 before it had taken over: see the log\n" },
+		{ "#!/bin/sh\nkill -SEGV $$\n",
+		  "/tlsportd was ended by signal 11 (Segmentation fault) before it had taken over\n" },
+		{ "#!/bin/sh\nprintf 'error: a.conf:1: wrong\n' >&3\n", "a.conf:1: wrong\n" },
+		{ "#!/bin/sh\nprintf junk >&3; sleep 100\n",
+		  "/tlsportd did not take over in time: it was ended, see the log\n" },
+	};
+
+	(void)state;
+	parent_start(&parent);
+	set_count = 0;
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		struct text errors = { NULL, 0 };
+
+		assert_int_equal(upgrade_to(broken[i].script, &errors), -1);
+		if (!errors.chars || !strstr(errors.chars, broken[i].error))
+			fail_msg("'%s' does not hold '%s'", errors.chars, broken[i].error);
+		text_free(&errors);
+		assert_int_equal(count(WORKER_STATE_READY), 3);
+		assert_int_equal(set_count, 0);
+	}
+}
+
+/* It ends when the old workers have retired already: others take their place. */
+static void test_upgrade_that_dies_half_way(void **state)
+{
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	parent_start(&parent);
+	set_count = 0;
+	assert_int_equal(upgrade_to(TAKES_OVER "exit 4\n", &errors), -1);
+	assert_non_null(strstr(errors.chars, "ended"));
+	text_free(&errors);
+	wait_for(WORKER_STATE_DRAINING, 0);
+	wait_for(WORKER_STATE_READY, 3);
+	assert_int_equal(set_count, 1);
+	assert_true(atoi(file_text("lock")) == getpid());
+}
+
+/* What the other side of a hand-over does, in a process of its own: it says this, and ends. */
+static struct handover predecessor(const char *says, int *pipe_of_answers)
+{
+	struct handover handover = { .lock = take_lock(), .control = -1 };
+	int pair[2], answers[2];
+	char text[256];
+	ssize_t len;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	assert_int_equal(pipe(answers), 0);
+	if (!fork()) {
+		close(pair[0]);
+		close(answers[0]);
+		for (int i = 0; i < 2; i++) {
+			len = recv(pair[1], text, sizeof(text), 0);
+			if (len <= 0 || write(answers[1], text, len) != len)
+				break;
+			if (!i && says && send(pair[1], says, strlen(says), 0) < 0)
+				break;
+			if (!says)
+				break;
+		}
+		_exit(0);
+	}
+	close(pair[1]);
+	close(answers[1]);
+	*pipe_of_answers = answers[0];
+	handover.channel = pair[0];
+	return handover;
+}
+
+static int takes_over(const char *says, const char *answers)
+{
+	char text[512];
+	struct handover handover;
+	ssize_t n, len = 0;
+	int fd, ret;
+
+	handover = predecessor(says, &fd);
+	assert_int_equal(ftruncate(handover.lock, 0), 0);
+	ret = handover_take(&handover, &parent);
+	while ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += n;
+	text[len] = '\0';
+	close(fd);
+	close(handover.lock);
+	assert_string_equal(text, answers);
+	/* it is signed by who is in charge */
+	assert_int_equal(atoi(file_text("lock")), ret ? 0 : getpid());
+	return ret;
+}
+
+static void test_take_over(void **state)
+{
+	(void)state;
+	assert_int_equal(takes_over("ports 25 443 80", "readydone"), 0);
+	assert_int_equal(count(WORKER_STATE_READY), 3);
+	assert_int_equal(set_count, 1);
+	assert_int_equal(set[0], 443);
+	assert_int_equal(deleted_count, 2);
+	assert_int_equal(deleted[0], 25);
+	assert_int_equal(deleted[1], 80);
+}
+
+static void test_take_over_that_the_kernel_refuses(void **state)
+{
+	(void)state;
+	refused = 443;
+	assert_int_equal(takes_over("ports",
+				    "readyerror: port 443: the kernel refused it: no, thank you\n"),
+			 0);
+	assert_int_equal(count(WORKER_STATE_READY), 3);
+}
+
+static void test_take_over_of_what_is_wrong(void **state)
+{
+	char text[256];
+
+	(void)state;
+	configure("[port 443]\ncert = /nowhere.pem\n");
+	snprintf(text, sizeof(text),
+		 "error: %s/tlsport.conf:1: port 443: /nowhere.pem: No such file or directory\n",
+		 root);
+	assert_int_equal(takes_over("ports 443", text), -1);
+	assert_int_equal(set_count + deleted_count, 0);
+	parent_stop(&parent);
+	configure("[port 443]\ncert = %s\n", certificate);
+	stub = DIES;
+	assert_int_equal(takes_over("ports 443",
+				    "error: its workers could not be started: see the log\n"),
+			 -1);
+	assert_int_equal(set_count + deleted_count, 0);
+}
+
+static void test_predecessor_ends(void **state)
+{
+	(void)state;
+	assert_int_equal(takes_over(NULL, "ready"), -1);
+	assert_int_equal(set_count + deleted_count, 0);
+}
+
 /* --- the control socket --- */
 
-static int reloads, reload_result;
+static int reloads, upgrades, reload_result;
 
 static int fake_reload(struct parent *which, struct text *errors)
 {
@@ -656,20 +900,29 @@ static int fake_reload(struct parent *which, struct text *errors)
 	return reload_result;
 }
 
+static int fake_upgrade(struct parent *which, struct text *errors)
+{
+	(void)which;
+	if (upgrades++)
+		text_add(errors, "tlsportd: broken\n");
+	return upgrades > 1 ? -1 : 0;
+}
+
 static char *ask(const char *request)
 {
+	const struct control_orders orders = { fake_reload, fake_upgrade };
 	static char reply[65536];
 	int pair[2];
 	ssize_t len;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
 	assert_int_equal(send(pair[0], request, strlen(request), 0), strlen(request));
-	assert_true(control_serve(pair[1], &parent, fake_reload));
+	assert_true(control_serve(pair[1], &parent, &orders));
 	len = recv(pair[0], reply, sizeof(reply) - 1, 0);
 	assert_true(len > 0);
 	reply[len] = '\0';
 	shutdown(pair[0], SHUT_WR);
-	assert_false(control_serve(pair[1], &parent, fake_reload));
+	assert_false(control_serve(pair[1], &parent, &orders));
 	close(pair[0]);
 	close(pair[1]);
 	return reply;
@@ -691,7 +944,10 @@ static void test_control(void **state)
 	assert_int_equal(reloads, 2);
 	reload_result = -1;
 	assert_string_equal(ask("reload"), "error: a.conf:1: wrong\nb.conf:2: wrong, too");
-	assert_memory_equal(ask("make coffee"), "error: ", 7);
+	assert_string_equal(ask("upgrade"), "ok");
+	assert_string_equal(ask("upgrade"), "error: tlsportd: broken");
+	assert_string_equal(ask("make coffee"),
+			    "error: unknown request; allowed are reload, status and upgrade");
 	text = ask("status");
 	status = json_loads(text, 0, NULL);
 	assert_non_null(status);
@@ -760,6 +1016,14 @@ int main(void)
 		TEST(test_renewal_is_tried_again),
 		TEST(test_strict_profile),
 		TEST(test_stop_is_bounded),
+		TEST(test_upgrade),
+		TEST(test_upgrade_that_leaves_a_port_out),
+		TEST(test_upgrade_to_what_is_broken),
+		TEST(test_upgrade_that_dies_half_way),
+		TEST(test_take_over),
+		TEST(test_take_over_that_the_kernel_refuses),
+		TEST(test_take_over_of_what_is_wrong),
+		TEST(test_predecessor_ends),
 		TEST(test_control),
 		TEST(test_control_socket_is_for_root),
 	};

@@ -64,14 +64,14 @@ def unprivileged():
         return lib.ctl(*words, check=check, prefix=("setpriv", "--reuid", "65534", "--clear-groups"))
     for words in (("list",), ("status",), ("conns",)):
         refused(*words, saying="root", check=as_nobody)
-    for words in (("disable", port), ("enable", port, "--truncation", "tolerate"), ("reload",)):
+    for words in (("disable", port), ("enable", port, "--truncation", "tolerate"), ("reload",), ("upgrade",)):
         refused(*words, check=as_nobody)
     equal(state(), before, "configuration and kernel")
 
 
 @test("every command has --help")
 def helps():
-    for command in ("enable", "disable", "list", "status", "conns", "check", "services", "reload", "check-config"):
+    for command in ("enable", "disable", "list", "status", "conns", "check", "services", "reload", "upgrade", "check-config"):
         assert command in lib.ctl(command, "--help").out, command
 
 

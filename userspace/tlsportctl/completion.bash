@@ -13,7 +13,7 @@ _tlsportctl_services()
 
 _tlsportctl()
 {
-	local commands="enable disable list status conns check services reload check-config"
+	local commands="enable disable list status conns check services reload upgrade check-config"
 	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --passphrase --cert-dir --strict-sni --ocsp --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source --key-limit

@@ -21,7 +21,7 @@
 
 #define CTL_PATH_LEN  4096
 #define CTL_ERROR_LEN 512
-/* tlsportd reads certificates and asks the kernel while it reloads. */
+/* tlsportd reads certificates and asks the kernel while it reloads, and waits for its successor. */
 #define CTL_DAEMON_TIMEOUT_S 30
 #define CTL_DAEMON_REPLY_MAX (16 << 20)
 
@@ -199,6 +199,7 @@ json_t *daemon_status(void);
 /* Its entry for a port, borrowed, or NULL */
 const json_t *daemon_port(const json_t *status, uint16_t port);
 int reload_command(int argc, char *argv[]);
+int upgrade_command(int argc, char *argv[]);
 int check_config_command(int argc, char *argv[]);
 
 /* listener.c: listening sockets that no connection reaches */

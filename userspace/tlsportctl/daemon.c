@@ -175,6 +175,43 @@ int reload_command(int argc, char *argv[])
 	return ret;
 }
 
+/* Who has taken over, as it says itself. */
+static int tell_upgraded(void)
+{
+	json_t *status = daemon_status();
+
+	if (!status)
+		return fail("tlsportd has taken over, and does not say who it is");
+	output_line("tlsportd %s (pid %lld) has taken over",
+		    json_string_value(json_object_get(status, "version")),
+		    json_integer_value(json_object_get(status, "pid")));
+	output_json(json_pack("{s:O?, s:O?}", "version", json_object_get(status, "version"), "pid",
+			      json_object_get(status, "pid")));
+	json_decref(status);
+	return CTL_DONE;
+}
+
+int upgrade_command(int argc, char *argv[])
+{
+	enum daemon_answer answer;
+	struct args args;
+	char *text;
+	int ret;
+
+	ret = args_parse(argc, argv, no_options, 0, &args);
+	if (ret)
+		return ret;
+	answer = daemon_ask("upgrade", &text);
+	if (answer == DAEMON_ABSENT)
+		ret = fail("tlsportd is not running: start it (systemctl start %s)", netns_unit());
+	else if (answer == DAEMON_ERROR || !text || strcmp(text, "ok"))
+		ret = fail("upgrade: %s", text ? text : "out of memory");
+	else
+		ret = tell_upgraded();
+	free(text);
+	return ret;
+}
+
 /* tlsportd beside this program: in a build tree, and where both are installed. */
 static const char *find_daemon(char *path, size_t len)
 {

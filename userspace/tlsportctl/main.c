@@ -65,6 +65,8 @@ static const struct command commands[] = {
 	  NULL },
 	{ "reload", reload_command, "", "have tlsportd read configuration and certificates again",
 	  NULL },
+	{ "upgrade", upgrade_command, "",
+	  "replace tlsportd by the one that is installed now: no handshake fails", NULL },
 	{ "check-config", check_config_command, "",
 	  "have tlsportd check the configuration, nothing changes", NULL },
 };

@@ -227,26 +227,26 @@ static void reply(int fd, const char *text)
 		log_warning("control socket: reply not sent: %s", strerror(errno));
 }
 
-static void reply_reload(int fd, int err, struct text *errors)
+static void carry_out(int fd, struct parent *parent,
+		      int (*order)(struct parent *parent, struct text *errors))
 {
-	struct text message = { NULL, 0 };
+	struct text message = { NULL, 0 }, errors = { NULL, 0 };
 
-	if (!err) {
+	if (!order(parent, &errors)) {
 		reply(fd, "ok");
 	} else {
-		text_add(&message, "error: %s", errors->chars ? errors->chars : "out of memory");
+		text_add(&message, "error: %s", errors.chars ? errors.chars : "out of memory");
 		while (message.len && message.chars[message.len - 1] == '\n')
 			message.chars[--message.len] = '\0';
 		reply(fd, message.chars ? message.chars : "error: out of memory");
 		text_free(&message);
 	}
+	text_free(&errors);
 }
 
-bool control_serve(int fd, struct parent *parent,
-		   int (*reload)(struct parent *parent, struct text *errors))
+bool control_serve(int fd, struct parent *parent, const struct control_orders *orders)
 {
 	char request[CONTROL_REQUEST_MAX + 1];
-	struct text errors = { NULL, 0 };
 	ssize_t len = recv(fd, request, CONTROL_REQUEST_MAX, 0);
 	char *status;
 
@@ -256,14 +256,15 @@ bool control_serve(int fd, struct parent *parent,
 		len--;
 	request[len] = '\0';
 	if (!strcmp(request, "reload")) {
-		reply_reload(fd, reload(parent, &errors), &errors);
-		text_free(&errors);
+		carry_out(fd, parent, orders->reload);
+	} else if (!strcmp(request, "upgrade")) {
+		carry_out(fd, parent, orders->upgrade);
 	} else if (!strcmp(request, "status")) {
 		status = control_status(parent);
 		reply(fd, status ? status : "error: out of memory");
 		free(status);
 	} else {
-		reply(fd, "error: unknown request; allowed are reload and status");
+		reply(fd, "error: unknown request; allowed are reload, status and upgrade");
 	}
 	return true;
 }

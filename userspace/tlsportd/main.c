@@ -5,23 +5,23 @@
  * No core dumps, with or without --verbose: they would hold private keys.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "control.h"
+#include "handover.h"
+#include "lock.h"
 #include "log.h"
 #include "parent.h"
 #include "version.h"
@@ -37,18 +37,27 @@
 /* Seconds; RFC 8446 4.6.1 has no ticket live for longer than a week. */
 #define ROTATION_MIN 60
 #define ROTATION_MAX (7 * 24 * 3600)
+/* Workers that finish what they hold after another tlsportd has taken over. */
+#define LEAVE_MS (WORKER_DRAIN_MS + 1000)
 
 struct daemon {
 	struct parent parent;
 	int epoll;
 	int signals;
-	int control;
+	struct handover handover; /* what a successor gets */
+	char **argv;
 	unsigned int clients;
 	int files;	  /* of watch_open(), -1 */
 	time_t rotation;  /* of ticket keys, seconds */
 	int64_t alarm_at; /* for certificates that end */
 	int64_t renew_at; /* 0: nothing has happened to the files */
+	int64_t leave_at; /* at the latest, 0: no successor has taken over */
 	bool stop;
+};
+
+static struct daemon the_daemon = {
+	.parent = { .config_dir = "/etc/tlsport", .run_dir = "/run/tlsport" },
+	.rotation = TICKET_ROTATION,
 };
 
 static const char usage[] =
@@ -72,33 +81,6 @@ static void forbid_core_dumps(void)
 
 	prctl(PR_SET_DUMPABLE, 0);
 	setrlimit(RLIMIT_CORE, &none);
-}
-
-/* The lock lives as long as the process. */
-static int take_lock(const char *run_dir)
-{
-	char path[4096];
-	int fd;
-
-	if (mkdir(run_dir, 0755) && errno != EEXIST) {
-		log_error("%s: %s", run_dir, strerror(errno));
-		return -1;
-	}
-	snprintf(path, sizeof(path), "%s/lock", run_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		log_error("%s: %s", path, strerror(errno));
-		return -1;
-	}
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		if (errno == EWOULDBLOCK)
-			log_error("another tlsportd runs with %s", run_dir);
-		else
-			log_error("%s: %s", path, strerror(errno));
-		close(fd);
-		return -1;
-	}
-	return fd;
 }
 
 static int test_configuration(const char *config_dir, const char *run_dir)
@@ -134,12 +116,21 @@ static void tell_status(const struct parent *parent)
 		sd_notifyf(0, "STATUS=%zu ports", ports);
 }
 
+static bool has_left(const struct daemon *daemon, struct text *errors)
+{
+	if (daemon->leave_at)
+		text_add(errors, "another tlsportd has just taken over: ask again\n");
+	return daemon->leave_at;
+}
+
 static int reload(struct parent *parent, struct text *errors)
 {
 	const struct generation *old = parent->generation;
 	struct timespec ts;
 	int ret;
 
+	if (has_left(&the_daemon, errors))
+		return -1;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reading the configuration",
 		   (long long)ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
@@ -154,6 +145,45 @@ static int reload(struct parent *parent, struct text *errors)
 	tell_status(parent);
 	return ret;
 }
+
+/* Nothing is ours any more but the workers; the socket goes on in the successor. */
+static void leave(struct daemon *daemon)
+{
+	epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, daemon->handover.control, NULL);
+	epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, daemon->files, NULL);
+	close(daemon->handover.control);
+	close(daemon->handover.lock);
+	if (daemon->files >= 0)
+		close(daemon->files);
+	daemon->handover.control = daemon->handover.lock = daemon->files = -1;
+	daemon->leave_at = parent_now() + LEAVE_MS;
+}
+
+static int upgrade(struct parent *parent, struct text *errors)
+{
+	struct daemon *daemon = &the_daemon;
+	pid_t pid;
+
+	if (has_left(daemon, errors))
+		return -1;
+	sd_notify(0, "STATUS=starting the tlsportd that is to take over");
+	pid = handover_give(parent, &daemon->handover, daemon->argv, errors);
+	if (pid < 0) {
+		tell_status(parent);
+		log_error("upgrade: this tlsportd goes on");
+		if (errors->len)
+			log_error_lines(errors->chars);
+		text_add(errors, "the old tlsportd goes on\n");
+		return -1;
+	}
+	log_notice("tlsportd with pid %d has taken over", (int)pid);
+	leave(daemon);
+	if (errors->len)
+		text_add(errors, "the new tlsportd has taken over all the same\n");
+	return errors->len ? -1 : 0;
+}
+
+static const struct control_orders orders = { .reload = reload, .upgrade = upgrade };
 
 /*
  * Once for each generation: there may be other links and directories now.  They are
@@ -195,6 +225,8 @@ static void on_signal(struct daemon *daemon)
 			parent_reap(&daemon->parent);
 			break;
 		case SIGHUP:
+			if (daemon->leave_at)
+				break;
 			reload(&daemon->parent, &errors);
 			text_free(&errors);
 			break;
@@ -213,7 +245,7 @@ static int watch(struct daemon *daemon, int fd)
 
 static void on_connection(struct daemon *daemon)
 {
-	int fd = control_accept(daemon->control);
+	int fd = control_accept(daemon->handover.control);
 
 	if (fd < 0)
 		return;
@@ -227,12 +259,12 @@ static void on_event(struct daemon *daemon, int fd)
 {
 	if (fd == daemon->signals) {
 		on_signal(daemon);
-	} else if (fd == daemon->control) {
+	} else if (fd == daemon->handover.control) {
 		on_connection(daemon);
 	} else if (fd == daemon->files) {
 		if (watch_happened(fd) && !daemon->renew_at)
 			daemon->renew_at = parent_now() + RENEW_MS;
-	} else if (!control_serve(fd, &daemon->parent, reload)) {
+	} else if (!control_serve(fd, &daemon->parent, &orders)) {
 		/* a child that was forked just now has it still, and it would go on having events */
 		epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, fd, NULL);
 		close(fd);
@@ -248,10 +280,15 @@ static int64_t sooner(int64_t left, int64_t other)
 /* Does what is due; ms until the next is. */
 static int next_timeout(struct daemon *daemon)
 {
-	int64_t left = ticket_store_rotate(&daemon->parent.tickets);
+	int64_t left;
 	time_t fetch;
 	int restart;
 
+	if (daemon->leave_at) {
+		left = daemon->leave_at - parent_now();
+		return left < 0 ? 0 : left;
+	}
+	left = ticket_store_rotate(&daemon->parent.tickets);
 	if (ocsp_fetch_fresh(&daemon->parent.fetches) && !daemon->renew_at)
 		daemon->renew_at = parent_now();
 	if (daemon->renew_at && daemon->renew_at <= parent_now())
@@ -272,20 +309,28 @@ static int next_timeout(struct daemon *daemon)
 	return left > 0 ? left : 0; /* time goes on between the looks at the clock */
 }
 
+static bool goes_on(const struct daemon *daemon)
+{
+	if (daemon->leave_at)
+		return !daemon->stop && daemon->parent.all && daemon->leave_at > parent_now();
+	return !daemon->stop;
+}
+
+/* One event at a time: it may close what another one is of. */
 static void loop(struct daemon *daemon)
 {
-	struct epoll_event events[8];
+	struct epoll_event event;
 	unsigned int generation = daemon->parent.generation->number;
 	int count;
 
-	while (!daemon->stop) {
-		count = epoll_wait(daemon->epoll, events, 8, next_timeout(daemon));
+	while (goes_on(daemon)) {
+		count = epoll_wait(daemon->epoll, &event, 1, next_timeout(daemon));
 		if (count < 0 && errno != EINTR) {
 			log_error("epoll: %s", strerror(errno));
 			return;
 		}
-		for (int i = 0; i < count; i++)
-			on_event(daemon, events[i].data.fd);
+		if (count > 0)
+			on_event(daemon, event.data.fd);
 		parent_reports(&daemon->parent);
 		if (daemon->parent.generation->number != generation)
 			watch_generation(daemon);
@@ -311,7 +356,21 @@ static int open_signals(struct daemon *daemon)
 	return daemon->signals;
 }
 
-static int run(struct daemon *daemon)
+/* The ports are registered, and workers serve them. */
+static int start(struct daemon *daemon, bool succeeds)
+{
+	struct handover *handover = &daemon->handover;
+
+	if (succeeds)
+		return watch(daemon, handover->control) ? -1 :
+							  handover_take(handover, &daemon->parent);
+	if (parent_start(&daemon->parent))
+		return -1;
+	handover->control = control_listen(daemon->parent.run_dir);
+	return handover->control < 0 ? -1 : watch(daemon, handover->control);
+}
+
+static int run(struct daemon *daemon, bool succeeds)
 {
 	struct parent *parent = &daemon->parent;
 
@@ -328,12 +387,7 @@ static int run(struct daemon *daemon)
 		log_error("event loop: %s", strerror(errno));
 		return 1;
 	}
-	if (parent_start(parent)) {
-		parent_stop(parent);
-		return 1;
-	}
-	daemon->control = control_listen(parent->run_dir);
-	if (daemon->control < 0 || watch(daemon, daemon->control)) {
+	if (start(daemon, succeeds)) {
 		parent_stop(parent);
 		return 1;
 	}
@@ -348,13 +402,24 @@ static int run(struct daemon *daemon)
 	log_notice("%zu ports, %u workers, wolfSSL %s", parent->generation->config.count,
 		   parent->workers, engine_library());
 	loop(daemon);
-	sd_notify(0, "STOPPING=1\nSTATUS=the ports stay registered, and shut");
-	close(daemon->control);
+	if (!daemon->leave_at) {
+		sd_notify(0, "STOPPING=1\nSTATUS=the ports stay registered, and shut");
+		close(daemon->handover.control);
+	}
 	parent_stop(parent);
 	ocsp_fetch_close(&parent->fetches);
 	ticket_store_close(&parent->tickets);
 	tlsport_nl_ops->close(&parent->nl);
 	return 0;
+}
+
+/* A successor is what has this name then, which may be a link: the name is kept, if it says where. */
+static void keep_program(char **argv)
+{
+	static char path[PATH_MAX];
+
+	if (!strchr(argv[0], '/') && readlink("/proc/self/exe", path, sizeof(path) - 1) > 0)
+		argv[0] = path;
 }
 
 static unsigned int default_workers(void)
@@ -435,11 +500,8 @@ static const struct option options[] = {
 
 int main(int argc, char **argv)
 {
-	static struct daemon daemon = {
-		.parent = { .config_dir = "/etc/tlsport", .run_dir = "/run/tlsport" },
-		.rotation = TICKET_ROTATION,
-	};
-	bool test = false, verbose = false;
+	bool test = false, verbose = false, succeeds;
+	struct daemon *daemon = &the_daemon;
 	const char *user = NULL;
 	int option;
 
@@ -447,24 +509,26 @@ int main(int argc, char **argv)
 		log_start(false);
 		return ocsp_fetch_main(argv[1], argv[2]);
 	}
-	daemon.parent.workers = default_workers();
+	keep_program(argv);
+	daemon->argv = argv;
+	daemon->parent.workers = default_workers();
 	while ((option = getopt_long(argc, argv, "t", options, NULL)) != -1) {
 		switch (option) {
 		case OPTION_CONFIG_DIR:
-			daemon.parent.config_dir = optarg;
+			daemon->parent.config_dir = optarg;
 			break;
 		case OPTION_RUN_DIR:
-			daemon.parent.run_dir = optarg;
+			daemon->parent.run_dir = optarg;
 			break;
 		case OPTION_WORKERS:
-			if (parse_workers(optarg, &daemon.parent.workers))
+			if (parse_workers(optarg, &daemon->parent.workers))
 				return 2;
 			break;
 		case OPTION_USER:
 			user = optarg;
 			break;
 		case OPTION_TICKET_ROTATION:
-			if (parse_rotation(optarg, &daemon.rotation))
+			if (parse_rotation(optarg, &daemon->rotation))
 				return 2;
 			break;
 		case 't':
@@ -493,10 +557,13 @@ int main(int argc, char **argv)
 	log_start(verbose);
 	forbid_core_dumps();
 	if (test)
-		return test_configuration(daemon.parent.config_dir, daemon.parent.run_dir);
-	if (choose_user(user, &daemon.parent.user))
+		return test_configuration(daemon->parent.config_dir, daemon->parent.run_dir);
+	if (choose_user(user, &daemon->parent.user))
 		return 2;
-	if (take_lock(daemon.parent.run_dir) < 0)
+	succeeds = handover_begun(&daemon->handover);
+	if (!succeeds)
+		daemon->handover.lock = lock_take(daemon->parent.run_dir);
+	if (daemon->handover.lock < 0)
 		return 1;
-	return run(&daemon);
+	return run(daemon, succeeds);
 }

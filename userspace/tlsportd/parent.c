@@ -134,6 +134,22 @@ static void tell_death(const struct worker_slot *worker, int status)
 			  WEXITSTATUS(status));
 }
 
+/* What the workers' pipes say. */
+void parent_reports(struct parent *parent)
+{
+	struct worker_slot *worker;
+	char what;
+
+	for (worker = parent->all; worker; worker = worker->next) {
+		while (worker->report >= 0 && read(worker->report, &what, 1) == 1) {
+			if (what == WORKER_REGISTERED && worker->state == WORKER_STATE_STARTING)
+				worker->state = WORKER_STATE_READY;
+			else if (what == WORKER_DRAINING)
+				worker->state = WORKER_STATE_DRAINING;
+		}
+	}
+}
+
 void parent_reap(struct parent *parent)
 {
 	struct worker_slot **at;
@@ -147,6 +163,7 @@ void parent_reap(struct parent *parent)
 			ocsp_fetch_ended(&parent->fetches, pid, status);
 			continue;
 		}
+		parent_reports(parent); /* what it said at last */
 		tell_death(*at, status);
 		if ((*at)->generation == parent->generation &&
 		    (*at)->state != WORKER_STATE_DRAINING)
@@ -175,22 +192,6 @@ int parent_restart(struct parent *parent)
 			next = at - now;
 	}
 	return next;
-}
-
-/* What the workers' pipes say. */
-void parent_reports(struct parent *parent)
-{
-	struct worker_slot *worker;
-	char what;
-
-	for (worker = parent->all; worker; worker = worker->next) {
-		while (worker->report >= 0 && read(worker->report, &what, 1) == 1) {
-			if (what == WORKER_REGISTERED && worker->state == WORKER_STATE_STARTING)
-				worker->state = WORKER_STATE_READY;
-			else if (what == WORKER_DRAINING)
-				worker->state = WORKER_STATE_DRAINING;
-		}
-	}
 }
 
 static unsigned int count_in(struct parent *parent, const struct generation *generation,
@@ -259,22 +260,19 @@ static int set_ports(struct parent *parent, const struct generation *generation,
 	return ret;
 }
 
-static void give_back_ports(struct parent *parent, const struct config *old,
-			    const struct config *new)
+/* A port that was served, unless it is in the new configuration. */
+static void give_back_port(struct parent *parent, uint16_t port, const struct config *new)
 {
-	for (size_t i = 0; i < old->count; i++) {
-		uint16_t port = old->ports[i].port;
-		int err;
+	int err;
 
-		if (config_find(new, port))
-			continue;
-		err = tlsport_nl_ops->port_del(&parent->nl, port);
-		/* tlsportctl may have taken it out before */
-		if (err && err != -ENOENT)
-			log_warning("port %u: cannot be taken out: %s", port, parent->nl.error);
-		else
-			log_notice("port %u is not served any more", port);
-	}
+	if (config_find(new, port))
+		return;
+	err = tlsport_nl_ops->port_del(&parent->nl, port);
+	/* tlsportctl may have taken it out before */
+	if (err && err != -ENOENT)
+		log_warning("port %u: cannot be taken out: %s", port, parent->nl.error);
+	else
+		log_notice("port %u is not served any more", port);
 }
 
 int parent_start(struct parent *parent)
@@ -305,6 +303,12 @@ int parent_start(struct parent *parent)
 	return -1;
 }
 
+static void forget_deaths(struct parent *parent)
+{
+	memset(parent->restart_at, 0, sizeof(parent->restart_at));
+	memset(parent->deaths, 0, sizeof(parent->deaths));
+}
+
 static void retire(struct parent *parent, struct generation *old)
 {
 	signal_workers(parent, old, WORKER_DRAIN_SIGNAL);
@@ -312,6 +316,45 @@ static void retire(struct parent *parent, struct generation *old)
 	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
 		if (worker->generation == old)
 			worker->state = WORKER_STATE_DRAINING;
+}
+
+void parent_retire(struct parent *parent)
+{
+	forget_deaths(parent);
+	retire(parent, parent->generation);
+}
+
+void parent_return(struct parent *parent)
+{
+	struct text errors = { NULL, 0 };
+
+	for (unsigned int slot = 0; slot < parent->workers; slot++)
+		parent->restart_at[slot] = parent_now();
+	parent_restart(parent);
+	if (set_ports(parent, parent->generation, &errors))
+		log_error_lines(errors.chars);
+	text_free(&errors);
+}
+
+int parent_prepare(struct parent *parent, struct text *errors)
+{
+	parent->generation = generation_load(++parent->generations, parent->config_dir,
+					     parent->run_dir, &parent->tickets, errors);
+	if (!parent->generation || errors->len)
+		return -1;
+	if (start_workers(parent, parent->generation))
+		return 0;
+	text_add(errors, "its workers could not be started: see the log\n");
+	return -1;
+}
+
+int parent_succeed(struct parent *parent, const uint16_t *ports, size_t count, struct text *errors)
+{
+	int ret = set_ports(parent, parent->generation, errors);
+
+	for (size_t i = 0; i < count; i++)
+		give_back_port(parent, ports[i], &parent->generation->config);
+	return ret;
 }
 
 /* -1: the old one is in force, @new is gone, or only the kernel refused a port. */
@@ -331,12 +374,12 @@ static int change_over(struct parent *parent, struct generation *new, struct tex
 	}
 	new->workers--;
 	parent->generation = new;
-	memset(parent->restart_at, 0, sizeof(parent->restart_at));
-	memset(parent->deaths, 0, sizeof(parent->deaths));
+	forget_deaths(parent);
 	old->workers++; /* its last worker may be reaped meanwhile */
 	retire(parent, old);
 	ret = set_ports(parent, new, errors);
-	give_back_ports(parent, &old->config, &new->config);
+	for (size_t i = 0; i < old->config.count; i++)
+		give_back_port(parent, old->config.ports[i].port, &new->config);
 	old->workers--;
 	drop_generation(parent, old);
 	log_notice("generation %u is in force, %zu ports", new->number, new->config.count);

@@ -97,6 +97,31 @@ int parent_reload(struct parent *parent, struct text *errors);
  */
 int parent_renew(struct parent *parent, struct text *errors);
 
+/**
+ * parent_prepare() - in place of parent_start(), beside a tlsportd that runs
+ * @errors: why it cannot be; a port that could not be served is one reason
+ *
+ * All workers are registered then; ports are as they were.
+ *
+ * Return: 0, or -1; parent_stop() is to follow.
+ */
+int parent_prepare(struct parent *parent, struct text *errors);
+
+/**
+ * parent_succeed() - the workers of the other tlsportd have retired
+ * @ports: which it served; those that are not configured any more are given back
+ * @errors: of ports that the kernel refused
+ *
+ * Return: 0 or -1.
+ */
+int parent_succeed(struct parent *parent, const uint16_t *ports, size_t count, struct text *errors);
+
+/* All workers finish what they hold, and nobody takes their place. */
+void parent_retire(struct parent *parent);
+
+/* Somebody has to after all: new workers, and the ports as they are configured. */
+void parent_return(struct parent *parent);
+
 /* Takes note of what workers have reported. */
 void parent_reports(struct parent *parent);
 

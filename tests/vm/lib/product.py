@@ -119,7 +119,7 @@ def alive(pid):
 
 def helper_parent(run_dir=RUN_DIR):
     try:
-        pid = int(read_text(run_dir + "/pid"))
+        pid = int(read_text(run_dir + "/lock"))
     except (OSError, ValueError):
         return None
     return pid if alive(pid) else None
