@@ -23,7 +23,7 @@
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
-	"{\"pid\":8,\"generation\":2,\"state\":\"serving\"}],\"ports\":[{\"port\":443," \
+	"{\"pid\":8,\"generation\":2,\"state\":\"ready\",\"begun\":9,\"done\":6,\"failed\":2}],\"ports\":[{\"port\":443," \
 	"\"cert\":\"/c.pem\",\"key\":\"/k.pem\",\"subject\":\"example.org\"," \
 	"\"not_after\":1893456000,\"serial\":\"0a\",\"key_type\":\"ECDSA P-256\"," \
 	"\"usable\":true,\"error\":null,\"certificates\":[{\"cert\":\"/c.pem\"," \
@@ -819,7 +819,9 @@ static void status_shows_counters_with_reasons(void **state)
 	expect("status", 0, NULL, "");
 	assert_non_null(strstr(mock.out, "module   loaded, version 0.1\n"));
 	assert_non_null(strstr(mock.out, "helper   tlsportd 0.1 (pid 7), wolfSSL 5.5.4\n"));
-	assert_non_null(strstr(mock.out, "worker   pid 8, generation 2, serving\n"));
+	assert_non_null(
+		strstr(mock.out,
+		       "worker   pid 8, generation 2, ready: of 9 handshakes 6 done, 2 failed\n"));
 	assert_non_null(strstr(mock.out, "gcm(aes) by fast\n"));
 	assert_non_null(strstr(mock.out, "TlsCurrTxSw              2\n"));
 	assert_null(strstr(mock.out, "TlsDecryptError"));

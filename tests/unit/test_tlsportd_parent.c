@@ -32,11 +32,16 @@
 
 static enum { WORKS, DIES, DIES_LATER, IS_STUBBORN } stub;
 
-int worker_run(const struct generation *generation, const struct sandbox_user *user, int report)
+int worker_run(const struct generation *generation, const struct sandbox_user *user, int report,
+	       struct worker_numbers *numbers)
 {
 	sigset_t set;
 	int sig;
 
+	(void)user;
+	numbers->begun = 9;
+	numbers->done = 6;
+	numbers->failed = 2;
 	if (stub == DIES)
 		return 1;
 	if (write(report, "R", 1) != 1 || !generation->ports)
@@ -930,8 +935,9 @@ static char *ask(const char *request)
 
 static void test_control(void **state)
 {
-	json_t *status, *port, *settings;
+	json_t *status, *port, *settings, *worker;
 	const char *text;
+	size_t i;
 
 	(void)state;
 	configure("[port 443]\ncert = %s\nalpn = h2\nplaintext = redirect\n"
@@ -953,6 +959,11 @@ static void test_control(void **state)
 	assert_non_null(status);
 	assert_int_equal(json_integer_value(json_object_get(status, "pid")), getpid());
 	assert_int_equal(json_array_size(json_object_get(status, "workers")), 3);
+	json_array_foreach(json_object_get(status, "workers"), i, worker) {
+		assert_int_equal(json_integer_value(json_object_get(worker, "begun")), 9);
+		assert_int_equal(json_integer_value(json_object_get(worker, "done")), 6);
+		assert_int_equal(json_integer_value(json_object_get(worker, "failed")), 2);
+	}
 	port = json_array_get(json_object_get(status, "ports"), 0);
 	assert_int_equal(json_integer_value(json_object_get(port, "port")), 443);
 	assert_string_equal(json_string_value(json_object_get(port, "subject")), "test.example");

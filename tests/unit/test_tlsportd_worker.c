@@ -33,6 +33,7 @@ int __wrap_nl_send(struct nl_sock *sk, struct nl_msg *msg)
 #define FAMILY 0x1c
 
 static struct worker *worker;
+static struct worker_numbers numbers;
 static struct generation generation;
 static struct port_config port_config;
 static struct served_port served;
@@ -52,6 +53,7 @@ static int setup(void **state)
 	worker = calloc(1, sizeof(*worker));
 	worker->generation = &generation;
 	worker->family = FAMILY;
+	worker->numbers = memset(&numbers, 0, sizeof(numbers));
 	worker->sk = nl_socket_alloc();
 	nl_socket_disable_auto_ack(worker->sk);
 	client = client_new(TLS1_2_VERSION, TLS1_3_VERSION);
@@ -105,6 +107,13 @@ static void check_sent(uint8_t command, uint64_t id)
 	assert_int_equal(nla_get_u64(attrs[TLSPORT_A_HS_ID]), id);
 }
 
+static void check_numbers(uint64_t begun, uint64_t done, uint64_t failed)
+{
+	assert_int_equal(numbers.begun, begun);
+	assert_int_equal(numbers.done, done);
+	assert_int_equal(numbers.failed, failed);
+}
+
 static size_t from_client(uint8_t *buffer, size_t size)
 {
 	int n;
@@ -133,6 +142,7 @@ static void test_handshake(void **state)
 	assert_int_equal(nla_get_u32(attrs[TLSPORT_A_HS_CONSUMED]), len);
 	assert_null(attrs[TLSPORT_A_HS_TX]);
 	assert_int_equal(worker->handshakes.count, 1);
+	check_numbers(1, 0, 0);
 	to_client();
 	len = from_client(buffer, sizeof(buffer));
 	/* data behind it is not consumed */
@@ -151,6 +161,7 @@ static void test_handshake(void **state)
 	assert_string_equal(nla_get_string(attrs[TLSPORT_A_HS_SERVER_NAME]), "test.example");
 	assert_int_equal(worker->handshakes.count, 0);
 	assert_int_equal(sent_count, 2);
+	check_numbers(1, 1, 0);
 }
 
 static void test_what_the_application_gets(void **state)
@@ -246,6 +257,7 @@ static void test_failures(void **state)
 	assert_int_equal(nla_get_u32(attrs[TLSPORT_A_HS_REASON]), TLSPORT_REASON_PEER_CLOSED);
 	assert_null(attrs[TLSPORT_A_HS_DATA]);
 	assert_int_equal(worker->handshakes.count, 0);
+	check_numbers(3, 0, 3);
 }
 
 static void test_cancel(void **state)
@@ -263,6 +275,7 @@ static void test_cancel(void **state)
 	assert_null(handshakes_find(&worker->handshakes, 1));
 	assert_non_null(handshakes_find(&worker->handshakes, 2));
 	assert_int_equal(sent_count, 2);
+	check_numbers(2, 0, 0);
 }
 
 static void test_stale_answer_frees_the_handshake(void **state)
@@ -291,6 +304,7 @@ static void test_answer_that_cannot_be_sent(void **state)
 	send_error = -NLE_NOMEM;
 	event(TLSPORT_CMD_HANDSHAKE, 1, 443, buffer, from_client(buffer, sizeof(buffer)), false);
 	assert_int_equal(worker->handshakes.count, 0);
+	check_numbers(1, 0, 1);
 	/* it tried to say so */
 	check_sent(TLSPORT_CMD_FAIL, 1);
 	assert_int_equal(nla_get_u32(attrs[TLSPORT_A_HS_REASON]), TLSPORT_REASON_WORKER_ERROR);

@@ -142,8 +142,11 @@ static void print_helper(const json_t *daemon)
 	output_line("helper   tlsportd %s (pid %lld), wolfSSL %s", string(daemon, "version"),
 		    number(daemon, "pid"), string(daemon, "wolfssl"));
 	json_array_foreach(json_object_get(daemon, "workers"), i, worker)
-		output_line("worker   pid %lld, generation %lld, %s", number(worker, "pid"),
-			    number(worker, "generation"), string(worker, "state"));
+		output_line(
+			"worker   pid %lld, generation %lld, %s: of %lld handshakes %lld done, %lld failed",
+			number(worker, "pid"), number(worker, "generation"),
+			string(worker, "state"), number(worker, "begun"), number(worker, "done"),
+			number(worker, "failed"));
 }
 
 static void print_system(const json_t *result)

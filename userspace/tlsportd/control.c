@@ -73,9 +73,13 @@ static json_t *workers_json(const struct parent *parent)
 	json_t *all = json_array();
 
 	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
-		json_array_append_new(all, json_pack("{s:i, s:i, s:s}", "pid", (int)worker->pid,
-						     "generation", (int)worker->generation->number,
-						     "state", state_name(worker->state)));
+		json_array_append_new(all, json_pack("{s:i, s:i, s:s, s:I, s:I, s:I}", "pid",
+						     (int)worker->pid, "generation",
+						     (int)worker->generation->number, "state",
+						     state_name(worker->state), "begun",
+						     (json_int_t)worker->numbers->begun, "done",
+						     (json_int_t)worker->numbers->done, "failed",
+						     (json_int_t)worker->numbers->failed));
 	return all;
 }
 

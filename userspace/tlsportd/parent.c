@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -45,7 +46,7 @@ static void drop_generation(struct parent *parent, struct generation *generation
 		generation_free(generation);
 }
 
-static void run_child(struct generation *generation, const struct sandbox_user *user,
+static void run_child(const struct parent *parent, const struct worker_slot *worker,
 		      pid_t parent_pid, int report)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -55,35 +56,59 @@ static void run_child(struct generation *generation, const struct sandbox_user *
 	/* Nothing of the parent's: not its lock, sockets or other workers' pipes. */
 	if (dup2(report, REPORT_FD) < 0 || close_range(REPORT_FD + 1, ~0U, 0))
 		_exit(1);
-	_exit(worker_run(generation, user, REPORT_FD));
+	_exit(worker_run(worker->generation, &parent->user, REPORT_FD, worker->numbers));
+}
+
+static void free_worker(struct worker_slot *worker)
+{
+	if (worker->report >= 0)
+		close(worker->report);
+	munmap(worker->numbers, sizeof(*worker->numbers));
+	free(worker);
+}
+
+static struct worker_slot *new_worker(struct generation *generation, unsigned int slot)
+{
+	struct worker_slot *worker = calloc(1, sizeof(*worker));
+
+	if (!worker)
+		return NULL;
+	worker->numbers = mmap(NULL, sizeof(*worker->numbers), PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (worker->numbers == MAP_FAILED) {
+		free(worker);
+		return NULL;
+	}
+	worker->slot = slot;
+	worker->generation = generation;
+	worker->report = -1;
+	return worker;
 }
 
 static int start_worker(struct parent *parent, struct generation *generation, unsigned int slot)
 {
-	struct worker_slot *worker = calloc(1, sizeof(*worker));
+	struct worker_slot *worker = new_worker(generation, slot);
 	pid_t parent_pid = getpid();
 	int report[2];
 
 	if (!worker || pipe2(report, O_CLOEXEC | O_NONBLOCK)) {
 		log_error("worker %u cannot be started: %s", slot, strerror(errno));
-		free(worker);
+		if (worker)
+			free_worker(worker);
 		return -1;
 	}
+	worker->report = report[0];
 	worker->pid = fork();
 	if (!worker->pid) {
 		close(report[0]);
-		run_child(generation, &parent->user, parent_pid, report[1]);
+		run_child(parent, worker, parent_pid, report[1]);
 	}
 	close(report[1]);
 	if (worker->pid < 0) {
 		log_error("worker %u cannot be started: %s", slot, strerror(errno));
-		close(report[0]);
-		free(worker);
+		free_worker(worker);
 		return -1;
 	}
-	worker->slot = slot;
-	worker->generation = generation;
-	worker->report = report[0];
 	worker->started = parent_now();
 	worker->next = parent->all;
 	parent->all = worker;
@@ -96,11 +121,9 @@ static void end_worker(struct parent *parent, struct worker_slot **at)
 	struct worker_slot *worker = *at;
 
 	*at = worker->next;
-	if (worker->report >= 0)
-		close(worker->report);
 	worker->generation->workers--;
 	drop_generation(parent, worker->generation);
-	free(worker);
+	free_worker(worker);
 }
 
 /* Next start of a slot whose worker died. */

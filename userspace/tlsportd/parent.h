@@ -30,6 +30,7 @@ enum worker_state {
  * struct worker_slot - one worker process
  * @slot: 0..workers-1 of its generation
  * @report: pipe from it, -1 once it closed it
+ * @numbers: shared with it
  */
 struct worker_slot {
 	pid_t pid;
@@ -37,6 +38,7 @@ struct worker_slot {
 	struct generation *generation;
 	enum worker_state state;
 	int report;
+	struct worker_numbers *numbers;
 	int64_t started;
 	struct worker_slot *next;
 };

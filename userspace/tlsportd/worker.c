@@ -49,12 +49,20 @@ struct worker {
 	int family;
 	int signals;
 	int report;
+	struct worker_numbers *numbers;
 	struct handshakes handshakes;
 	uint32_t sequence;
 	uint64_t answers[ANSWERS]; /* ids by sequence number of the answer */
 	int64_t drain_until;	   /* 0: not draining */
 	int status;
 };
+
+/* Nobody else writes there: no locked instruction is needed. */
+static void count(_Atomic uint64_t *number)
+{
+	atomic_store_explicit(number, atomic_load_explicit(number, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
 
 static int64_t now_ms(void)
 {
@@ -268,10 +276,12 @@ static struct handshake *begin(struct worker *worker, uint64_t id, uint16_t numb
 	if (!engine)
 		return NULL;
 	handshake = handshakes_add(&worker->handshakes, id, engine, now);
-	if (!handshake)
+	if (!handshake) {
 		engine_free(engine);
-	else
-		handshake->port = number;
+		return NULL;
+	}
+	handshake->port = number;
+	count(&worker->numbers->begun);
 	return handshake;
 }
 
@@ -304,8 +314,10 @@ static void answer(struct worker *worker, struct handshake *handshake, struct nl
 	if (err)
 		log_error("port %u: handshake %llu: answer not sent: %s", handshake->port,
 			  (unsigned long long)handshake->id, nl_geterror(err));
-	if (status != ENGINE_MORE)
-		handshakes_end(&worker->handshakes, handshake);
+	if (status == ENGINE_MORE)
+		return;
+	count(status == ENGINE_DONE ? &worker->numbers->done : &worker->numbers->failed);
+	handshakes_end(&worker->handshakes, handshake);
 }
 
 static void on_handshake(struct worker *worker, struct nlattr **attrs)
@@ -544,7 +556,8 @@ static int run(struct worker *worker)
 	return 0;
 }
 
-int worker_run(const struct generation *generation, const struct sandbox_user *user, int report)
+int worker_run(const struct generation *generation, const struct sandbox_user *user, int report,
+	       struct worker_numbers *numbers)
 {
 	static struct worker self;
 	struct worker *worker = &self;
@@ -554,6 +567,7 @@ int worker_run(const struct generation *generation, const struct sandbox_user *u
 
 	worker->generation = generation;
 	worker->report = report;
+	worker->numbers = numbers;
 	sigemptyset(&set);
 	sigaddset(&set, WORKER_DRAIN_SIGNAL);
 	worker->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);

@@ -7,6 +7,8 @@
 #define _TLSPORTD_WORKER_H
 
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
 
 #include "generation.h"
 #include "sandbox.h"
@@ -24,12 +26,26 @@
 #define WORKER_STALE_MS 60000
 
 /**
+ * struct worker_numbers - what a worker has done, in memory that the parent reads
+ * @begun: handshakes
+ * @done: of these, the kernel has the keys
+ * @failed: of these; those that the kernel gave up are neither
+ */
+struct worker_numbers {
+	_Atomic uint64_t begun;
+	_Atomic uint64_t done;
+	_Atomic uint64_t failed;
+};
+
+/**
  * worker_run() - the life of a worker; in the child, with all signals blocked
  * @user: whom it becomes, before the kernel gives it anything
  * @report: pipe to the parent
+ * @numbers: it counts there
  *
  * Return: exit status.
  */
-int worker_run(const struct generation *generation, const struct sandbox_user *user, int report);
+int worker_run(const struct generation *generation, const struct sandbox_user *user, int report,
+	       struct worker_numbers *numbers);
 
 #endif /* _TLSPORTD_WORKER_H */
