@@ -6,7 +6,7 @@
  *
  * Answers that end a handshake hold keys.  They are wiped from the message once
  * it is sent, and NETLINK_CAP_ACK keeps the kernel from sending them back in an
- * error message.
+ * error message.  What the calls below have left on the stack is wiped, too.
  */
 #include <errno.h>
 #include <poll.h>
@@ -31,6 +31,7 @@
 #include "handshakes.h"
 #include "log.h"
 #include "proxy_header.h"
+#include "stack.h"
 #include "worker.h"
 
 /* What waits in the socket while a slow handshake (RSA) is worked on. */
@@ -345,6 +346,7 @@ static void on_handshake(struct worker *worker, struct nlattr **attrs)
 		return;
 	}
 	answer(worker, handshake, attrs, data, len);
+	stack_wipe();
 }
 
 static void forget(struct worker *worker, uint64_t id)
