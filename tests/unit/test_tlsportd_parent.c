@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -227,6 +228,21 @@ static void test_dead_worker_is_replaced(void **state)
 	kill(parent.all->pid, SIGKILL);
 	wait_for(WORKER_STATE_READY, 2);
 	wait_for(WORKER_STATE_READY, 3);
+}
+
+/* Its last word is heard, however late. */
+static void test_drained_worker_is_not_replaced(void **state)
+{
+	siginfo_t info;
+
+	(void)state;
+	parent.workers = 1;
+	parent_start(&parent);
+	kill(parent.all->pid, WORKER_DRAIN_SIGNAL);
+	assert_int_equal(waitid(P_PID, parent.all->pid, &info, WEXITED | WNOWAIT), 0);
+	parent_reap(&parent);
+	assert_null(parent.all);
+	assert_int_equal(parent_restart(&parent), -1);
 }
 
 static void test_deaths_at_once_are_slowed_down(void **state)
@@ -782,7 +798,7 @@ static void test_upgrade_that_dies_half_way(void **state)
 	(void)state;
 	parent_start(&parent);
 	set_count = 0;
-	assert_int_equal(upgrade_to(TAKES_OVER "exit 4\n", &errors), -1);
+	assert_int_equal(upgrade_to(TAKES_OVER "echo 1 >lock\nexit 4\n", &errors), -1);
 	assert_non_null(strstr(errors.chars, "ended"));
 	text_free(&errors);
 	wait_for(WORKER_STATE_DRAINING, 0);
@@ -1012,6 +1028,7 @@ int main(void)
 		TEST(test_start_with_broken_ports),
 		TEST(test_start_without_workers),
 		TEST(test_dead_worker_is_replaced),
+		TEST(test_drained_worker_is_not_replaced),
 		TEST(test_deaths_at_once_are_slowed_down),
 		TEST(test_reload),
 		TEST(test_reload_of_what_is_wrong),

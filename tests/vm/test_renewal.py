@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import ssl
-import threading
 import time
 
 import lib
@@ -13,30 +12,6 @@ from lib import test, equal
 
 def der(kind):
     return ssl.PEM_cert_to_DER_cert(lib.read_text(lib.cert_path(kind)))
-
-
-class Clients:
-    """One after the other, until the end; those that failed."""
-
-    def __init__(self, port):
-        self.port, self.count, self.failed, self.stop = port, 0, [], threading.Event()
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(2)]
-        for thread in self.threads:
-            thread.start()
-        lib.defer(self.end)
-
-    def run(self):
-        while not self.stop.is_set():
-            try:
-                lib.greeting(self.port)
-            except Exception as error:  # pylint: disable=broad-except
-                self.failed.append(repr(error))
-            self.count += 1
-
-    def end(self):
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
 
 
 def served(port):
@@ -67,7 +42,7 @@ def replace():
     lib.ctl("enable", port, "--cert", cert, "--key", key)
     lib.defer(lib.ctl, "disable", port, check=False)
     lib.serve(lib.listen(port))
-    clients = Clients(port)
+    clients = lib.Clients(port)
 
     def link():
         os.symlink("2", directory + "/next")

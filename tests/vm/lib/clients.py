@@ -4,6 +4,7 @@ import ctypes
 import socket
 import ssl
 import struct
+import threading
 import time
 
 from .certificates import cert_path
@@ -247,6 +248,32 @@ def greeting(port, text=MARKER, **options):
     with TlsClient(port, **options) as client:
         equal(client.read_exactly(len(text)), text, "greeting")
         client.end()
+
+
+class Clients:
+    """One after the other, until the end, of servers that say something first; those that failed."""
+
+    def __init__(self, port, threads=2):
+        self.port, self.count, self.longest, self.failed, self.stop = port, 0, 0, [], threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(i,), daemon=True) for i in range(threads)]
+        for thread in self.threads:
+            thread.start()
+        defer(self.end)
+
+    def run(self, i):
+        while not self.stop.is_set():
+            began = time.monotonic()
+            try:
+                greeting(self.port, version=BOTH[i % 2][0])
+            except Exception as error:  # pylint: disable=broad-except
+                self.failed.append(repr(error))
+            self.longest = max(self.longest, time.monotonic() - began)
+            self.count += 1
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
 
 
 def echo_to(client, accepted):

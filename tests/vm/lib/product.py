@@ -144,6 +144,11 @@ def helper_kill(sig=signal.SIGKILL, run_dir=RUN_DIR):
     wait_for(lambda: not any(alive(p) for p in pids), 20, "the helper is gone")
 
 
+def helper():
+    """What status says of it."""
+    return json.loads(ctl("status", "--json").out)["helper"]
+
+
 def helper_start(**kwargs):
     run(TOP + "/scripts/start", **kwargs)
 
