@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How handshakes are spread over the helper's workers."""
+import os
+import signal
+import time
+
+import lib
+from lib import test, equal
+
+
+def done():
+    """{pid: handshakes that this worker has done}"""
+    return {worker["pid"]: worker["done"] for worker in lib.helper()["workers"] if worker["state"] == "ready"}
+
+
+def done_since(before):
+    """Each has counted what its clients have seen."""
+    return [count - before[pid] for pid, count in done().items()]
+
+
+def two_workers():
+    lib.wait_for(lambda: len(done()) > 1, 20, "two workers")
+    return done()
+
+
+def rsa_port():
+    """Its signature costs a hundred times an ECDSA one."""
+    cert, key = lib.cert_path("rsa4096"), lib.key_path("rsa4096")
+    if not os.path.exists(cert):
+        lib.run("openssl", "req", "-x509", "-newkey", "rsa:4096", "-nodes", "-keyout", key, "-out", cert, "-days", "30",
+                "-subj", "/CN=localhost", timeout=300)
+    port = lib.new_port()
+    lib.enable(port, "rsa4096", handshake_timeout=f"{60 * lib.SLOW}s")
+    lib.serve(lib.listen(port))
+    return port
+
+
+def ecdsa_port():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout=f"{60 * lib.SLOW}s")
+    lib.serve(lib.listen(port, backlog=200))
+    return port
+
+
+def spread(what, before, count, bound):
+    lib.wait_for(lambda: sum(done_since(before)) >= count, what=lambda: f"{count} handshakes, {done_since(before)}")
+    counts = done_since(before)
+    equal(sum(counts), count, what)
+    assert max(counts) - min(counts) <= bound, f"{what}: the workers have done {counts}"
+    lib.note(f"{what}: {counts}")
+
+
+@test("handshakes are spread evenly over the workers: one after the other, many at once, with RSA-4096 between them",
+      timeout=400)
+def evenly():
+    ecdsa, rsa = ecdsa_port(), rsa_port()
+    before = two_workers()
+    for i in range(200):
+        lib.greeting(ecdsa, version=lib.BOTH[i % 2][0])
+    spread("one after the other", before, 200, 1)
+    before = done()
+    for result in lib.parallel(50, lambda i: [lib.greeting(rsa if j == 3 and i < 10 else ecdsa, timeout=60)
+                                              for j in range(4)]):
+        assert not isinstance(result, Exception), result
+    spread("many at once", before, 200, 2)
+
+
+@test("one worker is held up, as by a signature without end: what the others have goes on, and its own when it does",
+      timeout=240)
+def held_up():
+    port = ecdsa_port()
+    workers = two_workers()
+    held = min(workers)
+    os.kill(held, signal.SIGSTOP)
+    lib.defer(os.kill, held, signal.SIGCONT)
+    ended = []
+
+    def visit(_):
+        lib.greeting(port, timeout=100)
+        ended.append(time.monotonic())
+    count = 10 * len(workers)
+    wait = lib.in_thread(lib.parallel, count, visit)
+    others = count - 10
+    lib.wait_for(lambda: len(ended) >= others, 30, lambda: f"{others} handshakes, now {len(ended)}")
+    equal(sorted(done_since(workers)), [0] + [10] * (len(workers) - 1), "handshakes done meanwhile")
+    equal(len(ended), others, "clients that are done")
+    os.kill(held, signal.SIGCONT)
+    assert not [result for result in wait() if result], "clients that failed"
+    equal(len(ended), count, "clients that are done in the end")
+    equal(done_since(workers), [10] * len(workers), "handshakes done")
