@@ -184,6 +184,7 @@ static void accept_work(struct work_struct *work)
 	struct tlsport_listener *l =
 		container_of(to_delayed_work(work), struct tlsport_listener, accept_work);
 	struct socket *sock;
+	int n = 0;
 
 	if (READ_ONCE(l->stale))
 		tlsport_takeover_again(l);
@@ -211,6 +212,11 @@ static void accept_work(struct work_struct *work)
 			break;
 		}
 		tlsport_conn_start(l, sock);
+		/* a flood would keep who changes the mode away for ever */
+		if (++n == TLSPORT_ACCEPT_BATCH) {
+			queue_delayed_work(tlsport_wq, &l->accept_work, 0);
+			break;
+		}
 	}
 	up_read(&l->mode_sem);
 }

@@ -34,6 +34,7 @@
 #define TLSPORT_SOURCE_BUCKETS	     1024      /* sources share a count 1 : 1024 */
 #define TLSPORT_KEY_LIMIT	     16777216  /* records under one key; AES-GCM: 2^24.5 */
 #define TLSPORT_ACCEPT_RETRY	     (HZ / 10) /* no memory for a raw connection */
+#define TLSPORT_ACCEPT_BATCH	     64	       /* raw connections before others get mode_sem */
 #define TLSPORT_UPCALL_RETRY	     (HZ / 5)
 #define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* after close() the peer takes nothing */
 #define TLSPORT_TX_RETRY	     (HZ / 10) /* what the send buffer had no room for ... */
