@@ -11,7 +11,6 @@
  */
 #include <linux/mm.h>
 #include <linux/rhashtable.h>
-#include <linux/siphash.h>
 #include <net/inet_hashtables.h>
 #include "tlsport.h"
 #include "trace.h"
@@ -250,15 +249,7 @@ void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reaso
 /* conn->lock held: the handshake is over, well or not. */
 static void leave_handshake(struct tlsport_conn *conn)
 {
-	struct tlsport_port *port = conn->port;
-
-	spin_lock_bh(&port->lock);
-	if (!list_empty(&conn->port_node)) {
-		list_del_init(&conn->port_node);
-		atomic_dec(&port->handshakes);
-		atomic_dec(&port->sources[conn->source]);
-	}
-	spin_unlock_bh(&port->lock);
+	tlsport_handshakes_leave(conn);
 	tlsport_upcall_forget(conn);
 }
 
@@ -313,12 +304,13 @@ static void end_reset(struct tlsport_conn *conn, enum tlsport_reason reason)
 /*
  * conn->lock held: an alert went out.  FIN behind it, then wait for the peer's:
  * data that comes after a close would be answered by a RST, which can overtake
- * the alert.
+ * the alert.  Meanwhile it counts as a handshake that waits for its peer.
  */
 static void end_after_alert(struct tlsport_conn *conn, enum tlsport_reason reason)
 {
 	tlsport_conn_count_end(conn, reason);
-	leave_handshake(conn);
+	tlsport_upcall_forget(conn);
+	tlsport_handshakes_stall(conn);
 	tlsport_listener_forget(conn);
 	conn->state = TLSPORT_CONN_CLOSING;
 	conn->flushed = true;
@@ -358,7 +350,8 @@ static void drain_raw(struct tlsport_conn *conn)
 	over = sk->sk_err || sk->sk_state == TCP_CLOSE || (sk->sk_shutdown & RCV_SHUTDOWN) ||
 	       conn->drained >= TLSPORT_DRAIN_MAX;
 	release_sock(sk);
-	if (over || READ_ONCE(conn->timed_out))
+	if (over || READ_ONCE(conn->timed_out) ||
+	    READ_ONCE(conn->end_request) == TLSPORT_REASON_SHED)
 		tlsport_conn_dead(conn);
 }
 
@@ -392,13 +385,19 @@ static void handshake_step(struct tlsport_conn *conn)
 		end_reset(conn, TLSPORT_REASON_PEER_CLOSED);
 		return;
 	}
-	if (inq < conn->need && !eof)
+	if (!inq || (inq < conn->need && !eof)) {
+		tlsport_handshakes_stall(conn);
 		return;
-	err = inq ? tlsport_upcall(conn, inq, eof) : 0;
-	if (err == -ESRCH)
+	}
+	err = tlsport_upcall(conn, inq, eof);
+	if (err == -ECANCELED)
+		end_reset(conn, TLSPORT_REASON_SHED);
+	else if (err == -ESRCH)
 		end_reset(conn, TLSPORT_REASON_WORKER_DIED);
 	else if (err == -ENODATA && eof)
 		end_reset(conn, TLSPORT_REASON_PEER_CLOSED);
+	else if (err == -ENODATA)
+		tlsport_handshakes_stall(conn);
 }
 
 /*
@@ -468,45 +467,6 @@ static void read_addresses(struct tlsport_conn *conn)
 	conn->peer.s6_addr32[0] = sk->sk_daddr;
 }
 
-/* A source is an IPv4 address or an IPv6 /64. */
-static u32 source_bucket(const struct tlsport_conn *conn)
-{
-	u64 source = conn->family == AF_INET6 ? *(const u64 *)&conn->peer :
-						(__force u32)conn->peer.s6_addr32[0];
-
-	return siphash_1u64(source, &conn->port->source_key) % TLSPORT_SOURCE_BUCKETS;
-}
-
-/*
- * conn->lock held.  Counts the handshake in its port: false when its source has
- * too many; when the port has, the oldest makes room.
- */
-static bool enter_handshake(struct tlsport_conn *conn)
-{
-	struct tlsport_port *port = conn->port;
-	struct tlsport_conn *oldest;
-	bool ok = true;
-
-	spin_lock_bh(&port->lock);
-	if (atomic_read(&port->sources[conn->source]) >= READ_ONCE(port->max_per_source)) {
-		ok = false;
-		goto out;
-	}
-	if (atomic_read(&port->handshakes) >= READ_ONCE(port->max_handshakes)) {
-		list_for_each_entry(oldest, &port->in_flight, port_node)
-			if (!READ_ONCE(oldest->end_request)) {
-				tlsport_conn_request_end(oldest, TLSPORT_REASON_SHED);
-				break;
-			}
-	}
-	list_add_tail(&conn->port_node, &port->in_flight);
-	atomic_inc(&port->handshakes);
-	atomic_inc(&port->sources[conn->source]);
-out:
-	spin_unlock_bh(&port->lock);
-	return ok;
-}
-
 /**
  * tlsport_conn_start - begin with a raw connection
  * @l: the listener that it came from; its mode_sem is held
@@ -519,6 +479,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 {
 	struct tlsport_conn *conn = kmem_cache_zalloc(conn_cache, GFP_KERNEL);
 	struct tlsport_port *port = l->port;
+	enum tlsport_reason reason;
 	int err = -ENOMEM;
 
 	TLSPORT_STAT(port, STARTED);
@@ -531,6 +492,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	timer_setup(&conn->timer, timer_expired, 0);
 	INIT_LIST_HEAD(&conn->listener_node);
 	INIT_LIST_HEAD(&conn->port_node);
+	INIT_LIST_HEAD(&conn->source_node);
 	INIT_LIST_HEAD(&conn->pending_node);
 	conn->id = atomic64_inc_return(&last_id);
 	conn->state = TLSPORT_CONN_HELLO;
@@ -541,7 +503,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	refcount_inc(&port->ref);
 	conn->port = port;
 	read_addresses(conn);
-	conn->source = source_bucket(conn);
+	conn->source = tlsport_handshakes_source(conn);
 	trace_tlsport_object_new("conn", conn);
 
 	mutex_lock(&conn->lock);
@@ -557,6 +519,11 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	spin_unlock_bh(&l->lock);
 	trace_tlsport_handshake_start(conn->id, port->number, 0, 0, -1);
 	tlsport_conn_set_callbacks(conn);
+	reason = tlsport_handshakes_enter(conn);
+	if (reason) {
+		end_reset(conn, reason);
+		goto out;
+	}
 	/*
 	 * Now, for net/tls takes only a socket in ESTABLISHED, and a client may
 	 * send FIN with its last handshake message.  One that opened with TFO
@@ -568,8 +535,6 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	if (err) {
 		end_reset(conn,
 			  err == -ENOMEM ? TLSPORT_REASON_NO_MEMORY : TLSPORT_REASON_ATTACH_FAILED);
-	} else if (!enter_handshake(conn)) {
-		end_reset(conn, TLSPORT_REASON_SHED);
 	} else {
 		mod_timer(&conn->timer,
 			  jiffies + msecs_to_jiffies(READ_ONCE(port->handshake_timeout)));
@@ -577,8 +542,12 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 			tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
 		if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_SHUT) /* before the list had it */
 			tlsport_conn_request_end(conn, TLSPORT_REASON_LISTENER_CLOSED);
+		/* at once: a burst has to find who makes room */
+		if (skb_queue_empty_lockless(&conn->sk->sk_receive_queue))
+			tlsport_handshakes_stall(conn);
 		tlsport_conn_queue(conn); /* data may be there already */
 	}
+out:
 	mutex_unlock(&conn->lock);
 	tlsport_conn_put(conn);
 	return;

@@ -118,7 +118,7 @@ static int put_port(struct sk_buff *skb, struct net *net, const struct tlsport_p
 	    nla_put_u8(skb, TLSPORT_A_PORT_ZEROCOPY, port->zerocopy) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS, served) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS_SHUT, shut) ||
-	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKES, atomic_read(&port->handshakes)) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKES, READ_ONCE(port->handshakes)) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_OPEN, atomic_read(&port->open)) ||
 	    put_stats(skb, port)) {
 		genlmsg_cancel(skb, hdr);

@@ -16,6 +16,7 @@ static void port_free(struct rcu_head *rcu)
 
 	trace_tlsport_object_free("port", port);
 	free_percpu(port->stats);
+	kvfree(port->sources);
 	kfree(port);
 }
 
@@ -48,11 +49,15 @@ struct tlsport_port *tlsport_port_get(struct net *net, u16 number)
 static struct tlsport_port *port_new(u16 number)
 {
 	struct tlsport_port *port = kzalloc(sizeof(*port), GFP_KERNEL);
+	int i;
 
 	if (!port)
 		return NULL;
 	port->stats = alloc_percpu(struct tlsport_stats);
-	if (!port->stats) {
+	port->sources = kvcalloc(TLSPORT_SOURCE_BUCKETS, sizeof(*port->sources), GFP_KERNEL);
+	if (!port->stats || !port->sources) {
+		free_percpu(port->stats);
+		kvfree(port->sources);
 		kfree(port);
 		return NULL;
 	}
@@ -67,7 +72,10 @@ static struct tlsport_port *port_new(u16 number)
 	port->key_limit = TLSPORT_KEY_LIMIT;
 	refcount_set(&port->ref, 1);
 	spin_lock_init(&port->lock);
-	INIT_LIST_HEAD(&port->in_flight);
+	INIT_LIST_HEAD(&port->busy);
+	INIT_LIST_HEAD(&port->stalled);
+	for (i = 0; i < TLSPORT_SOURCE_BUCKETS; i++)
+		INIT_LIST_HEAD(&port->sources[i].stalled);
 	get_random_bytes(&port->source_key, sizeof(port->source_key));
 	trace_tlsport_object_new("port", port);
 	return port;
@@ -116,18 +124,13 @@ static int port_check_versions(const struct tlsport_port *port, struct nlattr **
 /* With tn->lock; the registry's reference goes. */
 static void port_remove(struct tlsport_net *tn, struct tlsport_port *port)
 {
-	struct tlsport_conn *conn;
-
 	WRITE_ONCE(port->disabled, true);
 	smp_mb(); /* before the walk; a listener being hooked looks when it is in the hash */
 	tlsport_listeners_disable(port); /* before the guard lets MPTCP through */
 	clear_bit(port->number, tn->port_map);
 	xa_erase(&tn->ports, port->number);
 	tn->nports--;
-	spin_lock_bh(&port->lock);
-	list_for_each_entry(conn, &port->in_flight, port_node)
-		tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
-	spin_unlock_bh(&port->lock);
+	tlsport_handshakes_end(port, TLSPORT_REASON_PORT_DISABLED);
 	tlsport_port_put(port);
 }
 

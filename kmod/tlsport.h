@@ -32,6 +32,7 @@
 #define TLSPORT_MAX_HANDSHAKES	     4096
 #define TLSPORT_MAX_PER_SOURCE	     1024
 #define TLSPORT_SOURCE_BUCKETS	     1024      /* sources share a count 1 : 1024 */
+#define TLSPORT_SOURCE_SHARE	     128       /* more than 1/128 of a full port is many */
 #define TLSPORT_KEY_LIMIT	     16777216  /* records under one key; AES-GCM: 2^24.5 */
 #define TLSPORT_ACCEPT_RETRY	     (HZ / 10) /* no memory for a raw connection */
 #define TLSPORT_ACCEPT_BATCH	     64	       /* raw connections before others get mode_sem */
@@ -121,6 +122,12 @@ struct tlsport_stats {
 
 void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlsport_stats *sum);
 
+/* handshakes.c: sources whose addresses have the same hash; under port->lock */
+struct tlsport_source {
+	struct list_head stalled; /* who waits longest first */
+	u32 handshakes, stalled_count;
+};
+
 /*
  * port.c: owned by the registry until it is disabled, by listeners and
  * connections as long as they count in it.
@@ -134,11 +141,12 @@ struct tlsport_port {
 	u8 truncation, offload, zerocopy;
 	u32 handshake_timeout; /* ms */
 	u32 max_handshakes, max_per_source, key_limit;
-	atomic_t handshakes, open;
-	spinlock_t lock;	    /* in_flight */
-	struct list_head in_flight; /* handshakes, oldest first */
+	atomic_t open;
+	spinlock_t lock; /* handshakes.c: all below */
+	u32 handshakes;
+	struct list_head busy, stalled; /* who waits longest first */
 	siphash_key_t source_key;
-	atomic_t sources[TLSPORT_SOURCE_BUCKETS];
+	struct tlsport_source *sources; /* TLSPORT_SOURCE_BUCKETS */
 	struct tlsport_stats __percpu *stats;
 	struct rcu_head rcu;
 };
@@ -246,7 +254,8 @@ struct tlsport_conn {
 	struct tlsport_listener *listener;
 	struct list_head listener_node;
 	/* handshake */
-	struct list_head port_node;    /* port->in_flight, port->lock */
+	struct list_head port_node;    /* port->busy or ->stalled, port->lock */
+	struct list_head source_node;  /* source->stalled, port->lock */
 	struct list_head pending_node; /* tlsport_net.pending, workers_lock */
 	u32 source;		       /* bucket of port->sources */
 	u32 worker;		       /* portid of who has its secrets, or is asked */
@@ -331,6 +340,14 @@ static inline bool tlsport_conn_rx_ended(const struct tlsport_conn *conn)
 {
 	return READ_ONCE(conn->rx_err) || READ_ONCE(conn->rx_closed);
 }
+
+/* handshakes.c */
+u32 tlsport_handshakes_source(const struct tlsport_conn *conn);
+enum tlsport_reason tlsport_handshakes_enter(struct tlsport_conn *conn);
+void tlsport_handshakes_stall(struct tlsport_conn *conn);
+bool tlsport_handshakes_resume(struct tlsport_conn *conn);
+void tlsport_handshakes_leave(struct tlsport_conn *conn);
+void tlsport_handshakes_end(struct tlsport_port *port, enum tlsport_reason reason);
 
 /*
  * upcall.c: a worker is a netlink socket of the helper, owned by

@@ -175,7 +175,7 @@ err:
  *
  * Context: process, conn->lock held.
  * Return: 0: sent, or it waits for a worker; -ENODATA: no whole record yet;
- * -ESRCH: the worker that has its secrets is gone.
+ * -ESRCH: the worker that has its secrets is gone; -ECANCELED: it was shed.
  */
 int tlsport_upcall(struct tlsport_conn *conn, u32 inq, bool eof)
 {
@@ -196,6 +196,10 @@ int tlsport_upcall(struct tlsport_conn *conn, u32 inq, bool eof)
 			return err;
 		if (!skb)
 			break;
+		if (!tlsport_handshakes_resume(conn)) {
+			nlmsg_free(skb);
+			return -ECANCELED;
+		}
 		/* first, so that whoever sees the worker die finds it */
 		WRITE_ONCE(conn->worker, portid);
 		conn->upcalled = true;
@@ -206,6 +210,8 @@ int tlsport_upcall(struct tlsport_conn *conn, u32 inq, bool eof)
 		}
 		conn->upcalled = false;
 	}
+	if (!tlsport_handshakes_resume(conn))
+		return -ECANCELED;
 	wait_for_worker(tn, conn);
 	return 0;
 }

@@ -13,6 +13,7 @@
  *	application		listen_accept(): ready_pop(), hand_over(); tlsport_close()
  *	release			listen_release(): end_waiting()
  *	port_del		port_remove()
+ *	newcomer		tlsport_handshakes_enter() of another connection: shed()
  *	rcu			conn_free() after a grace period
  *
  * A statement is a step that others can come between; a lock that a mutation
@@ -38,6 +39,9 @@
 #ifndef PORT_DEL
 #define PORT_DEL 1
 #endif
+#ifndef NEWCOMER
+#define NEWCOMER 0
+#endif
 
 mtype = { NONE, HELLO, HANDSHAKE, READY, OPEN, CLOSING, DEAD };
 mtype = { NOBODY, PRIVATE, APPLICATION };
@@ -52,7 +56,9 @@ byte asked;			/* conn->worker */
 bool armed, timer_runs;		/* conn->timer */
 bool queued;			/* conn->work */
 mtype where = NOWHERE;		/* listener_node */
-bool in_flight, pending;	/* port_node, pending_node */
+bool in_flight, stalled;	/* port_node, source_node */
+bool pending;			/* pending_node */
+bool shed;			/* end_request is TLSPORT_REASON_SHED */
 /* its sk */
 mtype owner = NOBODY;
 bool attached, user_data, gone;
@@ -153,12 +159,14 @@ inline timer_delete_sync()
 
 inline count_end() { counted++; assert(counted == 1) }
 
+inline stall() { atomic { !port_lock -> stalled = in_flight } }
+
 /* What is taken out of a list is so in one step: its lock is free before and after. */
 inline leave_handshake()
 {
 #ifndef NO_LEAVE
 	!port_lock;
-	in_flight = false;
+	in_flight = false; stalled = false;
 #endif
 	pending = false
 }
@@ -211,7 +219,7 @@ inline conn_dead()
 		fi;
 		complete_acked();
 		/* unread from here on: fewer states */
-		end_request = false; timed_out = false; upcalled = false; asked = 0
+		end_request = false; shed = false; timed_out = false; upcalled = false; asked = 0
 	};
 	atomic {
 		conn_put();
@@ -231,7 +239,8 @@ inline end_after_alert()
 {
 	atomic {
 		count_end();
-		leave_handshake();
+		pending = false;
+		stall();
 		listener_forget();
 		state = CLOSING;
 		timer_delete_sync();
@@ -243,7 +252,7 @@ inline end_after_alert()
 inline drain_raw()
 {
 	if
-	:: timed_out || end_request || gone -> conn_dead()
+	:: timed_out || shed || gone -> conn_dead()
 	:: else
 	fi
 }
@@ -294,8 +303,23 @@ inline handshake_step(n)
 {
 	if
 	:: end_request || timed_out || gone -> end_reset()
-	:: !end_request && !timed_out && !upcalled -> upcall(n)
-	:: !end_request && !timed_out	/* an answer or a whole record is to come */
+	:: !end_request && !timed_out && !upcalled ->
+#ifndef NO_RESUME
+		atomic { !port_lock -> stalled = false };
+		if
+		:: !in_flight -> end_reset()	/* shed since */
+		:: in_flight ->
+#else
+		if
+		:: true ->
+#endif
+			if
+			:: upcall(n)
+			:: stall()	/* no whole record */
+			fi
+		fi
+	:: !end_request && !timed_out && !upcalled -> stall()
+	:: !end_request && !timed_out && upcalled	/* an answer is to come */
 	fi
 }
 
@@ -369,15 +393,19 @@ inline conn_start()
 		!l_lock -> where = HANDSHAKES; nhandshakes++
 	};
 	if
-	:: end_reset()		/* tlsport_attach_ulp(), or too many of this source */
-	:: atomic { !port_lock -> in_flight = true; armed = true }
-#ifndef NO_DISABLED_CHECK
+	:: end_reset()		/* tlsport_handshakes_enter(): too many */
+	:: atomic { !port_lock -> in_flight = true }
 		if
-		:: disabled -> request_end()
-		:: else
-		fi;
+		:: end_reset()	/* tlsport_attach_ulp() */
+		:: armed = true;
+#ifndef NO_DISABLED_CHECK
+			if
+			:: disabled -> request_end()
+			:: else
+			fi;
 #endif
-		conn_queue()
+			conn_queue()
+		fi
 	fi;
 	atomic { mutex_unlock(); conn_put() }
 }
@@ -429,6 +457,7 @@ inline attach_and_ready()
 	if
 	:: ok ->
 		atomic {
+			assert(!shed);
 			timer_delete_sync();
 			leave_handshake();
 			!l_lock -> assert(!l_freed && where == HANDSHAKES);
@@ -676,6 +705,18 @@ proctype port_del()
 	atomic { deleted = true }
 }
 
+/* shed() of whoever needs the place */
+proctype newcomer()
+{
+	if
+	:: atomic {
+		stalled && !port_lock -> stalled = false; in_flight = false;
+		shed = true; request_end()
+	   }
+	:: true
+	fi
+}
+
 init {
 	atomic {
 #if APPLICATIONS > 0
@@ -691,8 +732,12 @@ init {
 		run worker(2);
 #endif
 #if PORT_DEL
-		run port_del()
+		run port_del();
 #endif
+#if NEWCOMER
+		run newcomer();
+#endif
+		skip
 	};
 	timeout;	/* nobody can go on */
 	assert(!conn_lock && !l_lock && !port_lock);
@@ -708,5 +753,7 @@ ltl handed_over { [] (owner == APPLICATION -> attached) }
 ltl ends { [] (state != NONE -> <> (freed && counted == 1)) }
 /* A handshake does not outlive PORT_DEL: whoever looks at it next ends it. */
 ltl port_deleted { [] ((deleted && !conn_lock && in_handshake) -> end_request) }
+/* Whoever is shed is with no worker. */
+ltl waited { [] ((shed && !conn_lock && in_handshake) -> !upcalled) }
 /* No answer is expected of the dead. */
 ltl worker_died { [] ((!conn_lock && in_handshake && upcalled) -> !died[asked]) }

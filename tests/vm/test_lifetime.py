@@ -135,7 +135,7 @@ def cut_ready():
     equal(lib.status(port)["ended"], {"listener_closed": 1}, "why it ended")
 
 
-@test("the oldest handshake is shed when the port's limit is reached")
+@test("the handshake that has waited longest is shed when the port's limit is reached")
 def shed():
     port = lib.new_port()
     lib.enable(port, max_handshakes="5")
@@ -146,7 +146,7 @@ def shed():
     lib.echo(port)
 
 
-@test("a source with as many handshakes as the port allows it gets no more, and others do not notice")
+@test("a source with as many handshakes as the port allows it loses its oldest, and others do not notice")
 def shed_of_a_source():
     port = lib.new_port()
     lib.enable(port, max_handshakes_per_source="3")

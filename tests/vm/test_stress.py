@@ -24,7 +24,8 @@ def registry(ports):
     for _ in range(100):
         port = lib.u16(lib.PORT_NUMBER, random.choice(ports))
         genl.ask(random.choice((lib.PORT_SET, lib.PORT_SET, lib.PORT_DEL)), port,
-                 *([lib.u32(lib.PORT_TIMEOUT, random.choice((100, 1000, 10000)))] if random.random() < 0.3 else []))
+                 *([lib.u32(lib.PORT_TIMEOUT, random.choice((100, 1000, 10000)))] if random.random() < 0.3 else []),
+                 *([lib.u32(lib.PORT_MAX_HANDSHAKES, random.choice((1, 3, 4096)))] if random.random() < 0.3 else []))
     genl.sock.close()
 
 

@@ -28,12 +28,13 @@
 	X(WORKER_ERROR, "worker_error", "the helper's answer was not usable") \
 	X(ATTACH_FAILED, "attach_failed", "the kernel did not take the keys") \
 	X(NO_MEMORY, "no_memory", "memory ran out") \
-	X(SHED, "shed", "too many handshakes were in flight") \
+	X(SHED, "shed", "it was stalled, and too many handshakes were in flight") \
 	X(PORT_DISABLED, "port_disabled", "its port was disabled during the handshake") \
 	X(LISTENER_CLOSED, "listener_closed", "the listening socket was closed first") \
 	X(PLAINTEXT_RESET, "plaintext_reset", "it was in plaintext when its port was enabled") \
 	X(LINGER_TIMEOUT, "linger_timeout", "the peer did not take the last bytes in time") \
 	X(KEY_LIMIT, "key_limit", "its TLS 1.2 key had encrypted all the records that it may") \
-	X(OFFLOAD_REQUIRED, "offload_required", "the port requires offload, and it had none")
+	X(OFFLOAD_REQUIRED, "offload_required", "the port requires offload, and it had none") \
+	X(OVERLOAD, "overload", "too many handshakes were in flight, and none was stalled")
 
 #endif /* _UAPI_LINUX_TLSPORT_REASON_H */
