@@ -91,6 +91,25 @@ static bool make_room(struct tlsport_port *port, struct tlsport_source *source)
 	return true;
 }
 
+/*
+ * A source may begin a second's worth at once, then as many as it has time for:
+ * source->due is when what it has begun would be evenly spread.
+ */
+static bool too_fast(const struct tlsport_conn *conn, struct tlsport_source *source)
+{
+	u32 rate = READ_ONCE(conn->port->max_rate_per_source);
+	u64 now = ktime_to_ns(conn->started), due = max(source->due, now);
+	u64 interval;
+
+	if (!rate)
+		return false;
+	interval = NSEC_PER_SEC / rate;
+	if (due - now > NSEC_PER_SEC - interval)
+		return true;
+	source->due = due + interval;
+	return false;
+}
+
 /**
  * tlsport_handshakes_enter - one more
  * @conn: new, conn->lock held; it is busy
@@ -104,7 +123,9 @@ enum tlsport_reason tlsport_handshakes_enter(struct tlsport_conn *conn)
 	enum tlsport_reason reason = TLSPORT_REASON_NONE;
 
 	spin_lock_bh(&port->lock);
-	if (!make_room(port, source)) {
+	if (too_fast(conn, source)) {
+		reason = TLSPORT_REASON_RATE;
+	} else if (!make_room(port, source)) {
 		reason = TLSPORT_REASON_OVERLOAD;
 	} else {
 		list_add_tail(&conn->port_node, &port->busy);

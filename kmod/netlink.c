@@ -9,6 +9,7 @@
 static struct netlink_range_validation number_range = { .min = 1, .max = 65535 };
 static struct netlink_range_validation timeout_range = { .min = 100, .max = 600000 };
 static struct netlink_range_validation count_range = { .min = 1, .max = 1000000 };
+static struct netlink_range_validation rate_range = { .max = 1000000 };
 static struct netlink_range_validation limit_range = { .min = 1, .max = TLSPORT_KEY_LIMIT };
 static struct netlink_range_validation consumed_range = { .max = TLSPORT_DATA_MAX };
 static struct netlink_range_validation version_range = {
@@ -27,6 +28,8 @@ static const struct nla_policy port_policy[] = {
 	[TLSPORT_A_PORT_KEY_LIMIT] = NLA_POLICY_FULL_RANGE(NLA_U32, &limit_range),
 	[TLSPORT_A_PORT_OFFLOAD] = NLA_POLICY_MAX(NLA_U8, TLSPORT_OFFLOAD_REQUIRE),
 	[TLSPORT_A_PORT_ZEROCOPY] = NLA_POLICY_MAX(NLA_U8, 1),
+	[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &rate_range),
 };
 
 static const struct nla_policy conn_policy[] = {
@@ -155,7 +158,7 @@ static const struct genl_ops netlink_ops[] = {
 		.cmd = TLSPORT_CMD_PORT_SET,
 		.doit = port_set_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_ZEROCOPY),
+		OP_POLICY(port, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE),
 	},
 	{
 		.cmd = TLSPORT_CMD_PORT_DEL,

@@ -126,6 +126,7 @@ void tlsport_stats_sum(const struct tlsport_stats __percpu *stats, struct tlspor
 struct tlsport_source {
 	struct list_head stalled; /* who waits longest first */
 	u32 handshakes, stalled_count;
+	u64 due; /* ns, see too_fast() */
 };
 
 /*
@@ -140,7 +141,7 @@ struct tlsport_port {
 	u16 min_version, max_version;
 	u8 truncation, offload, zerocopy;
 	u32 handshake_timeout; /* ms */
-	u32 max_handshakes, max_per_source, key_limit;
+	u32 max_handshakes, max_per_source, max_rate_per_source, key_limit;
 	atomic_t open;
 	spinlock_t lock; /* handshakes.c: all below */
 	u32 handshakes;

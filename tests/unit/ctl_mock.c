@@ -170,6 +170,8 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		port->policy.offload = policy->offload;
 	if (policy->given & 1U << TLSPORT_A_PORT_ZEROCOPY)
 		port->policy.zerocopy = policy->zerocopy;
+	if (policy->given & 1U << TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE)
+		port->policy.max_handshake_rate_per_source = policy->max_handshake_rate_per_source;
 	return 0;
 }
 

@@ -92,6 +92,7 @@ static void test_defaults(void **state)
 	assert_int_equal(port->handshake_timeout, 10000);
 	assert_int_equal(port->max_handshakes, 4096);
 	assert_int_equal(port->max_handshakes_per_source, 1024);
+	assert_int_equal(port->max_handshake_rate_per_source, 0);
 	assert_int_equal(port->key_limit, 16777216);
 	assert_true(port->resumption);
 	assert_int_equal(port->offload, TLSPORT_OFFLOAD_AUTO);
@@ -125,6 +126,7 @@ static void test_every_key(void **state)
 		 "handshake-timeout = 2.5\n"
 		 "max-handshakes = 10\n"
 		 "max-handshakes-per-source = 1000000\n"
+		 "max-handshake-rate-per-source = 20\n"
 		 "key-limit = 1000\n"
 		 "resumption = off\n"
 		 "ticket-keys = /keys\n"
@@ -159,6 +161,7 @@ static void test_every_key(void **state)
 	assert_int_equal(port->handshake_timeout, 2500);
 	assert_int_equal(port->max_handshakes, 10);
 	assert_int_equal(port->max_handshakes_per_source, 1000000);
+	assert_int_equal(port->max_handshake_rate_per_source, 20);
 	assert_int_equal(port->key_limit, 1000);
 	assert_false(port->resumption);
 	assert_string_equal(port->ticket_keys, "/keys");
@@ -232,8 +235,8 @@ static void test_policy(void **state)
 		etc, "tlsport.conf",
 		"[port 1]\ncert = /a\nmin-version = 1.3\ntruncation = tolerate\nhandshake-timeout = 5\n"
 		"max-handshakes = 6\nmax-handshakes-per-source = 7\nkey-limit = 8\nzerocopy = on\n"
-		"offload = off\n"
-		"[port 2]\ncert = /a\noffload = require\n");
+		"offload = off\nmax-handshake-rate-per-source = 9\n"
+		"[port 2]\ncert = /a\noffload = require\nmax-handshake-rate-per-source = off\n");
 	assert_int_equal(load(), 0);
 	policy = port_config_policy(config_find(&config, 1));
 	assert_int_equal(policy.given, TLSPORT_NL_POLICY_ALL);
@@ -243,11 +246,13 @@ static void test_policy(void **state)
 	assert_int_equal(policy.handshake_timeout, 5000);
 	assert_int_equal(policy.max_handshakes, 6);
 	assert_int_equal(policy.max_handshakes_per_source, 7);
+	assert_int_equal(policy.max_handshake_rate_per_source, 9);
 	assert_int_equal(policy.key_limit, 8);
 	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_OFF);
 	assert_int_equal(policy.zerocopy, 1);
 	policy = port_config_policy(config_find(&config, 2));
 	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_REQUIRE);
+	assert_int_equal(policy.max_handshake_rate_per_source, 0);
 	assert_int_equal(policy.max_version, TLS_1_2);
 }
 
@@ -389,6 +394,8 @@ static void test_keys(void **state)
 	KEY("max-handshakes = 1000001", "not a number");
 	KEY("max-handshakes = ten", "not a number");
 	KEY("max-handshakes-per-source = 1.5", "not a number");
+	KEY("max-handshake-rate-per-source = 0", "'0' is not a number from 1 to 1000000, or off");
+	KEY("max-handshake-rate-per-source = on", "not a number from 1 to 1000000, or off");
 	KEY("zerocopy = yes", "'yes' is not on or off");
 	KEY("offload = on", "'on' is not auto, off or require");
 	KEY("offload-tls13 = 1.2", "'1.2' is not negotiate-1.2 or refuse");

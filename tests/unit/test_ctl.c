@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --passphrase, --cert-dir, --strict-sni, --ocsp, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --proxy-protocol, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
+	"--max-handshake-rate-per-source, --key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --proxy-protocol, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \
@@ -133,6 +133,8 @@ static void bad_input_is_one_exact_line(void **state)
 		  "--max-handshakes: '0' is not a number from 1 to 1000000" },
 		{ "enable 443 --max-handshakes-per-source 1000001", 2,
 		  "--max-handshakes-per-source: '1000001' is not a number from 1 to 1000000" },
+		{ "enable 443 --max-handshake-rate-per-source 1000001", 2,
+		  "--max-handshake-rate-per-source: '1000001' is not a number from 1 to 1000000, or off" },
 		{ "enable 443 --key-limit 16777217", 2,
 		  "--key-limit: '16777217' is not a number from 1 to 16777216" },
 		{ "enable 443 --resumption never", 2, "--resumption: 'never' is not on or off" },

@@ -120,7 +120,8 @@ static void only_given_settings_are_sent(void **state)
 static void policy_survives_the_way_there_and_back(void **state)
 {
 	const struct tlsport_nl_policy policy = {
-		TLSPORT_NL_POLICY_ALL, 0x0304, 0x0304, 1, 5000, 6, 7, 8, TLSPORT_OFFLOAD_REQUIRE, 1,
+		TLSPORT_NL_POLICY_ALL,	 0x0304, 0x0304, 1, 5000, 6, 7, 8,
+		TLSPORT_OFFLOAD_REQUIRE, 1,	 9,
 	};
 	struct nl_msg *msg = new_message(TLSPORT_CMD_PORT_SET);
 	struct tlsport_nl_port port;
@@ -138,6 +139,8 @@ static void policy_survives_the_way_there_and_back(void **state)
 	assert_int_equal(port.policy.key_limit, policy.key_limit);
 	assert_int_equal(port.policy.offload, policy.offload);
 	assert_int_equal(port.policy.zerocopy, policy.zerocopy);
+	assert_int_equal(port.policy.max_handshake_rate_per_source,
+			 policy.max_handshake_rate_per_source);
 	nlmsg_free(msg);
 }
 

@@ -44,7 +44,8 @@ def port_ranges():
                            (u32(lib.PORT_MAX_PER_SOURCE, 0),), (u32(lib.PORT_MAX_PER_SOURCE, 1000001),),
                            (u32(lib.PORT_KEY_LIMIT, 0),), (u32(lib.PORT_KEY_LIMIT, (1 << 24) + 1),),
                            (u8(lib.PORT_OFFLOAD, 3),), (u8(lib.PORT_ZEROCOPY, 2),),
-                           (u32(lib.PORT_ZEROCOPY + 1, 1),), (u32(99, 1),)))):
+                           (u32(lib.PORT_MAX_RATE, 1000001),), (u8(lib.PORT_MAX_RATE, 1),),
+                           (u32(lib.PORT_MAX_RATE + 1, 1),), (u32(99, 1),)))):
         refused(genl, lib.PORT_SET, attributes)
     refused(genl, lib.PORT_DEL, ())
     refused(genl, lib.PORT_DEL, (u16(lib.PORT_NUMBER, 0),))

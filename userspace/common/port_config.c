@@ -359,6 +359,17 @@ static int set_max_handshakes_per_source(struct port_config *port, const char *v
 	return set_count(value, HANDSHAKES_MAX, &port->max_handshakes_per_source, why);
 }
 
+static int set_max_handshake_rate_per_source(struct port_config *port, const char *value, char *why)
+{
+	uint32_t rate = 0;
+
+	if (strcmp(value, "off") && set_count(value, HANDSHAKES_MAX, &rate, why))
+		return wrong(why, "'%s' is not a number from 1 to %d, or off", value,
+			     HANDSHAKES_MAX);
+	port->max_handshake_rate_per_source = rate;
+	return 0;
+}
+
 static int set_key_limit(struct port_config *port, const char *value, char *why)
 {
 	return set_count(value, KEY_LIMIT_MAX, &port->key_limit, why);
@@ -462,6 +473,7 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "handshake-timeout", set_handshake_timeout, false, false },
 	{ "max-handshakes", set_max_handshakes, false, false },
 	{ "max-handshakes-per-source", set_max_handshakes_per_source, false, false },
+	{ "max-handshake-rate-per-source", set_max_handshake_rate_per_source, false, false },
 	{ "key-limit", set_key_limit, false, false },
 	{ "resumption", set_resumption, false, false },
 	{ "ticket-keys", set_ticket_keys, false, true },
@@ -654,5 +666,6 @@ struct tlsport_nl_policy port_config_policy(const struct port_config *port)
 		.key_limit = port->key_limit,
 		.offload = port->offload,
 		.zerocopy = port->zerocopy,
+		.max_handshake_rate_per_source = port->max_handshake_rate_per_source,
 	};
 }

@@ -62,6 +62,7 @@ enum port_client_auth {
  * @groups_chosen: by the administrator; else all that the library has
  * @truncation: enum tlsport_truncation
  * @handshake_timeout: milliseconds
+ * @max_handshake_rate_per_source: in a second; 0: as many as it likes
  * @ticket_keys: file or directory; NULL: tlsportd's own
  * @client_auth: enum port_client_auth
  * @client_ca: file of the authorities of clients' certificates
@@ -98,6 +99,7 @@ struct port_config {
 	uint32_t handshake_timeout;
 	uint32_t max_handshakes;
 	uint32_t max_handshakes_per_source;
+	uint32_t max_handshake_rate_per_source;
 	uint32_t key_limit;
 	bool resumption;
 	char *ticket_keys;
@@ -124,7 +126,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 29
+#define PORT_KEYS 30
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */

@@ -87,6 +87,7 @@ static struct nla_policy port_policy[TLSPORT_A_PORT_MAX + 1] = {
 	[TLSPORT_A_PORT_KEY_LIMIT] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_OFFLOAD] = { .type = NLA_U8 },
 	[TLSPORT_A_PORT_ZEROCOPY] = { .type = NLA_U8 },
+	[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_LISTENERS] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_LISTENERS_SHUT] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_HANDSHAKES] = { .type = NLA_U32 },
@@ -241,6 +242,8 @@ int tlsport_nl_port_parse(struct nlmsghdr *msg, struct tlsport_nl_port *port)
 	port->policy.key_limit = get_u32(attrs[TLSPORT_A_PORT_KEY_LIMIT]);
 	port->policy.offload = get_u8(attrs[TLSPORT_A_PORT_OFFLOAD]);
 	port->policy.zerocopy = get_u8(attrs[TLSPORT_A_PORT_ZEROCOPY]);
+	port->policy.max_handshake_rate_per_source =
+		get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE]);
 	port->listeners = get_u32(attrs[TLSPORT_A_PORT_LISTENERS]);
 	port->listeners_shut = get_u32(attrs[TLSPORT_A_PORT_LISTENERS_SHUT]);
 	port->handshakes = get_u32(attrs[TLSPORT_A_PORT_HANDSHAKES]);
@@ -326,6 +329,9 @@ int tlsport_nl_policy_put(struct nl_msg *msg, uint16_t number,
 		ret = nla_put_u8(msg, TLSPORT_A_PORT_OFFLOAD, policy->offload);
 	if (!ret && given(policy, TLSPORT_A_PORT_ZEROCOPY))
 		ret = nla_put_u8(msg, TLSPORT_A_PORT_ZEROCOPY, policy->zerocopy);
+	if (!ret && given(policy, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE))
+		ret = nla_put_u32(msg, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE,
+				  policy->max_handshake_rate_per_source);
 	return ret ? -EMSGSIZE : 0;
 }
 

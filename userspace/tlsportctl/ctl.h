@@ -97,7 +97,7 @@ const char *netns_unit(void);
 
 /* args.c: a command's own arguments */
 
-#define ARGS_MAX 32
+#define ARGS_MAX 40
 
 /**
  * struct args - parsed arguments

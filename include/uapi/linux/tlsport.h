@@ -141,6 +141,8 @@ enum {
 	 * nobody can write; others are copied, as without it.
 	 */
 	TLSPORT_A_PORT_ZEROCOPY,
+	/* u32, 0..1000000 (0: no limit): handshakes that one source begins in a second */
+	TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE,
 	/* PORT_GET only: */
 	TLSPORT_A_PORT_LISTENERS,		/* u32, listening sockets served now */
 	TLSPORT_A_PORT_LISTENERS_SHUT,		/* u32, listening sockets kept shut now */

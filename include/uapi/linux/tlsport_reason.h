@@ -35,6 +35,7 @@
 	X(LINGER_TIMEOUT, "linger_timeout", "the peer did not take the last bytes in time") \
 	X(KEY_LIMIT, "key_limit", "its TLS 1.2 key had encrypted all the records that it may") \
 	X(OFFLOAD_REQUIRED, "offload_required", "the port requires offload, and it had none") \
-	X(OVERLOAD, "overload", "too many handshakes were in flight, and none was stalled")
+	X(OVERLOAD, "overload", "too many handshakes were in flight, and none was stalled") \
+	X(RATE, "rate", "its source began more handshakes in a second than it may")
 
 #endif /* _UAPI_LINUX_TLSPORT_REASON_H */
