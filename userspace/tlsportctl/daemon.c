@@ -154,7 +154,8 @@ const json_t *daemon_port(const json_t *status, uint16_t port)
 	return NULL;
 }
 
-int reload_command(int argc, char *argv[])
+/* One word to tlsportd; @refused begins the line that says why not. */
+static int give_order(int argc, char *argv[], const char *word, const char *refused)
 {
 	enum daemon_answer answer;
 	struct args args;
@@ -164,14 +165,21 @@ int reload_command(int argc, char *argv[])
 	ret = args_parse(argc, argv, no_options, 0, &args);
 	if (ret)
 		return ret;
-	answer = daemon_reload(&text);
+	answer = daemon_ask(word, &text);
 	if (answer == DAEMON_ABSENT)
 		ret = fail("tlsportd is not running: start it (systemctl start %s)", netns_unit());
-	else if (answer == DAEMON_ERROR)
-		ret = fail("tlsportd did not reload: %s", text ? text : "out of memory");
-	else
-		output_json(json_pack("{s:b}", "reloaded", 1));
+	else if (answer == DAEMON_ERROR || !text || strcmp(text, "ok"))
+		ret = fail("%s: %s", refused, text ? text : "out of memory");
 	free(text);
+	return ret;
+}
+
+int reload_command(int argc, char *argv[])
+{
+	int ret = give_order(argc, argv, "reload", "tlsportd did not reload");
+
+	if (!ret)
+		output_json(json_pack("{s:b}", "reloaded", 1));
 	return ret;
 }
 
@@ -193,23 +201,9 @@ static int tell_upgraded(void)
 
 int upgrade_command(int argc, char *argv[])
 {
-	enum daemon_answer answer;
-	struct args args;
-	char *text;
-	int ret;
+	int ret = give_order(argc, argv, "upgrade", "upgrade");
 
-	ret = args_parse(argc, argv, no_options, 0, &args);
-	if (ret)
-		return ret;
-	answer = daemon_ask("upgrade", &text);
-	if (answer == DAEMON_ABSENT)
-		ret = fail("tlsportd is not running: start it (systemctl start %s)", netns_unit());
-	else if (answer == DAEMON_ERROR || !text || strcmp(text, "ok"))
-		ret = fail("upgrade: %s", text ? text : "out of memory");
-	else
-		ret = tell_upgraded();
-	free(text);
-	return ret;
+	return ret ? ret : tell_upgraded();
 }
 
 /* tlsportd beside this program: in a build tree, and where both are installed. */
