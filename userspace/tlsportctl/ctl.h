@@ -13,11 +13,8 @@
 
 #include <jansson.h>
 
+#include "../common/version.h"
 #include "../netlink/tlsport_nl.h"
-
-#ifndef TLSPORT_VERSION
-#define TLSPORT_VERSION "0.1"
-#endif
 
 #define CTL_PATH_LEN  4096
 #define CTL_ERROR_LEN 512

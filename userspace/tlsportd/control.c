@@ -10,10 +10,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../common/version.h"
 #include "control.h"
 #include "crypt.h"
 #include "log.h"
-#include "version.h"
 
 /* A packet must fit into the socket's buffer: thousands of ports. */
 #define SEND_BUFFER (4 * 1024 * 1024)

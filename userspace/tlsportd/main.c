@@ -19,12 +19,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/version.h"
 #include "control.h"
 #include "handover.h"
 #include "lock.h"
 #include "log.h"
 #include "parent.h"
-#include "version.h"
 #include "watch.h"
 
 #define CLIENTS_MAX 16
