@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "client_identity.h"
+#include "der.h"
 
 /* X.690; numbers of what is looked at */
 enum der_tag {
@@ -29,46 +30,10 @@ enum der_tag {
 	DER_IP = 0x87,
 };
 
-/**
- * struct der - a value, and what is behind it
- * @whole: with its tag and length
- */
-struct der {
-	uint8_t tag;
-	struct bytes whole;
-	struct bytes body;
-};
-
-/* The next value of @from, which moves on; false: there is none that is whole. */
-static bool next(struct bytes *from, struct der *der)
-{
-	size_t head = 2, len;
-
-	if (from->len < 2)
-		return false;
-	len = from->data[1];
-	if (len & 0x80) {
-		size_t bytes = len & 0x7f;
-
-		if (!bytes || bytes > 3 || from->len < 2 + bytes)
-			return false;
-		for (len = 0; head < 2 + bytes; head++)
-			len = len << 8 | from->data[head];
-	}
-	if (len > from->len - head)
-		return false;
-	der->tag = from->data[0];
-	der->body = (struct bytes){ from->data + head, len };
-	der->whole = (struct bytes){ from->data, head + len };
-	from->data += head + len;
-	from->len -= head + len;
-	return true;
-}
-
 /* The first of these that has this tag, with all before it left behind. */
 static bool find(struct bytes *from, uint8_t tag, struct der *der)
 {
-	while (next(from, der))
+	while (der_next(from, der))
 		if (der->tag == tag)
 			return true;
 	return false;
@@ -227,7 +192,7 @@ static void put_attribute(struct writer *writer, struct bytes attribute,
 	struct der type, value;
 	const char *name;
 
-	if (!next(&attribute, &type) || type.tag != DER_OID || !next(&attribute, &value)) {
+	if (!der_next(&attribute, &type) || type.tag != DER_OID || !der_next(&attribute, &value)) {
 		writer->bad = true;
 		return;
 	}
@@ -256,7 +221,7 @@ static void put_names(struct writer *writer, struct bytes names, struct client_i
 	struct der set, attribute;
 	bool first = true;
 
-	if (!next(&names, &set))
+	if (!der_next(&names, &set))
 		return;
 	if (depth == PARTS_MAX) {
 		writer->bad = true;
@@ -265,7 +230,7 @@ static void put_names(struct writer *writer, struct bytes names, struct client_i
 	put_names(writer, names, identity, depth + 1);
 	if (writer->len)
 		put(writer, ",", 1);
-	while (next(&set.body, &attribute)) {
+	while (der_next(&set.body, &attribute)) {
 		if (!first)
 			put(writer, "+", 1);
 		first = false;
@@ -327,14 +292,15 @@ static int read_names(struct bytes extensions, struct client_identity *identity)
 	static const uint8_t subject_alt_name[] = { 0x55, 0x1d, 0x11 };
 	struct der all, extension, oid, value, names, name;
 
-	if (!next(&extensions, &all))
+	if (!der_next(&extensions, &all))
 		return 0;
-	while (next(&all.body, &extension)) {
-		if (!next(&extension.body, &oid) || oid.body.len != sizeof(subject_alt_name) ||
+	while (der_next(&all.body, &extension)) {
+		if (!der_next(&extension.body, &oid) || oid.body.len != sizeof(subject_alt_name) ||
 		    memcmp(oid.body.data, subject_alt_name, sizeof(subject_alt_name)) ||
-		    !find(&extension.body, DER_OCTET_STRING, &value) || !next(&value.body, &names))
+		    !find(&extension.body, DER_OCTET_STRING, &value) ||
+		    !der_next(&value.body, &names))
 			continue;
-		while (next(&names.body, &name))
+		while (der_next(&names.body, &name))
 			if (add_general_name(identity, &name))
 				return -1;
 	}
@@ -351,16 +317,16 @@ int client_identity_read(const struct client_chain *chain, struct client_identit
 	struct der cert, body, value;
 
 	memset(identity, 0, sizeof(*identity));
-	if (crypt_sha256(&piece, 1, identity->sha256) || !next(&from, &cert) ||
-	    !next(&cert.body, &body))
+	if (crypt_sha256(&piece, 1, identity->sha256) || !der_next(&from, &cert) ||
+	    !der_next(&cert.body, &body))
 		return -1;
 	rest = body.body;
-	if (next(&body.body, &value) && value.tag == DER_VERSION)
+	if (der_next(&body.body, &value) && value.tag == DER_VERSION)
 		rest = body.body;
 	for (int i = 0; i < BEFORE_SUBJECT; i++)
-		if (!next(&rest, &value))
+		if (!der_next(&rest, &value))
 			return -1;
-	if (!next(&rest, &value) || value.tag != DER_SEQUENCE)
+	if (!der_next(&rest, &value) || value.tag != DER_SEQUENCE)
 		return -1;
 	read_subject(value.body, identity);
 	if (!find(&rest, DER_EXTENSIONS, &value) || !read_names(value.body, identity))

@@ -7,6 +7,7 @@
 #include <linux/tlsport.h>
 #include <linux/tlsport_sockopt.h>
 
+#include "der.h"
 #include "details.h"
 
 struct details {
@@ -37,37 +38,16 @@ static void put_text(struct details *details, uint16_t type, const char *text)
 		put(details, type, text, strlen(text) + 1);
 }
 
-/* One certificate behind the other: DER says how long it is. */
-static size_t der_len(const uint8_t *der, size_t left)
-{
-	size_t head = 2, len;
-
-	if (left < 4)
-		return 0;
-	len = der[1];
-	if (len & 0x80) {
-		size_t bytes = len & 0x7f;
-
-		if (bytes < 1 || bytes > 2)
-			return 0;
-		len = bytes == 1 ? der[2] : get16(der + 2);
-		head += bytes;
-	}
-	return head + len <= left ? head + len : 0;
-}
-
 /* Those behind the client's own only as far as there is room. */
 static void put_chain(struct details *details, const struct client_chain *chain)
 {
-	size_t at = 0, len = chain->own_len;
+	struct bytes behind = { chain->der + chain->own_len, chain->len - chain->own_len };
+	struct der one;
 
-	while (len && !details->bad) {
-		put(details, TLSPORT_A_DETAIL_CLIENT_CERT, chain->der + at, len);
-		at += len;
-		len = der_len(chain->der + at, chain->len - at);
-		if (NLA_HDRLEN + NLA_ALIGN(len) > TLSPORT_DETAILS_MAX - details->len)
-			break;
-	}
+	put(details, TLSPORT_A_DETAIL_CLIENT_CERT, chain->der, chain->own_len);
+	while (!details->bad && der_next(&behind, &one) &&
+	       NLA_HDRLEN + NLA_ALIGN(one.whole.len) <= TLSPORT_DETAILS_MAX - details->len)
+		put(details, TLSPORT_A_DETAIL_CLIENT_CERT, one.whole.data, one.whole.len);
 }
 
 int details_build(const struct engine_result *result, const struct client_identity *client,
