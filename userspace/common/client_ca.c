@@ -34,8 +34,8 @@ const char *client_ca_next_crl(const char **at, size_t *len)
 /* Of a list that wolfSSL does not take; -1: it is of no use, 0: it is a warning */
 static int tell_crl(const char *file, unsigned int number, int error, char *err, size_t errlen)
 {
-	const char *what = error == CRL_CERT_DATE_ERR || error == ASN_AFTER_DATE_E ?
-				   "has ended: no client certificate of its issuer is taken" :
+	const bool ended = error == CRL_CERT_DATE_ERR || error == ASN_AFTER_DATE_E;
+	const char *what = ended ? "has ended: no client certificate of its issuer is taken" :
 			   error == ASN_CRL_NO_SIGNER_E ? "is of none of the authorities" :
 			   error == ASN_CRL_CONFIRM_E	? "has a wrong signature" :
 							  /* wolfSSL 5.5.4 says so of both */
@@ -43,7 +43,7 @@ static int tell_crl(const char *file, unsigned int number, int error, char *err,
 							    "is not one";
 
 	snprintf(err, errlen, "%s: revocation list %u %s", file, number, what);
-	return error == CRL_CERT_DATE_ERR || error == ASN_AFTER_DATE_E ? 0 : -1;
+	return ended ? 0 : -1;
 }
 
 static int check_crls(WOLFSSL_CTX *ctx, const struct client_ca *clients, const char *file,
@@ -94,7 +94,7 @@ static int check_authorities(const struct client_ca *clients, const char *file, 
 	return -1;
 }
 
-/* As the handshakes will have it. */
+/* As the handshakes will have it.  @err: "" before; and after a failure: out of memory */
 static int check_in(WOLFSSL_CTX *ctx, const struct client_ca *clients, const char *ca,
 		    const char *crl, char *err, size_t errlen)
 {
@@ -133,10 +133,9 @@ static int check(const struct client_ca *clients, const char *ca, const char *cr
 	if (check_authorities(clients, ca, err, errlen))
 		return -1;
 	ctx = wolfSSL_CTX_new(wolfTLS_server_method());
-	snprintf(err, errlen, "%s: out of memory", ca);
 	ret = ctx ? check_in(ctx, clients, ca, crl, err, errlen) : -1;
-	if (!ret && strstr(err, ": out of memory"))
-		err[0] = '\0'; /* no warning has taken its place */
+	if (ret && !err[0])
+		snprintf(err, errlen, "%s: out of memory", ca);
 	wolfSSL_CTX_free(ctx);
 	return ret;
 }

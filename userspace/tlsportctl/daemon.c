@@ -119,13 +119,19 @@ enum daemon_answer daemon_ask(const char *request, char **text)
 	return answer;
 }
 
-enum daemon_answer daemon_reload(char **text)
+/* One that is carried out, or not. */
+static enum daemon_answer daemon_order(const char *word, char **text)
 {
-	enum daemon_answer answer = daemon_ask("reload", text);
+	enum daemon_answer answer = daemon_ask(word, text);
 
 	if (answer == DAEMON_OK && (!*text || strcmp(*text, "ok")))
 		return DAEMON_ERROR;
 	return answer;
+}
+
+enum daemon_answer daemon_reload(char **text)
+{
+	return daemon_order("reload", text);
 }
 
 json_t *daemon_status(void)
@@ -165,10 +171,10 @@ static int give_order(int argc, char *argv[], const char *word, const char *refu
 	ret = args_parse(argc, argv, no_options, 0, &args);
 	if (ret)
 		return ret;
-	answer = daemon_ask(word, &text);
+	answer = daemon_order(word, &text);
 	if (answer == DAEMON_ABSENT)
 		ret = fail("tlsportd is not running: start it (systemctl start %s)", netns_unit());
-	else if (answer == DAEMON_ERROR || !text || strcmp(text, "ok"))
+	else if (answer == DAEMON_ERROR)
 		ret = fail("%s: %s", refused, text ? text : "out of memory");
 	free(text);
 	return ret;
