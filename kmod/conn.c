@@ -618,6 +618,17 @@ static int take_answer(struct tlsport_conn *conn, struct genl_info *info)
 	return data ? tlsport_sk_send(conn->sk, nla_data(data), nla_len(data)) : 0;
 }
 
+/* What was shown and is not used up is shown again: nothing used up would be asked for ever. */
+static int check_progress(struct genl_info *info)
+{
+	struct nlattr *consumed = info->attrs[TLSPORT_A_HS_CONSUMED];
+
+	if (consumed && nla_get_u32(consumed))
+		return 0;
+	NL_SET_ERR_MSG(info->extack, "no bytes consumed: CONTINUE without keys must consume some");
+	return -EINVAL;
+}
+
 static bool awaits(const struct tlsport_conn *conn, const struct genl_info *info)
 {
 	return (conn->state == TLSPORT_CONN_HELLO || conn->state == TLSPORT_CONN_HANDSHAKE) &&
@@ -689,7 +700,7 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 	mutex_lock(&conn->lock);
 	if (!awaits(conn, info))
 		goto out;
-	err = keys ? tlsport_attach_check(conn->port, info) : 0;
+	err = keys ? tlsport_attach_check(conn->port, info) : check_progress(info);
 	if (err)
 		goto end;
 	err = take_answer(conn, info);

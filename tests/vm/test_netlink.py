@@ -151,7 +151,7 @@ def bad_answers():
     for command in (lib.CONTINUE, lib.FAIL):
         equal(worker.ask(command, u64(lib.HS_ID, waiting.id + 1000))[0], errno.ESTALE, "an id of nobody")
     equal([c["state"] for c in lib.conns(port)], ["hello"], "the connection waits")
-    bad = [(u32(lib.HS_CONSUMED, waiting.length + 1),), *bad_keys()]
+    bad = [(u32(lib.HS_CONSUMED, waiting.length + 1),), (u32(lib.HS_CONSUMED, 0),), (), *bad_keys()]
     for attributes in bad:
         greeted = Greeted(port, worker)
         refused(worker, lib.CONTINUE, (u64(lib.HS_ID, greeted.id), *attributes))

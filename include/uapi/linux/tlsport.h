@@ -278,7 +278,8 @@ enum {
 	 */
 	TLSPORT_A_HS_DATA,
 	TLSPORT_A_HS_EOF,			/* flag: the peer will send no more */
-	TLSPORT_A_HS_CONSUMED,			/* u32: so many of the bytes shown are used up */
+	/* u32: so many of the bytes shown are used up; more than 0 in a CONTINUE without keys */
+	TLSPORT_A_HS_CONSUMED,
 	/*
 	 * With both of these CONTINUE ends the handshake: the structure that
 	 * setsockopt(SOL_TLS, TLS_TX / TLS_RX) takes (linux/tls.h).
