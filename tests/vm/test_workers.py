@@ -97,7 +97,7 @@ def private_memory(pid):
     return 1024 * int(re.search(r"^Private_Dirty:\s*(\d+)", rollup, re.M)[1])
 
 
-@test("a handshake in flight keeps less in the helper than the 48 kB of OpenSSL's; handshakes that are over keep nothing",
+@test("a handshake in flight keeps less in the helper than the 48 kB of OpenSSL's; those that are over nothing",
       timeout=600)
 def memory_in_flight():
     port = ecdsa_port(timeout=300)
