@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import struct
+import time
 
 import lib
 from lib import TEXT, equal, test
@@ -23,7 +24,7 @@ class HttpsClient(http.client.HTTPSConnection):
     """Of one version, over TCP or MPTCP."""
 
     def __init__(self, port, version, protocol=0):
-        self.context, self.protocol = lib.tls_context(version), protocol
+        self.context, self.protocol, self.answered = lib.tls_context(version), protocol, None
         super().__init__("127.0.0.1", port, timeout=60 * lib.SLOW, context=self.context)
 
     def connect(self):
@@ -35,10 +36,17 @@ class HttpsClient(http.client.HTTPSConnection):
 
     def answer(self, method, path, body=None):
         """The whole body of the answer."""
-        self.request(method, path, body)
+        begin = time.monotonic()
+        try:
+            self.request(method, path, body)
+        except OSError as error:
+            idle = f"{begin - self.answered:.1f} s idle" if self.answered else "new"
+            raise AssertionError(f"{method} {path} on a connection that was {idle}, after "
+                                 f"{time.monotonic() - begin:.1f} s: {error!r}") from error
         response = self.getresponse()
         data = response.read()
         equal(response.status // 100, 2, f"{method} {path}: {response.status}")
+        self.answered = time.monotonic()
         return data
 
     def end(self):
