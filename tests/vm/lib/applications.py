@@ -303,6 +303,7 @@ ErrorLog {self.dir}/log
 {modules}
 StartServers 1
 ScriptSock {self.dir}/cgid
+KeepAliveTimeout 60
 DocumentRoot {self.dir}/www
 ScriptAlias /cgi/ {self.dir}/www/cgi/
 Listen 127.0.0.1:{self.port}
@@ -326,6 +327,7 @@ server.document-root = "{self.dir}/www"
 server.port = {self.port}
 server.bind = "127.0.0.1"
 server.upload-dirs = ("{self.dir}")
+server.max-keep-alive-idle = 60
 $HTTP["url"] =~ "^/cgi/" {{ cgi.assign = ("" => "") }}
 """)
 

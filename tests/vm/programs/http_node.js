@@ -5,7 +5,7 @@ const fs = require('fs');
 const http = require('http');
 const [port, directory] = process.argv.slice(2);
 
-http.createServer((request, response) => {
+http.createServer({ keepAliveTimeout: 60000 }, (request, response) => {
 	if (request.method !== 'POST') {
 		response.setHeader('Content-Length', fs.statSync(directory + request.url).size);
 		fs.createReadStream(directory + request.url).pipe(response);
