@@ -187,11 +187,8 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	err = keep_for_application(conn, info);
 	if (err)
 		return err;
-	if (!inet_csk(conn->sk)->icsk_ulp_ops) {
-		err = tlsport_attach_ulp(sock);
-		if (err)
-			return err;
-	}
+	if (!inet_csk(conn->sk)->icsk_ulp_ops) /* the client had closed before its hello was seen */
+		return -ENOTCONN;
 	restore_write_space(conn);
 	err = set_keys(sock, TLS_TX, scratch, info->attrs[TLSPORT_A_HS_TX], policy);
 	if (err)

@@ -65,8 +65,7 @@ struct tlsport_conn *tlsport_conn_get(const struct net *net, u64 id)
 /* Any context; the caller holds a reference or is a callback of its sk. */
 void tlsport_conn_queue(struct tlsport_conn *conn)
 {
-	if (!refcount_inc_not_zero(&conn->ref))
-		return;
+	refcount_inc(&conn->ref);
 	if (!queue_work(tlsport_wq, &conn->work))
 		tlsport_conn_put(conn);
 }
@@ -139,7 +138,7 @@ void tlsport_conn_restore_callbacks(struct tlsport_conn *conn)
 	write_unlock_bh(&sk->sk_callback_lock);
 }
 
-bool tlsport_conn_in_handshake(const struct sock *sk)
+static bool in_handshake(const struct sock *sk)
 {
 	return READ_ONCE(sk->sk_data_ready) == conn_data_ready;
 }
@@ -154,7 +153,7 @@ bool tlsport_sk_secured(const struct sock *sk)
 	const struct tcp_ulp_ops *ulp = READ_ONCE(inet_csk(sk)->icsk_ulp_ops);
 	const struct tls_context *ctx;
 
-	if (tlsport_conn_in_handshake(sk))
+	if (in_handshake(sk))
 		return true;
 	if (!ulp || strcmp(ulp->name, "tls"))
 		return false;
@@ -355,19 +354,36 @@ static void drain_raw(struct tlsport_conn *conn)
 		tlsport_conn_dead(conn);
 }
 
+/*
+ * conn->lock held.  Net/tls takes only a socket in ESTABLISHED, and a client may send
+ * FIN with its last handshake message: so as early as can be.  One that opened with
+ * TFO is not there yet when it is accepted.  An error is the reason to end it.
+ */
+static enum tlsport_reason attach_ulp(struct tlsport_conn *conn)
+{
+	int err = 0;
+
+	if (!inet_csk(conn->sk)->icsk_ulp_ops && READ_ONCE(conn->sk->sk_state) == TCP_ESTABLISHED)
+		err = tlsport_attach_ulp(conn->sock);
+	if (!err || err == -ENOTCONN) /* it is not there any more: it ends without keys */
+		return TLSPORT_REASON_NONE;
+	return err == -ENOMEM ? TLSPORT_REASON_NO_MEMORY : TLSPORT_REASON_ATTACH_FAILED;
+}
+
 /* conn->lock held: bytes are there, or the peer is gone, or an answer came. */
 static void handshake_step(struct tlsport_conn *conn)
 {
+	enum tlsport_reason reason = READ_ONCE(conn->end_request);
 	struct sock *sk = conn->sk;
 	bool eof, reset;
 	int inq, err;
 
-	if (READ_ONCE(conn->end_request)) {
-		end_reset(conn, READ_ONCE(conn->end_request));
-		return;
-	}
-	if (READ_ONCE(conn->timed_out)) {
-		end_reset(conn, TLSPORT_REASON_HANDSHAKE_TIMEOUT);
+	if (!reason && READ_ONCE(conn->timed_out))
+		reason = TLSPORT_REASON_HANDSHAKE_TIMEOUT;
+	if (!reason)
+		reason = attach_ulp(conn);
+	if (reason) {
+		end_reset(conn, reason);
 		return;
 	}
 	lock_sock(sk);
@@ -524,29 +540,15 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 		end_reset(conn, reason);
 		goto out;
 	}
-	/*
-	 * Now, for net/tls takes only a socket in ESTABLISHED, and a client may
-	 * send FIN with its last handshake message.  One that opened with TFO
-	 * is not there yet: it follows at the attach.
-	 */
-	err = conn->sk->sk_state == TCP_SYN_RECV ? 0 : tlsport_attach_ulp(sock);
-	if (err == -ENOTCONN)
-		err = 0;
-	if (err) {
-		end_reset(conn,
-			  err == -ENOMEM ? TLSPORT_REASON_NO_MEMORY : TLSPORT_REASON_ATTACH_FAILED);
-	} else {
-		mod_timer(&conn->timer,
-			  jiffies + msecs_to_jiffies(READ_ONCE(port->handshake_timeout)));
-		if (READ_ONCE(port->disabled))
-			tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
-		if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_SHUT) /* before the list had it */
-			tlsport_conn_request_end(conn, TLSPORT_REASON_LISTENER_CLOSED);
-		/* at once: a burst has to find who makes room */
-		if (skb_queue_empty_lockless(&conn->sk->sk_receive_queue))
-			tlsport_handshakes_stall(conn);
-		tlsport_conn_queue(conn); /* data may be there already */
-	}
+	mod_timer(&conn->timer, jiffies + msecs_to_jiffies(READ_ONCE(port->handshake_timeout)));
+	if (READ_ONCE(port->disabled))
+		tlsport_conn_request_end(conn, TLSPORT_REASON_PORT_DISABLED);
+	if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_SHUT) /* before the list had it */
+		tlsport_conn_request_end(conn, TLSPORT_REASON_LISTENER_CLOSED);
+	/* at once: a burst has to find who makes room */
+	if (skb_queue_empty_lockless(&conn->sk->sk_receive_queue))
+		tlsport_handshakes_stall(conn);
+	tlsport_conn_queue(conn); /* data may be there already */
 out:
 	mutex_unlock(&conn->lock);
 	tlsport_conn_put(conn);

@@ -34,6 +34,30 @@ def fastopen():
         pair.close()
 
 
+@test("TCP Fast Open, and FIN in the packet of the client's Finished: what came with it is read, the answer arrives")
+def fastopen_half_closed():
+    lib.sysctl("net/ipv4/tcp_fastopen", str(0x1 | 0x2 | 0x4 | 0x200))
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port)
+    fast_open(listener)
+    client = lib.TlsClient(port, lib.TLS13, handshake=False, fastopen=True)
+    lib.defer(client.sock.close)
+    client.sock.sendall(client.hello())
+    client.sock.setsockopt(TCP, socket.TCP_CORK, 1)
+    client.handshake()
+    client.write(b"request")
+    client.close_notify()
+    client.sock.shutdown(socket.SHUT_WR)
+    with listener.accept()[0] as conn:
+        equal(conn.recv(100), b"request", "what came with the Finished")
+        equal(conn.recv(100), b"", "the end")
+        conn.sendall(b"answer")
+    equal(client.read_exactly(6), b"answer")
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"closed": 1}, "why it ended")
+
+
 def deferred(listener):
     listener.setsockopt(TCP, socket.TCP_DEFER_ACCEPT, 10)
 
