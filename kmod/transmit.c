@@ -188,6 +188,8 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 		if (err > 0)
 			set_bit(TLSPORT_TX_REKEY, &conn->tx_flags);
 		clear_bit(TLSPORT_TX_UPDATE, &conn->tx_flags);
+		if (err < 0 && READ_ONCE(sock->sk->sk_state) == TCP_CLOSE)
+			return err;
 	}
 	if (test_bit(TLSPORT_TX_REKEY, &conn->tx_flags)) {
 		err = tlsport_rekey_tx(sock->sk, conn, flags);
@@ -438,9 +440,9 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
 		err = update(sock, base, *flags & MSG_DONTWAIT);
 	if (err == -EAGAIN) /* open_step() wakes who polls for it */
 		set_bit(SOCK_NOSPACE, &sock->flags);
-	if (err)
+	if (err && err != -EPIPE)
 		return err;
-	if (test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+	if (err || test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return broken_pipe(*flags);
 	if (is_closed(conn)) /* while it waited */
 		return closed_error(sock->sk, *flags);

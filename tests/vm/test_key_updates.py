@@ -122,6 +122,21 @@ def flood_with_data():
         client.is_over()
 
 
+@test("the peer resets while a send() waits for room behind the answer to a KeyUpdate: ECONNRESET, as on TCP, once")
+def reset():
+    with Client(lib.World()) as client:
+        lib.fill(client.conn)
+        client.key_update()
+        client.send(TYPE_DATA, b"x")
+        equal(receive(client.conn, 1), b"x", "the byte behind it")
+        client.conn.setblocking(True)
+        result = lib.in_thread(client.conn.send, b"more")
+        lib.in_call(os.getpid(), *lib.SENDS)
+        lib.reset(client.sock)
+        equal(result(), "ECONNRESET", "the send() that waited")
+        equal(lib.outcome(client.conn.send, b"more"), "EPIPE", "the next")
+
+
 @test("a KeyUpdate under the old key, after one: bad_record_mac", core=True)
 def old_key():
     with Client(lib.World()) as client:
