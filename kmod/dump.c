@@ -326,8 +326,6 @@ int tlsport_conn_dump_done(struct netlink_callback *cb)
 {
 	struct conn_dump *dump = (struct conn_dump *)cb->args[0];
 
-	if (!dump)
-		return 0;
 	if (dump->next)
 		tlsport_conn_put(dump->next);
 	rhashtable_walk_exit(&dump->iter);

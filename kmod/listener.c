@@ -60,15 +60,18 @@ struct tlsport_listener *tlsport_listener_find(const struct sock *sk)
 	return l && l->sk == sk ? l : NULL;
 }
 
-/* The same, held, by its struct socket. */
+/*
+ * The same, held, by its struct socket: always there in a call of our proto_ops, for which
+ * the caller has the file, or whatever else keeps the socket from its release.
+ */
 struct tlsport_listener *tlsport_listener_get(const struct socket *sock)
 {
 	struct tlsport_listener *l;
 
 	rcu_read_lock();
 	l = find(sock);
-	if (l && !refcount_inc_not_zero(&l->ref))
-		l = NULL;
+	if (l)
+		refcount_inc(&l->ref); /* the hash has its own until a grace period after */
 	rcu_read_unlock();
 	return l;
 }
@@ -203,8 +206,6 @@ static void accept_work(struct work_struct *work)
 	down_read(&l->mode_sem);
 	while (may_take(l)) {
 		sock = tlsport_raw_accept(l->sk, l->tcp);
-		if (sock == ERR_PTR(-ECONNABORTED))
-			continue;
 		if (IS_ERR(sock)) {
 			if (sock != ERR_PTR(-EAGAIN) && sock != ERR_PTR(-EINVAL))
 				queue_delayed_work(tlsport_wq, &l->accept_work,
@@ -382,8 +383,6 @@ static int listen_accept(TLSPORT_ACCEPT_PARAMS)
 	int err;
 
 	set_accepted_ops(newsock, &refused_ops); /* safe to release, whatever happens below */
-	if (!l)
-		return -EINVAL;
 	timeo = sock_rcvtimeo(sock->sk, TLSPORT_ACCEPT_FLAGS & O_NONBLOCK);
 	do {
 		conn = ready_pop(l);
@@ -412,8 +411,6 @@ static __poll_t listen_poll(struct file *file, struct socket *sock, struct poll_
 	struct tlsport_listener *l = tlsport_listener_get(sock);
 	__poll_t mask = 0;
 
-	if (!l)
-		return EPOLLERR;
 	if (sock->sk->sk_state != TCP_LISTEN) {
 		mask = l->base->poll(file, sock, wait);
 	} else {
@@ -456,8 +453,6 @@ static int listen_shutdown(struct socket *sock, int how)
 	struct tlsport_listener *l = tlsport_listener_get(sock);
 	int ret;
 
-	if (!l)
-		return -ENOTCONN;
 	if (how == SHUT_RD || how == SHUT_RDWR)
 		shut(l);
 	ret = l->base->shutdown(sock, how);
@@ -471,8 +466,6 @@ static int listen_connect(struct socket *sock, TLSPORT_SOCKADDR *addr, int addr_
 	struct tlsport_listener *l = tlsport_listener_get(sock);
 	int ret;
 
-	if (!l)
-		return -ENOTCONN;
 	if (addr_len >= (int)sizeof(addr->sa_family) && addr->sa_family == AF_UNSPEC)
 		shut(l);
 	ret = l->base->connect(sock, addr, addr_len, flags);

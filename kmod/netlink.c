@@ -97,8 +97,9 @@ static int worker_set_doit(struct sk_buff *skb, struct genl_info *info)
 
 	if (nla) {
 		scratch = u64_to_user_ptr(nla_get_u64(nla));
-		if (!scratch || !access_ok(scratch, TLSPORT_SCRATCH_LEN)) {
-			NL_SET_ERR_MSG(info->extack, "the scratch page is not the caller's");
+		if (!scratch || offset_in_page(scratch) ||
+		    !access_ok(scratch, TLSPORT_SCRATCH_LEN)) {
+			NL_SET_ERR_MSG(info->extack, "that is no page of the caller's");
 			return -EFAULT;
 		}
 	}

@@ -197,7 +197,7 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 	tn->nports++;
 	set_bit(number, tn->port_map);
 	synchronize_net(); /* every packet from here on meets the guards */
-	err = tlsport_takeover(net, number);
+	err = tlsport_takeover(net, fresh);
 	if (err) {
 		NL_SET_ERR_MSG(extack, "no memory to take over what listens or is connected");
 		port_unregister(tn, fresh);

@@ -271,28 +271,24 @@ static int sweep(struct net *net, u16 number)
  * tlsport_takeover - take over what listens on a port that was just registered,
  *	and reset what is connected
  * @net: network namespace
- * @number: the port; the guard is on
+ * @port: the caller's; the guard is on
  *
  * Context: process, tlsport_net.lock held; waits for a grace period of tasks
  * when there is something to take over.
  * Return: 0 or -ENOMEM: not all are taken over, and none of them is served;
  * connections may be left.
  */
-int tlsport_takeover(struct net *net, u16 number)
+int tlsport_takeover(struct net *net, struct tlsport_port *port)
 {
-	struct tlsport_port *port = tlsport_port_get(net, number);
 	struct tlsport_listener *l;
 	struct sock **found;
 	struct file *file;
-	int n, i, err = -ENOMEM;
+	int n, i, err = 0;
 
-	if (!port)
-		return 0;
 	found = kcalloc(LISTENERS_MAX, sizeof(*found), GFP_KERNEL);
 	if (!found)
-		goto out;
-	err = 0;
-	n = find_listeners(net, number, want_stock, found);
+		return -ENOMEM;
+	n = find_listeners(net, port->number, want_stock, found);
 	for (i = 0; i < n; i++) {
 		file = pin(found[i], false);
 		if (file) {
@@ -303,12 +299,12 @@ int tlsport_takeover(struct net *net, u16 number)
 		}
 		sock_put(found[i]);
 	}
-	err = err ?: sweep(net, number);
+	err = err ?: sweep(net, port->number);
 	if (err)
-		goto out_free;
+		goto out;
 	if (n)
 		synchronize_rcu_tasks();
-	n = find_listeners(net, number, want_hooked, found);
+	n = find_listeners(net, port->number, want_hooked, found);
 	for (i = 0; i < n; i++) {
 		file = pin(found[i], true);
 		if (file) {
@@ -321,9 +317,7 @@ int tlsport_takeover(struct net *net, u16 number)
 		}
 		sock_put(found[i]);
 	}
-out_free:
-	kfree(found);
 out:
-	tlsport_port_put(port);
+	kfree(found);
 	return err;
 }

@@ -228,7 +228,7 @@ int tlsport_mptcp_strip(struct sk_buff *skb, int off);
 int tlsport_mptcp_reset_queue(struct socket *sock, const struct proto_ops *ops);
 
 /* takeover.c */
-int tlsport_takeover(struct net *net, u16 number);
+int tlsport_takeover(struct net *net, struct tlsport_port *port);
 void tlsport_takeover_again(struct tlsport_listener *l);
 bool tlsport_takeover_sleeper(struct sock *sk);
 
@@ -324,7 +324,6 @@ void tlsport_conn_rx_failed(struct tlsport_conn *conn);
 void tlsport_conn_told(struct tlsport_conn *conn, int err);
 void tlsport_conn_count_end(struct tlsport_conn *conn, enum tlsport_reason reason);
 void tlsport_conn_dead(struct tlsport_conn *conn);
-bool tlsport_conn_in_handshake(const struct sock *sk);
 bool tlsport_sk_secured(const struct sock *sk);
 bool tlsport_sk_active_open(const struct sock *sk);
 size_t tlsport_sk_discard(struct sock *sk, size_t len);

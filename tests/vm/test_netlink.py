@@ -76,6 +76,7 @@ def no_worker():
     refused(genl, lib.WORKER_SET, (u64(lib.WORKER_DRAIN, 1),))
     refused(genl, lib.WORKER_SET, (u64(lib.WORKER_SCRATCH, 0xffff888000000000),), (errno.EFAULT,))
     refused(genl, lib.WORKER_SET, (u64(lib.WORKER_SCRATCH, 0),), (errno.EFAULT,))
+    refused(genl, lib.WORKER_SET, (u64(lib.WORKER_SCRATCH, 4096 + 8),), (errno.EFAULT,))
 
 
 def keys(version=TLS13, cipher=AES_GCM_128, size=40):

@@ -251,8 +251,8 @@ enum {
 	TLSPORT_A_WORKER_UNSPEC,
 	TLSPORT_A_WORKER_PAD,
 	/*
-	 * u64: address in the caller's memory of TLSPORT_SCRATCH_LEN bytes that
-	 * the kernel may use while the caller's CONTINUE runs; it passes keys to
+	 * u64: address in the caller's memory, at the begin of a page, of TLSPORT_SCRATCH_LEN
+	 * bytes that the kernel may use while the caller's CONTINUE runs; it passes keys to
 	 * net/tls there and clears them.  Needed once, at registration.
 	 */
 	TLSPORT_A_WORKER_SCRATCH,
