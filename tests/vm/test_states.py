@@ -165,6 +165,12 @@ def proceed_too_long(c):
     return c.proceed(consumed=len(lib.FIRST_RECORD) + 1)
 
 
+@event("CONTINUE, nothing used")
+def proceed_nothing_used(c):
+    ask(c)
+    return c.proceed(consumed=0)
+
+
 @event("CONTINUE, unfit keys")
 def proceed_unfit_keys(c):
     ask(c)
