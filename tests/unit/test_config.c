@@ -362,12 +362,28 @@ static void test_sections(void **state)
 	complains_in("ports.d/x.conf", "[port 443]\ncert = /a\n", 1, "configured already");
 }
 
+static void test_key_in_a_token(void **state)
+{
+	const struct port_config *port;
+
+	(void)state;
+	put_file(etc, "tlsport.conf",
+		 "[port 8443]\ncert = /c.pem\n"
+		 "key = pkcs11:token=web;object=a%20b?pin-source=file:/p ; the key\n");
+	assert_int_equal(load(), 0);
+	port = config_find(&config, 8443);
+	assert_string_equal(port->key, "pkcs11:token=web;object=a%20b?pin-source=file:/p");
+}
+
 static void test_keys(void **state)
 {
 	(void)state;
 	KEY("certificate = /a", "unknown key 'certificate'; allowed are cert, key, passphrase");
 	KEY("cert = /b", "cert is given twice");
 	KEY("key = k.pem", "'k.pem' is not an absolute file name");
+	KEY("key = pkcs11:token=web?pin-value=1234",
+	    "key: its pin-value can be read by whoever reads the configuration");
+	KEY("key = pkcs11:token=w b", "is written as %20");
 	KEY("min-version = 1.1", "'1.1' is not 1.2 or 1.3");
 	KEY("max-version = TLSv1.3", "'TLSv1.3' is not 1.2 or 1.3");
 	KEY("ciphers = AES128-SHA", "'AES128-SHA' is not one of TLS_AES_256_GCM_SHA384");
@@ -517,6 +533,7 @@ int main(void)
 		TEST(test_nothing_is_a_configuration),
 		TEST(test_sections),
 		TEST(test_keys),
+		TEST(test_key_in_a_token),
 		TEST(test_all_errors_at_once),
 		TEST(test_broken_ports_are_known),
 		TEST(test_garbage),

@@ -481,6 +481,21 @@ static void enable_makes_paths_absolute(void **state)
 	expect_file("etc/ports.d/443.conf", line);
 }
 
+static void enable_takes_a_key_in_a_token(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	mock_run("enable 443 --cert /c.pem --key pkcs11:token=web;object=www --passphrase /pin");
+	assert_int_equal(mock.status, 0);
+	mock_run("enable 443 --min-version 1.3");
+	assert_int_equal(mock.status, 0);
+	expect_file("etc/ports.d/443.conf",
+		    "# Written by tlsportctl enable; see tlsport.conf(5).\ncert = /c.pem\n"
+		    "key = pkcs11:token=web;object=www\npassphrase = /pin\nmin-version = 1.3\n");
+	mock_run("enable 443 --key pkcs11:token=web?pin-value=1234");
+	assert_int_equal(mock.status, 2);
+}
+
 static void bad_certificate_changes_nothing(void **state)
 {
 	static const char *const reasons[] = {
@@ -1037,6 +1052,7 @@ int main(void)
 		PROMISE(enable_again_changes_what_is_given),
 		PROMISE(enable_checks_given_against_kept),
 		PROMISE(enable_makes_paths_absolute),
+		PROMISE(enable_takes_a_key_in_a_token),
 		PROMISE(bad_certificate_changes_nothing),
 		PROMISE(authorities_of_clients_are_checked_first),
 		PROMISE(certificate_warning_is_passed_on),

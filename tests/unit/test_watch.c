@@ -153,6 +153,24 @@ static void test_directory(void **state)
 	close(fd);
 }
 
+/* Of a key in a token the file of the PIN. */
+static void test_key_in_a_token(void **state)
+{
+	char uri[256];
+	struct port_config port = { .port = 443, .cert = cert, .key = uri };
+	const struct config config = { .ports = &port, .count = 1 };
+	int fd = watch_open();
+
+	(void)state;
+	sh("mkdir -p site secret; echo 1 >site/cert");
+	snprintf(cert, sizeof(cert), "%s/site/cert", root);
+	snprintf(uri, sizeof(uri), "pkcs11:token=web?pin-source=file:%s/secret/pin", root);
+	assert_int_equal(watch_files(fd, &config), 0);
+	happens(fd, "echo 1234 >secret/pin", true);
+	happens(fd, "echo 2 >site/cert", true);
+	close(fd);
+}
+
 static void test_links_in_a_circle(void **state)
 {
 	(void)state;
@@ -169,6 +187,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_absolute_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_not_there_yet, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_key_in_a_token, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links_in_a_circle, setup, teardown),
 	};
 

@@ -23,6 +23,9 @@
 
 #include "cert_check.h"
 #include "pem.h"
+#include "signer.h"
+#include "token_check.h"
+#include "token_uri.h"
 
 #define CHAIN_MAX 16
 
@@ -129,6 +132,23 @@ static int decrypt_key(struct cert_files *files, const char *key, const char *pa
 	return ret;
 }
 
+/* In place of the key what signs with it. */
+static int find_in_token(const char *uri, const char *passphrase, struct cert_files *files,
+			 char *err, size_t errlen)
+{
+	char *pin = token_pin_file(uri, passphrase);
+	struct stat st;
+
+	files->key_mode = pin && !stat(pin, &st) ? st.st_mode : 0;
+	free(pin);
+	files->key = strdup(uri);
+	if (!files->key)
+		return refuse(err, errlen, "out of memory");
+	files->key_len = strlen(uri);
+	files->signer = signer_get(uri, passphrase, err, errlen);
+	return files->signer ? 0 : -1;
+}
+
 int cert_files_read(const char *cert, const char *key, const char *passphrase,
 		    struct cert_files *files, char *err, size_t errlen)
 {
@@ -139,6 +159,12 @@ int cert_files_read(const char *cert, const char *key, const char *passphrase,
 		return -1;
 	if (!key || !*key)
 		key = cert;
+	if (token_uri_is(key)) {
+		if (!find_in_token(key, passphrase, files, err, errlen))
+			return 0;
+		cert_files_free(files);
+		return -1;
+	}
 	if (pem_read(key, &files->key, &files->key_len, &mode, err, errlen)) {
 		cert_files_free(files);
 		return -1;
@@ -159,6 +185,7 @@ void cert_files_free(struct cert_files *files)
 		explicit_bzero(files->key, files->key_len);
 	free(files->cert);
 	free(files->key);
+	signer_put(files->signer);
 	memset(files, 0, sizeof(*files));
 }
 
@@ -535,6 +562,8 @@ static int load_check(const struct cert_files *files, const char *cert, const ch
 						     files->cert_len) != WOLFSSL_SUCCESS)
 		refuse(err, errlen, "%s: the TLS library does not take this certificate chain",
 		       cert);
+	else if (files->signer)
+		ret = 0;
 	else if (wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)files->key,
 						   files->key_len,
 						   WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
@@ -551,6 +580,34 @@ static int load_check(const struct cert_files *files, const char *cert, const ch
 	return ret;
 }
 
+static int key_check(const struct cert_files *files, const struct cert_facts *facts,
+		     const char *cert, const char *key, char *err, size_t errlen)
+{
+	const char *at = files->cert;
+	WOLFSSL_X509 *x509;
+	int broken, ret;
+
+	if (!files->signer)
+		return ecdsa_pair_check(files, facts, cert, key, err, errlen);
+	if (files->fits)
+		return 0;
+	x509 = next_cert(&at, files->cert + files->cert_len, &broken);
+	ret = token_check(files->signer, x509, cert, key, err, errlen);
+	wolfSSL_X509_free(x509);
+	return ret;
+}
+
+/* Of the file of the key or, where that is in a token, of the PIN. */
+static void judge_mode(const struct cert_files *files, struct cert_facts *facts)
+{
+	const char *what = files->signer ? "the PIN's" : "key";
+
+	if (files->key_mode & 0004)
+		FAULT(facts, "%s file is readable by everyone", what);
+	if (files->key_mode & 0022)
+		FAULT(facts, "%s file can be changed by others than its owner", what);
+}
+
 int cert_files_check(const struct cert_files *files, const char *cert, const char *key,
 		     struct cert_facts *facts, char *err, size_t errlen)
 {
@@ -563,8 +620,9 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 		key = cert;
 	wolfSSL_Init();
 	if (chain_facts(files, cert, facts, err, errlen) ||
-	    key_text_check(files, key, err, errlen) || load_check(files, cert, key, err, errlen) ||
-	    ecdsa_pair_check(files, facts, cert, key, err, errlen))
+	    (!files->signer && key_text_check(files, key, err, errlen)) ||
+	    load_check(files, cert, key, err, errlen) ||
+	    key_check(files, facts, cert, key, err, errlen))
 		return -1;
 	judge_dates(facts);
 	/* No warning: that it is one is said wherever it is listed. */
@@ -573,10 +631,7 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 	if (facts->key_kind == CERT_KEY_RSA && facts->key_bits < 2048)
 		FAULT(facts, "the RSA key has only %d bits: clients may refuse it",
 		      facts->key_bits);
-	if (files->key_mode & 0004)
-		FAULT(facts, "key file is readable by everyone");
-	if (files->key_mode & 0022)
-		FAULT(facts, "key file can be changed by others than its owner");
+	judge_mode(files, facts);
 	return 0;
 }
 

@@ -61,8 +61,14 @@ struct cert_facts {
 	char warnings[CERT_WARNINGS_MAX][CERT_WARNING_LEN];
 };
 
+struct signer;
+
 /**
  * struct cert_files - PEM text of a certificate chain and its key
+ * @key: of a key in a token its URI
+ * @key_mode: st_mode of the file that holds the key, or the token's PIN
+ * @signer: signs with the key in a token; else NULL
+ * @fits: the key in the token was found to be the certificate's: it is not asked again
  *
  * Read once and then both checked and loaded, so that what is served is what
  * was checked.
@@ -72,14 +78,16 @@ struct cert_files {
 	size_t cert_len;
 	char *key;
 	size_t key_len;
-	unsigned int key_mode; /* st_mode of the file that holds the key */
+	unsigned int key_mode;
+	struct signer *signer;
+	bool fits;
 };
 
 /**
  * cert_check() - check a certificate chain and its key
  * @cert: PEM file: the server's certificate first, then its issuers
- * @key: PEM file of the private key; NULL or "": the key is in @cert
- * @passphrase: file whose first line opens the key if it is encrypted; NULL: it is not
+ * @key: PEM file of the private key, or "pkcs11:..."; NULL or "": the key is in @cert
+ * @passphrase: file whose first line opens the key if it is encrypted, or the token; NULL: none
  * @facts: filled in as far as it was understood; may be NULL
  * @err: on failure one line that names the file and what is wrong
  * @errlen: size of @err
@@ -127,7 +135,7 @@ void cert_names_free(struct cert_names *names);
 /* Does it end soon, or did it?  Then @text says when: "expires in 3 days". */
 bool cert_ends(const struct cert_facts *facts, time_t now, char *text, size_t len);
 
-/* Wipes the key. */
+/* Wipes the key, gives the signer back. */
 void cert_files_free(struct cert_files *files);
 
 #endif /* _TLSPORT_CERT_CHECK_H */

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "port_config.h"
+#include "token_uri.h"
 
 #define TIMEOUT_MIN_MS 100
 #define TIMEOUT_MAX_MS 600000
@@ -50,8 +51,29 @@ static int set_cert(struct port_config *port, const char *value, char *why)
 	return set_path(value, &port->cert, why);
 }
 
+static int set_token_key(const char *value, char **key, char *why)
+{
+	P11KitUri *uri;
+
+	/* The rest is percent-encoded in a URI. */
+	for (const char *at = value; *at; at++)
+		if (*at <= ' ' || *at > '~')
+			return wrong(
+				why,
+				"a blank, or what is not ASCII, is written as %%20 and the like in a URI");
+	uri = token_uri_parse(value, why, PORT_CONFIG_ERROR_LEN);
+	if (!uri)
+		return -1;
+	p11_kit_uri_free(uri);
+	free(*key);
+	*key = strdup(value);
+	return *key ? 0 : wrong(why, "out of memory");
+}
+
 static int set_key(struct port_config *port, const char *value, char *why)
 {
+	if (token_uri_is(value))
+		return set_token_key(value, &port->key, why);
 	return set_path(value, &port->key, why);
 }
 

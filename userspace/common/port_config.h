@@ -53,8 +53,8 @@ enum port_client_auth {
  * @broken: something in its section is wrong: it can only be kept shut
  * @given: bit of each key that was given
  * @cert: for clients that ask for no name or another; NULL: one of @cert_dir
- * @key: NULL: in the certificate's file
- * @passphrase: file of what opens keys that are encrypted; NULL: none
+ * @key: file, or URI of a key in a token; NULL: in the certificate's file
+ * @passphrase: file of what opens keys that are encrypted, or the token; NULL: none
  * @cert_dir: more certificates, chosen by name
  * @strict_sni: who asks for no name that a certificate has is refused
  * @max_version: as given; see port_config_max_version()

@@ -20,6 +20,7 @@
 #include "../common/client_ca.h"
 #include "../common/port_config.h"
 #include "../common/self_signed.h"
+#include "../common/token_uri.h"
 
 #define FIRST_LINE "# Written by tlsportctl enable; see tlsport.conf(5)."
 
@@ -159,7 +160,7 @@ static int take_given(const struct args *args, struct wanted *wanted)
 		wanted->given[i] = args->values[i];
 		if (!wanted->given[i])
 			continue;
-		if (port_keys[i].path)
+		if (port_keys[i].path && !token_uri_is(args->values[i]))
 			wanted->given[i] = absolute_path(args->values[i], wanted->paths[i]);
 		if (port_config_set(&wanted->config, i, wanted->given[i], why))
 			ret = usage("--%s", why);

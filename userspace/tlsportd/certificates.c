@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../common/cert_dir.h"
+#include "../common/signer.h"
 #include "certificates.h"
 #include "engine.h"
 #include "ocsp_fetch.h"
@@ -106,6 +107,7 @@ static void judge(struct certificate *certificate, bool strict)
 			 certificate->cert);
 		return;
 	}
+	certificate->files.fits = certificate->files.signer;
 	certificate->usable = true;
 }
 
@@ -203,9 +205,9 @@ int certificate_keep(struct certificate *certificate, const struct certificate *
 
 	files.cert = copy_text(from->files.cert, files.cert_len);
 	files.key = copy_text(from->files.key, files.key_len);
+	files.signer = signer_hold(from->files.signer);
 	if (!files.cert || !files.key) {
-		free(files.cert);
-		free(files.key);
+		cert_files_free(&files);
 		return -1;
 	}
 	forget(certificate);
@@ -270,6 +272,7 @@ bool certificate_same(const struct certificate *one, const struct certificate *o
 {
 	const struct ocsp_response *a = &one->response, *b = &other->response;
 
-	return same_files(&one->files, &other->files) && a->len == b->len &&
+	return one->files.signer == other->files.signer &&
+	       same_files(&one->files, &other->files) && a->len == b->len &&
 	       (!a->len || !memcmp(a->der, b->der, a->len));
 }

@@ -16,6 +16,7 @@
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/version.h>
 #include <wolfssl/wolfcrypt/cryptocb.h>
+#include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/kdf.h>
 #include <wolfssl/wolfcrypt/sha256.h>
@@ -24,8 +25,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "../common/signer.h"
 #include "library.h"
+#include "log.h"
 
 #ifndef WOLF_CRYPTO_CB
 #error "wolfSSL must be built with crypto callbacks (WOLF_CRYPTO_CB)"
@@ -44,6 +48,8 @@
 #define DEVICE	       0x746c7370 /* any number that is not taken */
 #define TICKET_EXTRA   32	  /* ours, behind the library's own */
 #define TICKET_MAC_LEN 32
+/* Between messages that the token does not sign */
+#define COMPLAINT_S 10
 /* wolfSSL 5.9.2 counts resumptions in a row in one byte of the ticket nonce. */
 #define TICKET_CHAIN_MAX 100
 
@@ -51,6 +57,7 @@ struct library_context {
 	WOLFSSL_CTX *ctx;
 	const struct ticket_keys *tickets;
 	bool asks_clients;
+	struct signer *signer; /* of a key in a token; else NULL */
 };
 
 static struct library *current;
@@ -521,6 +528,139 @@ static int set_staple(WOLFSSL_CTX *ctx)
 }
 #endif
 
+/* It may fail for each handshake: once is enough for a while. */
+static void complain(const char *err)
+{
+	static time_t last;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (last && now.tv_sec - last < COMPLAINT_S)
+		return;
+	last = now.tv_sec;
+	log_error("%s", err);
+}
+
+/* Length, or -1: the handshake ends with internal_error */
+static int sign_by_token(WOLFSSL *ssl, enum token_how how, const uint8_t *data, size_t len,
+			 uint8_t to[TOKEN_SIGNATURE_MAX])
+{
+	const struct library *library = wolfSSL_GetIOReadCtx(ssl);
+	char err[512];
+	int signature_len;
+
+	signature_len = signer_sign(library->context->signer, how, data, len, to, err, sizeof(err));
+	if (signature_len < 0)
+		complain(err);
+	return signature_len;
+}
+
+static int on_ecdsa_sign(WOLFSSL *ssl, const unsigned char *digest, unsigned int len,
+			 unsigned char *out, word32 *out_len, const unsigned char *key,
+			 unsigned int key_len, void *arg)
+{
+	uint8_t raw[TOKEN_SIGNATURE_MAX];
+	int raw_len = sign_by_token(ssl, TOKEN_ECDSA, digest, len, raw);
+
+	(void)key;
+	(void)key_len;
+	(void)arg;
+	if (raw_len < 0)
+		return WC_HW_E;
+	return wc_ecc_rs_raw_to_sig(raw, raw_len / 2, raw + raw_len / 2, raw_len / 2, out, out_len);
+}
+
+static int rsa_sign(WOLFSSL *ssl, enum token_how how, const uint8_t *data, size_t len,
+		    unsigned char *out, word32 *out_len)
+{
+	uint8_t signature[TOKEN_SIGNATURE_MAX];
+	int signature_len = sign_by_token(ssl, how, data, len, signature);
+
+	if (signature_len < 0)
+		return WC_HW_E;
+	if ((word32)signature_len > *out_len)
+		return BUFFER_E;
+	memcpy(out, signature, signature_len);
+	*out_len = signature_len;
+	return 0;
+}
+
+static int on_rsa_sign(WOLFSSL *ssl, const unsigned char *info, unsigned int len,
+		       unsigned char *out, word32 *out_len, const unsigned char *key,
+		       unsigned int key_len, void *arg)
+{
+	(void)key;
+	(void)key_len;
+	(void)arg;
+	return rsa_sign(ssl, TOKEN_RSA_PKCS1, info, len, out, out_len);
+}
+
+static int on_pss_sign(WOLFSSL *ssl, const unsigned char *digest, unsigned int len,
+		       unsigned char *out, unsigned int *out_len, int hash, int mgf,
+		       const unsigned char *key, unsigned int key_len, void *arg)
+{
+	(void)hash; /* its length says which */
+	(void)mgf;
+	(void)key;
+	(void)key_len;
+	(void)arg;
+	return rsa_sign(ssl, TOKEN_RSA_PSS, digest, len, out, out_len);
+}
+
+/*
+ * The library looks after each RSA signature whether it is right, with the private key
+ * that it does not have here: a fault of its own arithmetic would give that away.
+ */
+static int on_rsa_check(WOLFSSL *ssl, unsigned char *signature, unsigned int len,
+			unsigned char **out, const unsigned char *key, unsigned int key_len,
+			void *arg)
+{
+	(void)ssl;
+	(void)signature;
+	(void)len;
+	(void)out;
+	(void)key;
+	(void)key_len;
+	(void)arg;
+	return 0;
+}
+
+static int on_pss_check(WOLFSSL *ssl, unsigned char *signature, unsigned int len,
+			unsigned char **out, int hash, int mgf, const unsigned char *key,
+			unsigned int key_len, void *arg)
+{
+	(void)hash;
+	(void)mgf;
+	return on_rsa_check(ssl, signature, len, out, key, key_len, arg);
+}
+
+/* Before the certificate: the library takes size and type of the key from there then. */
+static void sign_elsewhere(WOLFSSL_CTX *ctx)
+{
+	wolfSSL_CTX_SetEccSignCb(ctx, on_ecdsa_sign);
+	wolfSSL_CTX_SetRsaSignCb(ctx, on_rsa_sign);
+	wolfSSL_CTX_SetRsaSignCheckCb(ctx, on_rsa_check);
+	wolfSSL_CTX_SetRsaPssSignCb(ctx, on_pss_sign);
+	wolfSSL_CTX_SetRsaPssSignCheckCb(ctx, on_pss_check);
+}
+
+/* 0 or -1 */
+static int take_files(WOLFSSL_CTX *ctx, const struct cert_files *files)
+{
+	if (files->signer)
+		sign_elsewhere(ctx);
+	if (wolfSSL_CTX_use_certificate_chain_buffer(ctx, (const unsigned char *)files->cert,
+						     files->cert_len) != WOLFSSL_SUCCESS)
+		return -1;
+	if (files->signer)
+		return 0;
+	return wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)files->key,
+						 files->key_len,
+						 WOLFSSL_FILETYPE_PEM) == WOLFSSL_SUCCESS ?
+		       0 :
+		       -1;
+}
+
 const char *library_version(void)
 {
 	return wolfSSL_lib_version();
@@ -645,11 +785,7 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 		snprintf(err, errlen, "the TLS library could not be started");
 		goto fail;
 	}
-	if (wolfSSL_CTX_use_certificate_chain_buffer(ctx, (const unsigned char *)files->cert,
-						     files->cert_len) != WOLFSSL_SUCCESS ||
-	    wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)files->key,
-					      files->key_len,
-					      WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS) {
+	if (take_files(ctx, files)) {
 		snprintf(err, errlen, "the TLS library does not take certificate and key");
 		goto fail;
 	}
@@ -676,6 +812,7 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 	context->ctx = ctx;
 	context->tickets = tickets;
 	context->asks_clients = clients != NULL;
+	context->signer = signer_hold(files->signer);
 	return context;
 fail:
 	wolfSSL_CTX_free(ctx);
@@ -688,6 +825,7 @@ void library_context_free(struct library_context *context)
 	if (!context)
 		return;
 	wolfSSL_CTX_free(context->ctx);
+	signer_put(context->signer);
 	free(context);
 }
 

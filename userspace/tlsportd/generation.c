@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/signer.h"
+#include "../common/token_uri.h"
 #include "crypt.h"
 #include "generation.h"
 #include "log.h"
@@ -351,6 +353,47 @@ struct generation *generation_renew(unsigned int number, const struct generation
 		return generation;
 	generation_free(generation);
 	return NULL;
+}
+
+size_t generation_connect(const struct generation *generation, int *sockets)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < generation->config.count; i++) {
+		const struct certificates *all = &generation->ports[i].certificates;
+
+		/* Of a directory all keys are files. */
+		for (size_t j = 0; j < all->count; j++) {
+			const struct cert_files *files = &all->list[j].files;
+			int fd;
+
+			if (!all->list[j].usable || !files->signer)
+				continue;
+			fd = signer_connect(files->signer);
+			if (fd >= 0)
+				sockets[count++] = fd;
+			else
+				log_error("port %u: %s: the process that signs with it has ended",
+					  generation->config.ports[i].port, files->key);
+		}
+	}
+	return count;
+}
+
+bool generation_wants_token(const struct generation *generation)
+{
+	for (size_t i = 0; i < generation->config.count; i++) {
+		const struct certificates *all = &generation->ports[i].certificates;
+
+		for (size_t j = 0; j < all->count; j++) {
+			const struct certificate *one = &all->list[j];
+
+			if (token_uri_is(one->key) && (!one->usable || !one->files.signer ||
+						       !signer_lives(one->files.signer)))
+				return true;
+		}
+	}
+	return false;
 }
 
 static void tell_ends(uint16_t port, const struct certificate *certificate, time_t now)

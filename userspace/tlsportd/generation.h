@@ -56,6 +56,17 @@ struct generation *generation_load(unsigned int number, const char *config_dir, 
 				   struct ticket_store *tickets, struct text *errors);
 void generation_free(struct generation *generation);
 
+/**
+ * generation_connect() - in a worker to be: it can have signatures made by tokens
+ * @sockets: those that must stay open for it; room for one of each port
+ *
+ * Return: how many there are.  A token that is gone is logged: the other ports are served.
+ */
+size_t generation_connect(const struct generation *generation, int *sockets);
+
+/* Is there a token that should serve, and does not? */
+bool generation_wants_token(const struct generation *generation);
+
 /* Logs which certificates end soon, and whose OCSP responses have: whoever should have renewed them
  * may not have noticed. */
 void generation_tell_ends(const struct generation *generation);

@@ -30,7 +30,10 @@
 #define CLIENTS_MAX 16
 /* Certificate and key are two files: who replaces both gets this long. */
 #define RENEW_MS 200
-/* Workers that could not be started with new certificates are tried again so soon. */
+/*
+ * Workers that could not be started with new certificates are tried again so soon, and
+ * tokens that are not there, or were lost for the second time.
+ */
 #define AGAIN_MS 60000
 /* A day */
 #define ALARM_MS (24 * 3600 * 1000LL)
@@ -52,6 +55,7 @@ struct daemon {
 	int64_t alarm_at; /* for certificates that end */
 	int64_t renew_at; /* 0: nothing has happened to the files */
 	int64_t leave_at; /* at the latest, 0: no successor has taken over */
+	int64_t lost_at;  /* a token, last */
 	bool stop;
 };
 
@@ -206,7 +210,8 @@ static void renew(struct daemon *daemon)
 
 	watch_generation(daemon);
 	daemon->renew_at = 0;
-	if (parent_renew(&daemon->parent, &errors) > 0)
+	if (parent_renew(&daemon->parent, &errors) > 0 ||
+	    generation_wants_token(daemon->parent.generation))
 		daemon->renew_at = parent_now() + AGAIN_MS;
 	if (errors.len)
 		log_error_lines(errors.chars);
@@ -272,6 +277,17 @@ static void on_event(struct daemon *daemon, int fd)
 	}
 }
 
+/* A new process logs in to the token anew; new workers ask it. */
+static void replace_signer(struct daemon *daemon)
+{
+	int64_t now = parent_now();
+
+	daemon->parent.signer_ended = false;
+	daemon->renew_at =
+		now + (daemon->lost_at && now - daemon->lost_at < AGAIN_MS ? AGAIN_MS : RENEW_MS);
+	daemon->lost_at = now;
+}
+
 static int64_t sooner(int64_t left, int64_t other)
 {
 	return other < left ? other : left;
@@ -291,6 +307,8 @@ static int next_timeout(struct daemon *daemon)
 	left = ticket_store_rotate(&daemon->parent.tickets);
 	if (ocsp_fetch_fresh(&daemon->parent.fetches) && !daemon->renew_at)
 		daemon->renew_at = parent_now();
+	if (daemon->parent.signer_ended)
+		replace_signer(daemon);
 	if (daemon->renew_at && daemon->renew_at <= parent_now())
 		renew(daemon);
 	if (daemon->renew_at)

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/signer.h"
 #include "log.h"
 #include "parent.h"
 
@@ -27,8 +28,8 @@
 #define QUICK_DEATH_MS 10000
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
-/* A worker's pipe: the first behind the standard ones. */
-#define REPORT_FD 3
+/* The first behind the standard ones. */
+#define FIRST_FD 3
 /* For old workers to take the news. */
 #define DRAIN_REPORT_MS 2000
 
@@ -46,17 +47,43 @@ static void drop_generation(struct parent *parent, struct generation *generation
 		generation_free(generation);
 }
 
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+static int close_all_but(int *keep, size_t count)
+{
+	int from = FIRST_FD, err = 0;
+
+	qsort(keep, count, sizeof(*keep), compare_fds);
+	for (size_t i = 0; i < count; i++) {
+		if (keep[i] > from)
+			err |= close_range(from, keep[i] - 1, 0);
+		if (keep[i] >= from)
+			from = keep[i] + 1;
+	}
+	return err | close_range(from, ~0U, 0);
+}
+
 static void run_child(const struct parent *parent, const struct worker_slot *worker,
 		      pid_t parent_pid, int report)
 {
+	struct generation *generation = worker->generation;
+	int *keep = calloc(generation->config.count + 1, sizeof(*keep));
+	size_t count;
+
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "tlsportd-worker");
-	if (getppid() != parent_pid)
+	if (getppid() != parent_pid || !keep)
 		_exit(1);
+	count = generation_connect(generation, keep);
+	keep[count++] = report;
 	/* Nothing of the parent's: not its lock, sockets or other workers' pipes. */
-	if (dup2(report, REPORT_FD) < 0 || close_range(REPORT_FD + 1, ~0U, 0))
+	if (close_all_but(keep, count))
 		_exit(1);
-	_exit(worker_run(worker->generation, &parent->user, REPORT_FD, worker->numbers));
+	free(keep);
+	_exit(worker_run(generation, &parent->user, report, worker->numbers));
 }
 
 static void free_worker(struct worker_slot *worker)
@@ -173,6 +200,19 @@ void parent_reports(struct parent *parent)
 	}
 }
 
+/* Not a worker: one that signs, perhaps. */
+static void tell_signer(struct parent *parent, pid_t pid, int status)
+{
+	const char *key = signer_ended(pid);
+
+	if (!key)
+		return;
+	log_error("%s: the process that signs with it ended (%s %d): the token is lost", key,
+		  WIFSIGNALED(status) ? "signal" : "status",
+		  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	parent->signer_ended = true;
+}
+
 void parent_reap(struct parent *parent)
 {
 	struct worker_slot **at;
@@ -183,7 +223,8 @@ void parent_reap(struct parent *parent)
 		for (at = &parent->all; *at && (*at)->pid != pid; at = &(*at)->next)
 			;
 		if (!*at) {
-			ocsp_fetch_ended(&parent->fetches, pid, status);
+			if (!ocsp_fetch_ended(&parent->fetches, pid, status))
+				tell_signer(parent, pid, status);
 			continue;
 		}
 		parent_reports(parent); /* what it said at last */

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../common/token_uri.h"
 #include "watch.h"
 
 /* Linux follows as many */
@@ -112,6 +114,20 @@ static int watch_tree(int fd, const char *path, int depth)
 	return failed;
 }
 
+/* Of a key in a token the file of the PIN. */
+static int watch_key(int fd, const struct port_config *port)
+{
+	char *pin;
+	int failed;
+
+	if (!token_uri_is(port->key))
+		return watch_path(fd, port->key);
+	pin = token_pin_file(port->key, port->passphrase);
+	failed = pin ? watch_path(fd, pin) : 0;
+	free(pin);
+	return failed;
+}
+
 int watch_files(int fd, const struct config *config)
 {
 	int err = 0;
@@ -120,7 +136,7 @@ int watch_files(int fd, const struct config *config)
 		const struct port_config *port = &config->ports[i];
 
 		if ((port->cert && watch_path(fd, port->cert)) ||
-		    (port->key && watch_path(fd, port->key)) ||
+		    (port->key && watch_key(fd, port)) ||
 		    (port->passphrase && watch_path(fd, port->passphrase)) ||
 		    (port->client_ca && watch_path(fd, port->client_ca)) ||
 		    (port->client_crl && watch_path(fd, port->client_crl)) ||
