@@ -20,6 +20,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "../../userspace/common/signer.h"
+#include "../../userspace/common/signer_process.h"
 #include "../../userspace/tlsportd/control.h"
 #include "../../userspace/tlsportd/handover.h"
 #include "../../userspace/tlsportd/lock.h"
@@ -28,6 +30,7 @@
 #include "engine_client.h"
 #include "ocsp_make.h"
 #include "pki.h"
+#include "token_fake.h"
 
 /* --- in place of the worker and of the module --- */
 
@@ -58,6 +61,7 @@ int worker_run(const struct generation *generation, const struct sandbox_user *u
 
 static uint16_t set[16], deleted[16];
 static size_t set_count, deleted_count;
+static int64_t set_at; /* the last one */
 static struct tlsport_nl_policy last_policy;
 static uint16_t refused;
 
@@ -69,6 +73,7 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		return -EINVAL;
 	}
 	set[set_count++] = number;
+	set_at = parent_now();
 	last_policy = *policy;
 	return 0;
 }
@@ -219,6 +224,132 @@ static void test_start_without_workers(void **state)
 	stub = DIES;
 	assert_int_equal(parent_start(&parent), -1);
 	assert_int_equal(set_count, 1); /* shut all the same */
+}
+
+/* Port 443, of a file, and 1001 and so on, of a token that does as @file says */
+static void configure_tokens(unsigned int count, const char *file, const char *text)
+{
+	static const char *const names[] = { "a", "b", "c", "d" };
+	char all[4096], uri[FAKE_URI_LEN], path[128];
+	struct cert_files files;
+	struct cert_facts facts;
+	size_t len;
+
+	snprintf(path, sizeof(path), "%s/fake", root);
+	mkdir(path, 0700);
+	setenv("FAKE_TOKEN", path, 1);
+	test_files(TEST_P256, &files, &facts);
+	put_file("fake/key.pem", files.key);
+	put_file("pin", "1234");
+	if (file)
+		put_file(file, text);
+	len = sprintf(all, "[port 443]\ncert = %s\n", certificate);
+	for (unsigned int i = 0; i < count; i++)
+		len += sprintf(all + len, "[port %u]\ncert = %s\nkey = %s\npassphrase = %s/pin\n",
+			       1001 + i, certificate, fake_uri(names[i], uri), root);
+	put_file("tlsport.conf", all);
+	signer_run_dir(root);
+}
+
+static bool serves(uint16_t port)
+{
+	return generation_port(parent.generation, port)->context;
+}
+
+/* As the daemon's loop does, until there is a generation in which the port is served. */
+static void await_token(uint16_t port, unsigned int number)
+{
+	int64_t until = parent_now() + 10000, next;
+	struct pollfd fd = { .fd = signer_events(), .events = POLLIN };
+	struct text errors = { NULL, 0 };
+
+	while (parent_now() < until && (parent.generation->number < number || !serves(port))) {
+		poll(&fd, 1, 20);
+		parent_reap(&parent);
+		if (signer_attend(&next) || parent.signer_ended)
+			parent_renew(&parent, &errors);
+		parent.signer_ended = false;
+	}
+	text_free(&errors);
+	assert_true(serves(port));
+	assert_true(parent.generation->number >= number);
+}
+
+/* Before they are registered ports are in plaintext; after that some may have to wait. */
+static void test_start_with_hung_tokens(void **state)
+{
+	struct text errors = { NULL, 0 };
+	int64_t began = parent_now();
+
+	(void)state;
+	configure_tokens(4, "fake/init", "0 100000");
+	assert_int_equal(parent_start(&parent), 0);
+	assert_true(parent_now() - began < PARENT_START_TOKENS_MS + 1500);
+	assert_int_equal(set_count, 5);
+	assert_true(set_at - began < 1000);
+	assert_int_equal(count(WORKER_STATE_READY), 3);
+	assert_true(serves(443));
+	for (uint16_t port = 1001; port < 1005; port++) {
+		assert_false(serves(port));
+		assert_non_null(strstr(generation_port(parent.generation, port)->error,
+				       "the token has not answered yet"));
+	}
+	assert_true(generation_wants_token(parent.generation));
+	/* What else is renewed does not wait. */
+	put_certificate("cert.pem", TEST_RSA);
+	began = parent_now();
+	parent_renew(&parent, &errors);
+	assert_true(parent_now() - began < 1500);
+	text_free(&errors);
+	assert_int_equal(parent.generation->number, 2);
+}
+
+static void test_token_that_comes_late(void **state)
+{
+	(void)state;
+	configure_tokens(1, "fake/init", "0 2500");
+	assert_int_equal(parent_start(&parent), 0);
+	assert_false(serves(1001));
+	await_token(1001, 2);
+	assert_false(generation_wants_token(parent.generation));
+}
+
+static void test_token_that_is_lost(void **state)
+{
+	uint8_t digest[32] = { 1 }, signature[TOKEN_SIGNATURE_MAX];
+	struct signer *signer;
+	char err[512];
+
+	(void)state;
+	configure_tokens(1, NULL, NULL);
+	assert_int_equal(parent_start(&parent), 0);
+	assert_true(serves(1001));
+	signer = generation_port(parent.generation, 1001)->certificates.list[0].files.signer;
+	assert_true(signer_connect(signer) >= 0);
+	put_file("fake/sign", "32 0 0"); /* CKR_DEVICE_REMOVED */
+	assert_int_equal(signer_sign(signer, TOKEN_ECDSA, digest, sizeof(digest), signature, err,
+				     sizeof(err)),
+			 -1);
+	put_file("fake/sign", "0 0 0");
+	await_token(1001, 2);
+	wait_for(WORKER_STATE_READY, 3);
+}
+
+/* It is refused, as with all that cannot be served, and does not take for ever. */
+static void test_reload_with_a_hung_token(void **state)
+{
+	struct text errors = { NULL, 0 };
+	int64_t began;
+
+	(void)state;
+	parent_start(&parent);
+	configure_tokens(4, "fake/init", "0 100000");
+	began = parent_now();
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	assert_true(parent_now() - began < PARENT_RELOAD_TOKENS_MS + 1500);
+	assert_non_null(strstr(errors.chars, "the token has not answered yet"));
+	text_free(&errors);
+	assert_int_equal(parent.generation->number, 1);
 }
 
 static void test_dead_worker_is_replaced(void **state)
@@ -1021,12 +1152,16 @@ static void test_control_socket_is_for_root(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_start),
 		TEST(test_start_with_broken_ports),
 		TEST(test_start_without_workers),
+		TEST(test_start_with_hung_tokens),
+		TEST(test_token_that_comes_late),
+		TEST(test_token_that_is_lost),
+		TEST(test_reload_with_a_hung_token),
 		TEST(test_dead_worker_is_replaced),
 		TEST(test_drained_worker_is_not_replaced),
 		TEST(test_deaths_at_once_are_slowed_down),
@@ -1056,5 +1191,7 @@ int main(void)
 		TEST(test_control_socket_is_for_root),
 	};
 
+	if (argc == SIGNER_ARGC && !strcmp(argv[0], SIGNER_NAME))
+		return signer_main(argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Keys in a token, by SoftHSM with its files in a directory of the test: what a URI
- * may say, what is refused with which words, and handshakes.  Includes signer.c, for
- * the process that signs is stopped and ended here.
+ * may say, what is refused with which words, and handshakes.  And by token_fake.c,
+ * tokens that are slow, hang, or answer oddly.  Includes signer.c, for the process that
+ * signs is stopped and ended here; this program is it as well.
  */
 #include "../../userspace/common/signer.c"
 
@@ -11,12 +12,30 @@
 
 #include <cmocka.h>
 
+#include <sys/wait.h>
+
 #include "engine_client.h"
+#include "token_fake.h"
 #include "../../userspace/common/cert_check.h"
 
 #define MODULE "/usr/lib/softhsm/libsofthsm2.so"
 
 static char dir[64];
+
+/* Two passes that ask for nothing drop what nobody holds. */
+static void none_is_left(void)
+{
+	int64_t next;
+
+	for (int i = 0; i < 200 && signers; i++) {
+		signer_attend(&next);
+		signer_pass(1);
+		poll(NULL, 0, i ? 50 : 0);
+	}
+	assert_null(signers);
+	memset(&pass, 0, sizeof(pass));
+	news = false;
+}
 
 static const char *path_of(const char *name)
 {
@@ -85,6 +104,7 @@ static int start(void **state)
 	import(TEST_P256, "web", "p256", "01");
 	import(TEST_P384, "web", "p384", "02");
 	import(TEST_RSA, "web", "rsa", "03");
+	signer_run_dir(strdup(path_of("run")));
 	return 0;
 }
 
@@ -198,6 +218,7 @@ static void serve(struct served *served, const char *label)
 	served->context = engine_context_new(&policy, &certificate, 1, err, sizeof(err));
 	if (!served->context)
 		fail_msg("%s", err);
+	patience.credit = CREDIT_MAX; /* this machine may be slow, too */
 	/* As a worker does */
 	assert_true(signer_connect(served->files.signer) >= 0);
 }
@@ -315,7 +336,7 @@ static void test_refused(void **state)
 		if (!strstr(err, refused[i].why) || strchr(err, '\n'))
 			fail_msg("%s with %s: %s", refused[i].cert, refused[i].uri, err);
 	}
-	assert_null(signers);
+	none_is_left();
 }
 
 static void test_ways_to_name_it(void **state)
@@ -362,32 +383,6 @@ static void test_mismatch(void **state)
 	assert_non_null(strstr(err, "does not belong to the certificate"));
 }
 
-/* With no token any more a second try would say so. */
-static void test_pin_is_tried_once(void **state)
-{
-	const char uri[] = "pkcs11:token=web;object=p256";
-	struct cert_files files;
-	struct cert_facts facts;
-	char err[512];
-
-	(void)state;
-	write_text("wrong", "9999\n");
-	assert_int_equal(load("p256", uri, "wrong", &files, &facts, err, sizeof(err)), -1);
-	assert_non_null(strstr(err, "refuses the PIN in"));
-	assert_null(strstr(err, "9999"));
-	rename(path_of("tokens"), path_of("away"));
-	for (int i = 0; i < 3; i++) {
-		assert_int_equal(load("p256", uri, "wrong", &files, &facts, err, sizeof(err)), -1);
-		assert_non_null(strstr(err, "refuses the PIN in"));
-	}
-	rename(path_of("away"), path_of("tokens"));
-	write_text("wrong", "1234\n");
-	if (load("p256", uri, "wrong", &files, &facts, err, sizeof(err)))
-		fail_msg("%s", err);
-	cert_files_free(&files);
-	assert_null(signers);
-}
-
 static void test_pin_that_all_can_read(void **state)
 {
 	struct cert_files files;
@@ -424,7 +419,7 @@ static void test_one_process_for_a_key(void **state)
 	signer_put(one);
 	signer_put(one);
 	signer_put(other);
-	assert_null(signers);
+	none_is_left();
 }
 
 static int sign_once(struct signer *signer, char *err, size_t errlen)
@@ -463,33 +458,6 @@ static void test_process_that_ends(void **state)
 	signer_put(signer);
 }
 
-/* Nobody who asks waits for it a second time. */
-static void test_token_that_hangs(void **state)
-{
-	struct signer *signer;
-	char err[512];
-	int64_t began;
-
-	(void)state;
-	signer = signer_get("pkcs11:token=web;object=p256", path_of("pin"), err, sizeof(err));
-	assert_non_null(signer);
-	assert_true(signer_connect(signer) >= 0);
-	kill(signer->pid, SIGSTOP);
-	began = now_ms();
-	assert_int_equal(sign_once(signer, err, sizeof(err)), -1);
-	assert_non_null(strstr(err, "does not answer"));
-	assert_true(now_ms() - began >= SIGNER_SIGN_MS);
-	began = now_ms();
-	for (int i = 0; i < 100; i++)
-		assert_int_equal(sign_once(signer, err, sizeof(err)), -1);
-	assert_true(now_ms() - began < SIGNER_SIGN_MS);
-	kill(signer->pid, SIGCONT);
-	for (int i = 0; i < 100 && sign_once(signer, err, sizeof(err)) < 0; i++)
-		poll(NULL, 0, 50);
-	assert_int_equal(sign_once(signer, err, sizeof(err)), 64);
-	signer_put(signer);
-}
-
 /* The last one to give it back ends it; who still asks is served first. */
 static void test_end_of_the_process(void **state)
 {
@@ -512,7 +480,505 @@ static void test_end_of_the_process(void **state)
 	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
-int main(void)
+/* --- a token as slow and as odd as it may be --- */
+
+static void fake_has(enum test_key kind)
+{
+	struct cert_files files;
+	struct cert_facts facts;
+
+	test_files(kind, &files, &facts);
+	write_text("fake.crt", files.cert);
+	write_text("fake/key.pem", files.key);
+}
+
+static const char *uri_of(const char *object)
+{
+	static char uris[4][FAKE_URI_LEN];
+	static unsigned int next;
+
+	return fake_uri(object, uris[next++ % 4]);
+}
+
+/* How often it was asked for that, all processes together */
+static unsigned int fake_asked(const char *what)
+{
+	FILE *log = fopen(path_of("fake/log"), "r");
+	unsigned int count = 0;
+	char line[32];
+
+	while (log && fgets(line, sizeof(line), log))
+		count += !strncmp(line, what, strlen(what));
+	if (log)
+		fclose(log);
+	return count;
+}
+
+static int fake_start(void **state)
+{
+	(void)state;
+	run("rm -rf %s %s", path_of("fake"), path_of("run"));
+	mkdir(path_of("fake"), 0700);
+	setenv("FAKE_TOKEN", path_of("fake"), 1);
+	fake_has(TEST_P256);
+	unlink(path_of("pin"));
+	write_text("pin", "1234\n");
+	patience.credit = CREDIT_MAX;
+	return 0;
+}
+
+static int fake_stop(void **state)
+{
+	(void)state;
+	none_is_left();
+	return 0;
+}
+
+#define FAKE(name) cmocka_unit_test_setup_teardown(name, fake_start, fake_stop)
+
+static struct signer *get(const char *object, char *err, size_t errlen)
+{
+	err[0] = '\0';
+	return signer_get(uri_of(object), path_of("pin"), err, errlen);
+}
+
+static struct signer *get_good(const char *object)
+{
+	char err[512];
+	struct signer *signer = get(object, err, sizeof(err));
+
+	if (!signer)
+		fail_msg("%s", err);
+	assert_true(signer_connect(signer) >= 0);
+	return signer;
+}
+
+static void get_bad(const char *object, const char *why)
+{
+	char err[512];
+
+	if (get(object, err, sizeof(err)))
+		fail_msg("it serves");
+	if (!strstr(err, why) || strchr(err, '\n'))
+		fail_msg("%s", err);
+}
+
+static bool signs(struct signer *signer)
+{
+	char err[512];
+
+	return sign_once(signer, err, sizeof(err)) > 0;
+}
+
+/* -1: it lives on */
+static int end_of(const struct signer *signer, int limit_ms)
+{
+	int64_t until = now_ms() + limit_ms;
+	int status;
+
+	do {
+		if (waitpid(signer->pid, &status, WNOHANG) == signer->pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		poll(NULL, 0, 20);
+	} while (now_ms() < until);
+	return -1;
+}
+
+static void test_fake_is_a_token(void **state)
+{
+	static const char *const algorithms[] = { "ECDSA+SHA256", "ECDSA+SHA384", "ECDSA+SHA512",
+						  NULL };
+	struct served served;
+	struct cert_files *files = &served.files;
+	const struct engine_certificate one = { files, &served.facts, &served.names, NULL };
+	struct engine_policy policy = test_policy(443);
+	char err[512] = "";
+
+	(void)state;
+	memset(&served, 0, sizeof(served));
+	if (load("fake", uri_of("a"), "pin", files, &served.facts, err, sizeof(err)))
+		fail_msg("%s", err);
+	served.context = engine_context_new(&policy, &one, 1, err, sizeof(err));
+	assert_non_null(served.context);
+	assert_true(signer_connect(files->signer) >= 0);
+	handshake(&served, TLS1_3_VERSION, NULL);
+	/* Digests that are longer than the curve: the module takes none of them. */
+	for (size_t i = 0; algorithms[i]; i++)
+		handshake(&served, TLS1_2_VERSION, algorithms[i]);
+	serve_end(&served);
+}
+
+/* Four that hang, and the whole pass takes as long as it may. */
+static void test_hung_tokens_are_waited_for_together(void **state)
+{
+	static const char *const objects[] = { "a", "b", "c", "d" };
+	int64_t began = now_ms(), next;
+
+	(void)state;
+	write_text("fake/init", "0 100000");
+	signer_pass(500);
+	for (int i = 0; i < 4; i++)
+		signer_begin(uri_of(objects[i]), path_of("pin"));
+	for (int i = 0; i < 4; i++)
+		get_bad(objects[i], "the token has not answered yet");
+	assert_true(now_ms() - began >= 500);
+	assert_true(now_ms() - began < 2000);
+	/* A renewal waits for nothing, and starts nothing beside what is starting. */
+	began = now_ms();
+	signer_pass(0);
+	for (int i = 0; i < 4; i++)
+		get_bad(objects[i], "the token has not answered yet");
+	assert_true(now_ms() - began < 500);
+	assert_false(signer_attend(&next));
+	assert_true(next > 0 && next <= SIGNER_START_MS);
+	while (!signer_attend(&next) || next >= 0)
+		poll(NULL, 0, next > 0 ? next : 0);
+	/* Nor does one that is soon after. */
+	signer_pass(0);
+	for (struct signer *signer = signers; signer; signer = signer->next)
+		assert_int_equal(end_of(signer, 1000), 128 + SIGKILL);
+	for (int i = 0; i < 4; i++)
+		get_bad(objects[i], "the token does not answer");
+	for (struct signer *signer = signers; signer; signer = signer->next)
+		assert_int_equal(signer->state, SIGNER_FAILED_TO_START);
+}
+
+static void test_token_that_comes_later(void **state)
+{
+	struct pollfd fd = { .events = POLLIN };
+	struct signer *signer;
+	char err[512];
+	int64_t next;
+
+	(void)state;
+	fd.fd = signer_events();
+	write_text("fake/init", "0 500");
+	signer_pass(0);
+	get_bad("a", "the token has not answered yet");
+	do
+		assert_int_equal(poll(&fd, 1, SIGNER_START_MS), 1);
+	while (!signer_attend(&next));
+	assert_int_equal(next, -1);
+	signer_pass(0);
+	signer = get("a", err, sizeof(err));
+	assert_non_null(signer);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	signer_put(signer);
+}
+
+/* Who asks has other things to do. */
+static void test_slow_token_gets_its_share(void **state)
+{
+	struct signer *signer = get_good("a");
+	int64_t began = now_ms(), waited = 0, at;
+	unsigned int good = 0;
+	char err[512];
+
+	(void)state;
+	write_text("fake/sign", "0 200 0");
+	while (now_ms() - began < 5000) {
+		at = now_ms();
+		if (sign_once(signer, err, sizeof(err)) > 0)
+			good++;
+		else if (!strstr(err, "so slow that other handshakes"))
+			fail_msg("%s", err);
+		waited += now_ms() - at;
+		poll(NULL, 0, 10);
+	}
+	assert_true(good >= 5);
+	assert_true(waited < 1000 + 5000 / SIGNER_SHARE + 600);
+	write_text("fake/sign", "0 0 0");
+	poll(NULL, 0, 1500);
+	assert_true(signs(signer));
+	signer_put(signer);
+}
+
+/* Nobody who asks waits for it a second time, until it has had its rest. */
+static void test_signature_that_comes_late(void **state)
+{
+	struct signer *signer = get_good("a");
+	int64_t began;
+
+	(void)state;
+	write_text("fake/sign", "0 1500 0");
+	began = now_ms();
+	assert_false(signs(signer));
+	assert_true(now_ms() - began >= SIGNER_SIGN_MS);
+	assert_true(now_ms() - began < SIGNER_SIGN_MS + 1000);
+	write_text("fake/sign", "0 0 0");
+	began = now_ms();
+	while (now_ms() - began < SIGNER_REST_MS - 500) {
+		assert_false(signs(signer));
+		poll(NULL, 0, 100);
+	}
+	poll(NULL, 0, 1000);
+	assert_true(signs(signer));
+	signer_put(signer);
+}
+
+/* It is of no use to anybody: it ends, so that another is started. */
+static void test_process_that_hangs_ends(void **state)
+{
+	struct signer *signer = get_good("a");
+
+	(void)state;
+	write_text("fake/sign", "0 100000 0");
+	assert_false(signs(signer));
+	assert_int_equal(end_of(signer, SIGNER_HANG_MS + 2000), SIGNER_EXIT_HUNG);
+	signer_ended(signer->pid);
+	unlink(path_of("fake/sign"));
+	signer_put(signer);
+	signer = get_good("a");
+	assert_true(signs(signer));
+	signer_put(signer);
+}
+
+/* What a session has come to is no fault of the others. */
+static void test_error_of_a_session(void **state)
+{
+	struct signer *signer = get_good("a");
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		write_text("fake/break", "");
+		assert_true(signs(signer));
+	}
+	assert_int_equal(end_of(signer, 0), -1);
+	signer_put(signer);
+}
+
+static void test_errors_in_a_row(void **state)
+{
+	struct signer *signer = get_good("a");
+
+	(void)state;
+	/* CKR_MECHANISM_INVALID: the client's choice, as often as it likes */
+	write_text("fake/sign", "70 0 0");
+	for (int i = 0; i < 20; i++)
+		assert_false(signs(signer));
+	/* CKR_FUNCTION_FAILED */
+	for (int round = 0; round < 3; round++) {
+		write_text("fake/sign", "6 0 0");
+		for (int i = 0; i < 4; i++)
+			assert_false(signs(signer));
+		write_text("fake/sign", "0 0 0");
+		assert_true(signs(signer));
+	}
+	assert_int_equal(end_of(signer, 100), -1);
+	write_text("fake/sign", "6 0 0");
+	for (int i = 0; i < 5; i++)
+		assert_false(signs(signer));
+	assert_int_equal(end_of(signer, 2000), 1);
+	signer_ended(signer->pid);
+	signer_put(signer);
+}
+
+static void test_token_that_is_taken_away(void **state)
+{
+	struct signer *signer = get_good("a");
+
+	(void)state;
+	write_text("fake/sign", "32 0 0"); /* CKR_DEVICE_REMOVED */
+	assert_false(signs(signer));
+	assert_int_equal(end_of(signer, 2000), 1);
+	signer_ended(signer->pid);
+	signer_put(signer);
+}
+
+/* CKR_SESSION_COUNT: others may end theirs. */
+static void test_session_is_asked_for_again(void **state)
+{
+	struct signer *signer = get_good("a");
+
+	(void)state;
+	write_text("fake/session", "b1");
+	assert_false(signs(signer));
+	unlink(path_of("fake/session"));
+	assert_true(signs(signer));
+	signer_put(signer);
+}
+
+/* What clients may ask for is tried before they do. */
+static void test_hash_that_the_token_has_not(void **state)
+{
+	(void)state;
+	fake_has(TEST_RSA);
+	write_text("fake/sign", "71 0 64"); /* CKR_MECHANISM_PARAM_INVALID */
+	get_bad("a", "the token does not sign with RSA-PSS");
+	unlink(path_of("fake/sign"));
+	signer_put(get_good("a"));
+}
+
+static void test_token_that_is_too_slow(void **state)
+{
+	(void)state;
+	write_text("fake/sign", "0 1200 0");
+	get_bad("a", "the token is too slow: a signature took 12");
+}
+
+/* By other keys, other processes, and after a restart: all know of the one try. */
+static void test_pin_is_tried_once(void **state)
+{
+	(void)state;
+	write_text("fake/login", "a0 0"); /* CKR_PIN_INCORRECT */
+	get_bad("a", "the token refuses the PIN in");
+	for (int i = 0; i < 3; i++) {
+		get_bad("a",
+			"the token has refused it: it is not tried again until that file changes");
+		get_bad("b", "the token has refused it");
+	}
+	none_is_left();
+	get_bad("a", "the token has refused it");
+	assert_int_equal(fake_asked("login"), 1);
+	unlink(path_of("fake/login"));
+	poll(NULL, 0, 20); /* the clock of files is coarse */
+	run("touch %s", path_of("pin"));
+	signer_put(get_good("a"));
+	signer_put(get_good("b"));
+	assert_int_equal(fake_asked("login"), 3);
+}
+
+/* It may have been refused, and nobody lived to hear it. */
+static void test_login_that_does_not_end(void **state)
+{
+	(void)state;
+	write_text("fake/login", "0 100000");
+	signer_pass(1);
+	get_bad("a", "the token has not answered yet");
+	for (int i = 0; i < 200 && !fake_asked("login"); i++)
+		poll(NULL, 0, 20);
+	assert_int_equal(fake_asked("login"), 1);
+	kill(signers->pid, SIGKILL);
+	unlink(path_of("fake/login"));
+	signer_pass(SIGNER_START_MS);
+	get_bad("a", "the module ended the process");
+	get_bad("b", "the last login with it did not come to an end");
+	assert_int_equal(fake_asked("login"), 1);
+}
+
+static void test_login_that_says_nothing_of_the_pin(void **state)
+{
+	(void)state;
+	write_text("fake/login", "30 0"); /* CKR_DEVICE_ERROR */
+	get_bad("a", "login: ");
+	get_bad("a", "login: ");
+	unlink(path_of("fake/login"));
+	signer_put(get_good("a"));
+	assert_int_equal(fake_asked("login"), 3);
+}
+
+static void test_pin_that_is_too_long(void **state)
+{
+	char line[400];
+
+	(void)state;
+	memset(line, '1', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	write_text("pin", line);
+	get_bad("a", "is no PIN: it may have 254 bytes");
+	assert_int_equal(fake_asked("login"), 0);
+}
+
+static void test_many_slots(void **state)
+{
+	(void)state;
+	write_text("fake/slots", "100");
+	signer_put(get_good("a"));
+}
+
+/* The number behind this word in a file of the process */
+static unsigned long number_of(const struct signer *signer, const char *name, const char *word,
+			       int base)
+{
+	char path[64], line[256];
+	unsigned long number = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)signer->pid, name);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, word, strlen(word)))
+			number = strtoul(line + strlen(word), NULL, base);
+	fclose(file);
+	return number;
+}
+
+/* What the module executes has none of them blocked or ignored, and no socket of ours. */
+static void test_nothing_is_inherited(void **state)
+{
+	const unsigned long ours = 1UL << (SIGTERM - 1) | 1UL << (SIGPIPE - 1);
+	struct signer *signer = get_good("a");
+
+	(void)state;
+	assert_int_equal(number_of(signer, "status", "SigBlk:", 16), 0);
+	assert_int_equal(number_of(signer, "status", "SigIgn:", 16) & ours, 0);
+	assert_true(number_of(signer, "fdinfo/3", "flags:", 8) & O_CLOEXEC);
+	signer_put(signer);
+}
+
+/* systemd signals all processes of a unit at once; this one has signatures to make. */
+static void test_signals_are_not_heeded(void **state)
+{
+	struct signer *signer = get_good("a");
+
+	(void)state;
+	kill(signer->pid, SIGTERM);
+	kill(signer->pid, SIGINT);
+	kill(signer->pid, SIGPIPE);
+	poll(NULL, 0, 100);
+	assert_true(signs(signer));
+	signer_put(signer);
+}
+
+/* Nothing of who started it: it is another program's memory. */
+static void test_process_is_executed_anew(void **state)
+{
+	struct signer *signer = get_good("a");
+	char line[256], path[64];
+	FILE *file;
+
+	(void)state;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)signer->pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(line, sizeof(line), file));
+	fclose(file);
+	assert_string_equal(line, SIGNER_NAME);
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)signer->pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(line, sizeof(line), file));
+	fclose(file);
+	assert_string_equal(line, SIGNER_NAME "\n");
+	signer_put(signer);
+}
+
+/* The old generation has the old key's process meanwhile. */
+static void test_another_key_of_the_name(void **state)
+{
+	struct signer *old = get_good("a");
+	struct cert_files files, other;
+	struct cert_facts facts;
+	char err[512];
+
+	(void)state;
+	test_files_named(TEST_P256, "other.example", NULL, &other, &facts);
+	write_text("fake.crt", other.cert);
+	write_text("fake/key.pem", other.key);
+	cert_files_free(&other);
+	old->since -= FRESH_MS;
+	assert_int_equal(load("fake", uri_of("a"), "pin", &files, &facts, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, "does not belong to the certificate"));
+	if (load("fake", uri_of("a"), "pin", &files, &facts, err, sizeof(err)))
+		fail_msg("%s", err);
+	assert_ptr_not_equal(files.signer, old);
+	assert_true(signs(old));
+	cert_files_free(&files);
+	signer_put(old);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_uris),
@@ -524,13 +990,34 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_ways_to_name_it),
 		cmocka_unit_test(test_mismatch),
-		cmocka_unit_test(test_pin_is_tried_once),
 		cmocka_unit_test(test_pin_that_all_can_read),
 		cmocka_unit_test(test_one_process_for_a_key),
 		cmocka_unit_test(test_process_that_ends),
-		cmocka_unit_test(test_token_that_hangs),
 		cmocka_unit_test(test_end_of_the_process),
+		FAKE(test_fake_is_a_token),
+		FAKE(test_hung_tokens_are_waited_for_together),
+		FAKE(test_token_that_comes_later),
+		FAKE(test_slow_token_gets_its_share),
+		FAKE(test_signature_that_comes_late),
+		FAKE(test_process_that_hangs_ends),
+		FAKE(test_error_of_a_session),
+		FAKE(test_errors_in_a_row),
+		FAKE(test_token_that_is_taken_away),
+		FAKE(test_session_is_asked_for_again),
+		FAKE(test_hash_that_the_token_has_not),
+		FAKE(test_token_that_is_too_slow),
+		FAKE(test_pin_is_tried_once),
+		FAKE(test_login_that_does_not_end),
+		FAKE(test_login_that_says_nothing_of_the_pin),
+		FAKE(test_pin_that_is_too_long),
+		FAKE(test_many_slots),
+		FAKE(test_nothing_is_inherited),
+		FAKE(test_signals_are_not_heeded),
+		FAKE(test_process_is_executed_anew),
+		FAKE(test_another_key_of_the_name),
 	};
 
+	if (argc == SIGNER_ARGC && !strcmp(argv[0], SIGNER_NAME))
+		return signer_main(argv);
 	return cmocka_run_group_tests(tests, start, stop);
 }

@@ -589,8 +589,6 @@ static int key_check(const struct cert_files *files, const struct cert_facts *fa
 
 	if (!files->signer)
 		return ecdsa_pair_check(files, facts, cert, key, err, errlen);
-	if (files->fits)
-		return 0;
 	x509 = next_cert(&at, files->cert + files->cert_len, &broken);
 	ret = token_check(files->signer, x509, cert, key, err, errlen);
 	wolfSSL_X509_free(x509);

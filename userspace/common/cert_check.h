@@ -68,7 +68,6 @@ struct signer;
  * @key: of a key in a token its URI
  * @key_mode: st_mode of the file that holds the key, or the token's PIN
  * @signer: signs with the key in a token; else NULL
- * @fits: the key in the token was found to be the certificate's: it is not asked again
  *
  * Read once and then both checked and loaded, so that what is served is what
  * was checked.
@@ -80,7 +79,6 @@ struct cert_files {
 	size_t key_len;
 	unsigned int key_mode;
 	struct signer *signer;
-	bool fits;
 };
 
 /**

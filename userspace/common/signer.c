@@ -1,56 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Processes that sign, see signer.h.  First who asks, then the process itself.
+ * Processes that sign, as who asks them sees them; see signer.h, and
+ * signer_process.c for the other side.
  *
- * Sockets are of packets: a request or an answer is one.  The process has a thread
- * for each that asks, with a session of its own, so that a token that can sign
- * several things at once does.
+ * The list has those that somebody holds, and those that are starting or have failed:
+ * they are there for the next signer_get(), and are dropped when a pass does not ask.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "signer.h"
+#include "signer_process.h"
+#include "signer_wire.h"
 #include "token_uri.h"
 
-/* A DigestInfo of SHA-512 has 83 bytes. */
-#define REQUEST_MAX 128
-#define ERROR_MAX   TOKEN_SIGNATURE_MAX
-/* Of the process: its end of the socket to who started it. */
-#define CONTROL_FD 3
-
-struct request {
-	uint32_t number;
-	uint32_t how; /* enum token_how */
-	uint32_t len;
-	uint8_t data[REQUEST_MAX];
-};
-
-enum answer_status {
-	ANSWER_GOOD,
-	ANSWER_FAILED,
-	ANSWER_PIN_REFUSED,
-};
-
-/* What there is in @data is a signature or, with the 0 behind it, why there is none. */
-struct answer {
-	uint32_t number;
-	uint32_t status;
-	uint32_t len;
-	uint8_t data[ERROR_MAX];
-};
+/* What is waited for at once, in units of 1/SIGNER_SHARE ms */
+#define CREDIT_MAX (SIGNER_SHARE * SIGNER_SIGN_MS)
+#define DIED	   "%s: the module ended the process that it was loaded into"
+/* A key that does not fit is not looked for again in a process that is younger. */
+#define FRESH_MS 10000
 
 /* Does the file of the PIN have another content?  One that is not there has none. */
 struct stamp {
@@ -60,30 +41,68 @@ struct stamp {
 	struct timespec changed;
 };
 
+enum signer_state {
+	SIGNER_STARTING,
+	SIGNER_SERVES,
+	SIGNER_FAILED_TO_START,
+	SIGNER_ENDED,
+};
+
 /**
- * struct signer - a process, or that its PIN was refused
+ * struct signer - a process, or that there was one
  * @pin: file; NULL: no PIN
- * @control: socket to the process; -1: it ended, or there was none
+ * @pid: 0: it was collected
+ * @control: socket to the process; -1: it ended
+ * @since: when it came into its state, ms
+ * @pass: which last asked for it
+ * @outdated: another was started in its place
+ * @error: why there is no process, while it is starting: the last time
+ * @challenge: of the proofs
  * @fd: of this process, to ask; -1
  * @number: of the last request
  * @waits: it was not answered
- * @refused: why there is no process; ""
+ * @rests: until then none is made
  */
 struct signer {
 	char *uri;
 	char *pin;
 	struct stamp stamp;
+	enum signer_state state;
 	pid_t pid;
 	int control;
+	int64_t since;
+	unsigned int pass;
 	unsigned int holders;
+	bool outdated;
+	char error[512];
+	struct signer_challenge challenge;
+	struct signer_proof proofs[SIGNER_PROOFS];
 	int fd;
 	uint32_t number;
 	bool waits;
-	char refused[512];
+	int64_t rests;
 	struct signer *next;
 };
 
 static struct signer *signers;
+static const char *record_dir = "/run/tlsport";
+
+/* The pass: 0 as its number: there are none */
+static struct {
+	unsigned int number;
+	int64_t until;
+	int64_t failed_before; /* is tried again */
+} pass;
+
+/* Of starting processes; -1: nobody wants to know */
+static int events = -1;
+static bool news;
+
+/* For slow tokens; see signer_sign() */
+static struct {
+	int64_t credit;
+	int64_t at;
+} patience = { .credit = CREDIT_MAX };
 
 static int refuse(char *err, size_t errlen, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -126,175 +145,30 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-/* --- the process --- */
+/* --- starting --- */
 
-struct asker {
-	struct token *token;
-	int fd;
-};
-
-static pthread_mutex_t askers_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t askers_gone = PTHREAD_COND_INITIALIZER;
-static unsigned int askers;
-
-static int send_answer(int fd, const struct answer *answer)
+static void enter(struct signer *signer, enum signer_state state)
 {
-	size_t len = offsetof(struct answer, data) + answer->len;
-
-	return send(fd, answer, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
+	signer->state = state;
+	signer->since = now_ms();
 }
 
-static void fail_with(struct answer *answer, const char *why)
+static void watch(const struct signer *signer, int operation)
 {
-	answer->status = ANSWER_FAILED;
-	answer->len = snprintf((char *)answer->data, sizeof(answer->data), "%s", why) + 1;
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (events >= 0 && signer->control >= 0)
+		epoll_ctl(events, operation, signer->control, &event);
 }
 
-/* true: the token is lost, and this process of no use */
-static bool make_answer(struct token_session *session, const struct request *request,
-			struct answer *answer)
+static void close_control(struct signer *signer)
 {
-	char err[512];
-	bool lost;
-	int len;
-
-	len = token_sign(session, request->how, request->data, request->len, answer->data, &lost,
-			 err, sizeof(err));
-	if (len >= 0) {
-		answer->status = ANSWER_GOOD;
-		answer->len = len;
-		return false;
-	}
-	fail_with(answer, err);
-	return lost;
+	/* Not by close(2) alone: a child that was just forked has it still. */
+	watch(signer, EPOLL_CTL_DEL);
+	if (signer->control >= 0)
+		close(signer->control);
+	signer->control = -1;
 }
-
-static void serve_asker(struct asker *asker)
-{
-	char why[512];
-	struct token_session *session = token_session(asker->token, why, sizeof(why));
-	struct request request;
-	struct answer answer;
-	bool lost = false;
-	ssize_t len;
-
-	while (!lost && (len = recv(asker->fd, &request, sizeof(request), 0)) > 0) {
-		if ((size_t)len < offsetof(struct request, data) ||
-		    (size_t)len - offsetof(struct request, data) != request.len)
-			break;
-		answer.number = request.number;
-		if (session)
-			lost = make_answer(session, &request, &answer);
-		else
-			fail_with(&answer, why);
-		if (send_answer(asker->fd, &answer))
-			break;
-	}
-	if (lost)
-		_exit(1);
-	token_session_end(session);
-}
-
-static void *run_asker(void *arg)
-{
-	struct asker *asker = arg;
-
-	serve_asker(asker);
-	close(asker->fd);
-	free(asker);
-	pthread_mutex_lock(&askers_lock);
-	askers--;
-	pthread_cond_signal(&askers_gone);
-	pthread_mutex_unlock(&askers_lock);
-	return NULL;
-}
-
-static void add_asker(struct token *token, int fd)
-{
-	struct asker *asker = malloc(sizeof(*asker));
-	pthread_t thread;
-
-	if (!asker) {
-		close(fd);
-		return;
-	}
-	*asker = (struct asker){ token, fd };
-	pthread_mutex_lock(&askers_lock);
-	if (pthread_create(&thread, NULL, run_asker, asker)) {
-		close(fd);
-		free(asker);
-	} else {
-		askers++;
-		pthread_detach(thread);
-	}
-	pthread_mutex_unlock(&askers_lock);
-}
-
-/* The socket of one that asks; -1: whoever started us wants no more */
-static int receive_asker(void)
-{
-	union {
-		char room[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	const struct cmsghdr *header;
-	int fd;
-
-	if (recvmsg(CONTROL_FD, &msg, MSG_CMSG_CLOEXEC) <= 0)
-		return -1;
-	header = CMSG_FIRSTHDR(&msg);
-	if (!header || header->cmsg_type != SCM_RIGHTS)
-		return -1;
-	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	return fd;
-}
-
-static int run_process(const char *uri, const char *pin)
-{
-	struct answer answer = { 0 };
-	bool pin_refused;
-	char err[512];
-	struct token *token = token_open(uri, pin, &pin_refused, err, sizeof(err));
-	int fd;
-
-	if (!token) {
-		fail_with(&answer, err);
-		if (pin_refused)
-			answer.status = ANSWER_PIN_REFUSED;
-	}
-	if (send_answer(CONTROL_FD, &answer) || !token)
-		return 1;
-	while ((fd = receive_asker()) >= 0)
-		add_asker(token, fd);
-	pthread_mutex_lock(&askers_lock);
-	while (askers)
-		pthread_cond_wait(&askers_gone, &askers_lock);
-	pthread_mutex_unlock(&askers_lock);
-	token_close(token);
-	return 0;
-}
-
-static void begin_process(const char *uri, const char *pin, pid_t starter, int control)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NAME, "tlsport-signer");
-	if (getppid() != starter)
-		_exit(1);
-	/* Nothing of who started it: it would keep its sockets open. */
-	if (dup2(control, CONTROL_FD) < 0 || close_range(CONTROL_FD + 1, ~0U, 0))
-		_exit(1);
-	_exit(run_process(uri, pin));
-}
-
-/* --- who asks --- */
 
 static void forget(struct signer *signer)
 {
@@ -305,117 +179,271 @@ static void forget(struct signer *signer)
 	if (*at)
 		*at = signer->next;
 	signer_disconnect(signer);
-	if (signer->control >= 0)
-		close(signer->control);
+	close_control(signer);
 	free(signer->uri);
 	free(signer->pin);
 	free(signer);
 }
 
-/* 0, or -1: it is not there, says no, or says nothing */
-static int await_start(struct signer *signer, char *err, size_t errlen)
-{
-	struct pollfd poll_fd = { signer->control, POLLIN, 0 };
-	struct answer answer;
-	ssize_t len = -1;
+/* Who is killed while it logs in has had its PIN refused, as far as the record of PINs knows. */
+static void fail_to_start(struct signer *signer, const char *fmt, const char *arg)
+	__attribute__((format(printf, 2, 0)));
 
-	if (poll(&poll_fd, 1, SIGNER_START_MS) > 0)
-		len = recv(signer->control, &answer, sizeof(answer), 0);
-	else
-		kill(signer->pid, SIGKILL);
-	if (len >= (ssize_t)offsetof(struct answer, data) && answer.status == ANSWER_GOOD)
-		return 0;
-	waitpid(signer->pid, NULL, 0);
-	signer->pid = 0;
-	close(signer->control);
-	signer->control = -1;
-	if (len <= (ssize_t)offsetof(struct answer, data))
-		return refuse(err, errlen, "%s: %s", signer->uri,
-			      len < 0 ? "the token does not answer" :
-					"the module ended the process that it was loaded into");
-	answer.data[sizeof(answer.data) - 1] = '\0';
-	if (answer.status == ANSWER_PIN_REFUSED)
-		snprintf(signer->refused, sizeof(signer->refused), "%.511s", (char *)answer.data);
-	return refuse(err, errlen, "%s", (char *)answer.data);
+static void fail_to_start(struct signer *signer, const char *fmt, const char *arg)
+{
+	if (signer->pid)
+		kill(signer->pid, SIGKILL); /* it is collected like all that end */
+	close_control(signer);
+	snprintf(signer->error, sizeof(signer->error), fmt, arg);
+	enter(signer, SIGNER_FAILED_TO_START);
+	news = true;
 }
 
-static int start_process(struct signer *signer, char *err, size_t errlen)
+/* Where it is looked for after execve(2); the socket may be there already. */
+static int place_control(int control)
+{
+	int high = fcntl(control, F_DUPFD, SIGNER_CONTROL_FD + 1);
+
+	if (high < 0 || dup2(high, SIGNER_CONTROL_FD) < 0)
+		return -1;
+	return close_range(SIGNER_CONTROL_FD + 1, ~0U, 0);
+}
+
+/* Nothing of who started it is left: not its memory, and not its sockets. */
+static void run_process(const struct signer *signer, pid_t starter, int control)
+{
+	char *const words[SIGNER_ARGC + 1] = {
+		SIGNER_NAME, signer->uri, signer->pin ? signer->pin : "", (char *)record_dir, NULL,
+	};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t all;
+
+	/* Until it has handlers. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != starter || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	    dup2(null, STDOUT_FILENO) < 0 || place_control(control))
+		_exit(1);
+	execv("/proc/self/exe", words);
+	_exit(127);
+}
+
+static void start_process(struct signer *signer)
 {
 	pid_t starter = getpid();
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return refuse(err, errlen, "%s: no socket: %m", signer->uri);
-	signer->pid = fork();
-	if (!signer->pid)
-		begin_process(signer->uri, signer->pin, starter, pair[1]);
-	close(pair[1]);
-	if (signer->pid < 0) {
-		close(pair[0]);
-		return refuse(err, errlen, "%s: no process for it: %m", signer->uri);
+	memset(signer->proofs, 0, sizeof(signer->proofs));
+	signer->pid = 0;
+	if (getrandom(&signer->challenge, sizeof(signer->challenge), 0) !=
+		    sizeof(signer->challenge) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		fail_to_start(signer, "no socket for the process that signs: %s", strerror(errno));
+		return;
 	}
 	signer->control = pair[0];
-	return await_start(signer, err, errlen);
+	signer->pid = fork();
+	if (!signer->pid)
+		run_process(signer, starter, pair[1]);
+	close(pair[1]);
+	if (signer->pid < 0) {
+		signer->pid = 0;
+		fail_to_start(signer, "no process to sign: %s", strerror(errno));
+		return;
+	}
+	/* If it has ended already that will be seen. */
+	(void)!send(signer->control, &signer->challenge, sizeof(signer->challenge), MSG_NOSIGNAL);
+	watch(signer, EPOLL_CTL_ADD);
+	enter(signer, SIGNER_STARTING);
 }
 
-/* What of it is known already: in use, or refused.  Of what was refused before, no more. */
-static struct signer *find(const char *uri, const char *pin, const struct stamp *stamp)
+static void take_answer(struct signer *signer, struct signer_answer *answer)
 {
-	struct signer *signer, *next, *found = NULL;
+	struct signer_proof *proof;
 
+	if (answer->status == SIGNER_PROOF && answer->number < SIGNER_PROOFS) {
+		proof = &signer->proofs[answer->number];
+		proof->len = answer->len;
+		memcpy(proof->signature, answer->data, answer->len);
+	} else if (answer->status == SIGNER_GOOD) {
+		watch(signer, EPOLL_CTL_DEL); /* its end is a child's */
+		signer->error[0] = '\0';
+		enter(signer, SIGNER_SERVES);
+		news = true;
+	} else {
+		answer->data[sizeof(answer->data) - 1] = '\0';
+		fail_to_start(signer, "%s", (char *)answer->data);
+	}
+}
+
+/* What it has said; and is its time over? */
+static void hear(struct signer *signer)
+{
+	struct signer_answer answer;
+	ssize_t len;
+
+	while (signer->state == SIGNER_STARTING) {
+		len = recv(signer->control, &answer, sizeof(answer), MSG_DONTWAIT);
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < 0 && errno == EAGAIN)
+			break;
+		if (len < (ssize_t)offsetof(struct signer_answer, data) ||
+		    (size_t)len - offsetof(struct signer_answer, data) != answer.len)
+			fail_to_start(signer, DIED, signer->uri);
+		else
+			take_answer(signer, &answer);
+	}
+	if (signer->state == SIGNER_STARTING && now_ms() - signer->since >= SIGNER_START_MS)
+		fail_to_start(signer, "%s: the token does not answer", signer->uri);
+}
+
+static void await_start(struct signer *signer, int64_t until)
+{
+	struct pollfd fd = { .fd = signer->control, .events = POLLIN };
+	int64_t now = now_ms(), end = signer->since + SIGNER_START_MS;
+
+	if (end < until)
+		until = end;
+	hear(signer);
+	while (signer->state == SIGNER_STARTING && now < until) {
+		poll(&fd, 1, until - now);
+		hear(signer);
+		now = now_ms();
+	}
+}
+
+int signer_events(void)
+{
+	if (events >= 0)
+		return events;
+	events = epoll_create1(EPOLL_CLOEXEC);
+	for (struct signer *signer = signers; signer; signer = signer->next)
+		if (signer->state == SIGNER_STARTING)
+			watch(signer, EPOLL_CTL_ADD);
+	return events;
+}
+
+bool signer_attend(int64_t *next)
+{
+	bool had = news;
+	int64_t left;
+
+	*next = -1;
+	for (struct signer *signer = signers; signer; signer = signer->next) {
+		hear(signer);
+		if (signer->state != SIGNER_STARTING)
+			continue;
+		left = signer->since + SIGNER_START_MS - now_ms();
+		if (*next < 0 || left < *next)
+			*next = left > 0 ? left : 0;
+	}
+	had |= news;
+	news = false;
+	return had;
+}
+
+/* --- the list --- */
+
+void signer_run_dir(const char *run_dir)
+{
+	record_dir = run_dir;
+}
+
+/* The one that is starting may be about to log in: it goes on to its end, or ours. */
+void signer_pass(int patience_ms)
+{
+	struct signer *signer, *next;
+	int64_t now = now_ms();
+
+	pass.number++;
+	pass.until = now + patience_ms;
+	pass.failed_before = patience_ms ? now : now - SIGNER_AGAIN_MS;
 	for (signer = signers; signer; signer = next) {
-		bool same = !strcmp(signer->uri, uri) && same_text(signer->pin, pin);
-
 		next = signer->next;
-		if (same && same_stamp(&signer->stamp, stamp) &&
-		    (signer->refused[0] || signer_lives(signer)))
-			found = signer;
-		else if (same && signer->refused[0])
+		if (!signer->holders && signer->state != SIGNER_STARTING &&
+		    signer->pass + 1 < pass.number)
 			forget(signer);
 	}
-	return found;
 }
 
-static struct signer *add(const char *uri, char *pin, const struct stamp *stamp)
+static struct signer *find(const char *uri, const char *pin, const struct stamp *stamp)
+{
+	struct signer *signer = signers;
+
+	while (signer && (strcmp(signer->uri, uri) || !same_text(signer->pin, pin) ||
+			  !same_stamp(&signer->stamp, stamp) || signer->outdated ||
+			  signer->state == SIGNER_ENDED))
+		signer = signer->next;
+	return signer;
+}
+
+/* Starts it as well. */
+static struct signer *add(const char *uri, const char *pin, const struct stamp *stamp)
 {
 	struct signer *signer = calloc(1, sizeof(*signer));
 
 	if (!signer)
 		return NULL;
-	*signer = (struct signer){ .pin = pin, .stamp = *stamp, .control = -1, .fd = -1 };
-	signer->uri = strdup(uri);
-	if (!signer->uri) {
-		free(signer);
+	*signer = (struct signer){
+		.uri = strdup(uri),
+		.pin = pin ? strdup(pin) : NULL,
+		.stamp = *stamp,
+		.control = -1,
+		.fd = -1,
+	};
+	if (!signer->uri || (pin && !signer->pin)) {
+		forget(signer);
 		return NULL;
 	}
+	snprintf(signer->error, sizeof(signer->error), "%s: the token has not answered yet", uri);
 	signer->next = signers;
 	signers = signer;
+	start_process(signer);
 	return signer;
 }
 
-struct signer *signer_get(const char *uri, const char *passphrase, char *err, size_t errlen)
+/* Started, if it is not; NULL: out of memory */
+static struct signer *look_up(const char *uri, const char *passphrase)
 {
 	char *pin = token_pin_file(uri, passphrase);
 	const struct stamp stamp = stamp_of(pin);
 	struct signer *signer = find(uri, pin, &stamp);
 
-	if (signer) {
-		free(pin);
-		if (!signer->refused[0])
-			return signer_hold(signer);
-		refuse(err, errlen, "%s", signer->refused);
-		return NULL;
-	}
-	signer = add(uri, pin, &stamp);
+	if (!signer)
+		signer = add(uri, pin, &stamp);
+	else if (signer->state == SIGNER_FAILED_TO_START &&
+		 (!pass.number || signer->since < pass.failed_before))
+		start_process(signer);
+	free(pin);
+	if (signer)
+		signer->pass = pass.number;
+	return signer;
+}
+
+void signer_begin(const char *uri, const char *passphrase)
+{
+	look_up(uri, passphrase);
+}
+
+struct signer *signer_get(const char *uri, const char *passphrase, char *err, size_t errlen)
+{
+	struct signer *signer = look_up(uri, passphrase);
+	const bool others = news;
+
 	if (!signer) {
-		free(pin);
 		refuse(err, errlen, "out of memory");
 		return NULL;
 	}
-	if (!start_process(signer, err, errlen))
+	if (signer->state == SIGNER_STARTING) {
+		await_start(signer, pass.number ? pass.until : now_ms() + SIGNER_START_MS);
+		if (signer->state != SIGNER_STARTING)
+			news = others;
+	}
+	if (signer->state == SIGNER_SERVES)
 		return signer_hold(signer);
-	if (!signer->refused[0])
-		forget(signer);
+	refuse(err, errlen, "%s", signer->error);
 	return NULL;
 }
 
@@ -434,20 +462,53 @@ void signer_put(struct signer *signer)
 
 bool signer_lives(const struct signer *signer)
 {
-	return signer->control >= 0;
+	return signer->state == SIGNER_SERVES;
 }
 
 const char *signer_ended(pid_t pid)
 {
-	for (struct signer *signer = signers; signer; signer = signer->next) {
-		if (signer->pid != pid || signer->control < 0)
-			continue;
-		close(signer->control);
-		signer->control = -1;
-		return signer->uri;
-	}
-	return NULL;
+	struct signer *signer = signers;
+
+	while (signer && signer->pid != pid)
+		signer = signer->next;
+	if (!signer)
+		return NULL;
+	signer->pid = 0;
+	hear(signer); /* what it said at last */
+	/* Something else may have the socket still. */
+	if (signer->state == SIGNER_STARTING)
+		fail_to_start(signer, DIED, signer->uri);
+	if (signer->state != SIGNER_SERVES)
+		return NULL;
+	close_control(signer);
+	enter(signer, SIGNER_ENDED);
+	return signer->uri;
 }
+
+const struct signer_proof *signer_proof(const struct signer *signer, size_t number)
+{
+	return &signer->proofs[number];
+}
+
+const uint8_t *signer_challenge(const struct signer *signer)
+{
+	return signer->challenge.bytes;
+}
+
+void signer_doubt(struct signer *signer)
+{
+	struct stamp stamp = stamp_of(signer->pin);
+	struct signer *other;
+
+	if (signer->outdated || now_ms() - signer->since < FRESH_MS)
+		return;
+	signer->outdated = true;
+	other = add(signer->uri, signer->pin, &stamp);
+	if (other)
+		other->pass = pass.number;
+}
+
+/* --- signatures --- */
 
 int signer_connect(struct signer *signer)
 {
@@ -473,7 +534,7 @@ int signer_connect(struct signer *signer)
 	header->cmsg_type = SCM_RIGHTS;
 	header->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(header), &pair[1], sizeof(int));
-	if (sendmsg(signer->control, &msg, MSG_NOSIGNAL) < 0) {
+	if (sendmsg(signer->control, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 		err = errno;
 		close(pair[0]);
 		close(pair[1]);
@@ -494,7 +555,7 @@ void signer_disconnect(struct signer *signer)
 }
 
 /* The answer to the last request; those to requests that were given up are passed over. */
-static int await_answer(struct signer *signer, struct answer *answer, int64_t until)
+static int await_answer(struct signer *signer, struct signer_answer *answer, int64_t until)
 {
 	struct pollfd poll_fd = { signer->fd, POLLIN, 0 };
 	int64_t left;
@@ -513,8 +574,8 @@ static int await_answer(struct signer *signer, struct answer *answer, int64_t un
 			signer_disconnect(signer);
 			return -1;
 		}
-		if (len < (ssize_t)offsetof(struct answer, data) ||
-		    (size_t)len - offsetof(struct answer, data) != answer->len ||
+		if (len < (ssize_t)offsetof(struct signer_answer, data) ||
+		    (size_t)len - offsetof(struct signer_answer, data) != answer->len ||
 		    answer->number != signer->number)
 			continue;
 		signer->waits = false;
@@ -529,29 +590,60 @@ static int gone(const struct signer *signer, char *err, size_t errlen)
 				       "the token does not answer");
 }
 
+static bool is_patient(void)
+{
+	int64_t now = now_ms();
+
+	patience.credit += now - patience.at;
+	if (patience.credit > CREDIT_MAX)
+		patience.credit = CREDIT_MAX;
+	patience.at = now;
+	return patience.credit > 0;
+}
+
+/* 0, or -1: it takes too long */
+static int ask(struct signer *signer, struct signer_answer *answer)
+{
+	int64_t began = now_ms(), took;
+	int ret = await_answer(signer, answer, began + SIGNER_SIGN_MS);
+
+	took = now_ms() - began;
+	if (took > SIGNER_QUICK_MS)
+		patience.credit -= SIGNER_SHARE * took;
+	if (ret)
+		signer->rests = now_ms() + SIGNER_REST_MS;
+	return ret;
+}
+
 int signer_sign(struct signer *signer, enum token_how how, const uint8_t *data, size_t len,
 		uint8_t *to, char *err, size_t errlen)
 {
-	struct request request = { .how = how, .len = len };
-	struct iovec iov = { &request, offsetof(struct request, data) + len };
+	struct signer_request request = { .how = how, .len = len };
+	struct iovec iov = { &request, offsetof(struct signer_request, data) + len };
 	const struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct answer answer;
+	struct signer_answer answer;
 
 	if (len > sizeof(request.data))
 		return refuse(err, errlen, "%s: that is too long to be signed", signer->uri);
-	if (signer->fd < 0 || (signer->waits && await_answer(signer, &answer, 0)))
+	if (signer->fd < 0 || signer->rests > now_ms() ||
+	    (signer->waits && await_answer(signer, &answer, 0)))
 		return gone(signer, err, errlen);
+	if (!is_patient())
+		return refuse(
+			err, errlen,
+			"%s: the token is so slow that other handshakes would have to wait for it: more workers do more at once",
+			signer->uri);
 	request.number = ++signer->number;
 	memcpy(request.data, data, len);
 	/* Not send(), which is another call than workers may make. */
-	if (sendmsg(signer->fd, &msg, MSG_NOSIGNAL) != (ssize_t)iov.iov_len) {
+	if (sendmsg(signer->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)iov.iov_len) {
 		signer_disconnect(signer);
 		return gone(signer, err, errlen);
 	}
 	signer->waits = true;
-	if (await_answer(signer, &answer, now_ms() + SIGNER_SIGN_MS))
+	if (ask(signer, &answer))
 		return gone(signer, err, errlen);
-	if (answer.status == ANSWER_GOOD) {
+	if (answer.status == SIGNER_GOOD) {
 		memcpy(to, answer.data, answer.len);
 		return answer.len;
 	}

@@ -6,17 +6,20 @@
  * the one in struct token is.  p11-kit makes calls of several threads safe.
  */
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include <p11-kit/p11-kit.h>
 
+#include "pin_record.h"
 #include "token.h"
 #include "token_uri.h"
 
 #define PIN_MAX	  256
-#define SLOTS_MAX 64
 #define LABEL_LEN 32 /* padded with blanks, see struct ck_token_info */
 #define NAMES_LEN 256
 
@@ -28,6 +31,7 @@ struct token {
 	CK_SLOT_ID slot;
 	CK_TOKEN_INFO info;
 	CK_SESSION_HANDLE login;
+	atomic_size_t curve_len; /* bytes of a number, 0: no signature has shown it */
 };
 
 struct token_session {
@@ -86,17 +90,25 @@ static void look_at(struct token *token, CK_FUNCTION_LIST *module, CK_SLOT_ID sl
 static void look_into(struct token *token, CK_FUNCTION_LIST *module, struct found *found)
 {
 	const CK_SLOT_ID only = p11_kit_uri_get_slot_id(token->uri);
-	CK_ULONG count = SLOTS_MAX;
-	CK_SLOT_ID slots[SLOTS_MAX];
+	CK_ULONG count = 0;
+	CK_SLOT_ID *slots = NULL;
 	CK_SLOT_INFO info;
+	CK_RV rv;
 
-	if (module->C_GetSlotList(CK_TRUE, slots, &count) != CKR_OK)
-		return;
-	for (CK_ULONG i = 0; i < count; i++)
+	/* There may be more of them the second time. */
+	do {
+		rv = module->C_GetSlotList(CK_TRUE, NULL, &count);
+		free(slots);
+		slots = calloc(count + 1, sizeof(*slots));
+		if (rv == CKR_OK && slots)
+			rv = module->C_GetSlotList(CK_TRUE, slots, &count);
+	} while (slots && rv == CKR_BUFFER_TOO_SMALL);
+	for (CK_ULONG i = 0; slots && rv == CKR_OK && i < count; i++)
 		if ((only == (CK_SLOT_ID)-1 || only == slots[i]) &&
 		    module->C_GetSlotInfo(slots[i], &info) == CKR_OK &&
 		    p11_kit_uri_match_slot_info(token->uri, &info))
 			look_at(token, module, slots[i], found);
+	free(slots);
 }
 
 static int load_path(struct token *token, const char *path, struct found *found, char *err,
@@ -162,26 +174,37 @@ static int find_token(struct token *token, char *err, size_t errlen)
 	return 0;
 }
 
-static int read_pin(const char *text, const char *file, char pin[PIN_MAX], char *err, size_t errlen)
+/* Looks at the file that it reads: it may be replaced meanwhile. */
+static int read_pin(const char *text, const char *file, char pin[PIN_MAX], struct stat *st,
+		    char *err, size_t errlen)
 {
 	FILE *stream = fopen(file, "re");
+	size_t len;
 	char *line;
 
-	if (!stream)
-		return refuse(err, errlen, "%s: its PIN: %s: %m", text, file);
+	if (!stream || fstat(fileno(stream), st)) {
+		refuse(err, errlen, "%s: its PIN: %s: %m", text, file);
+		if (stream)
+			fclose(stream);
+		return -1;
+	}
 	setvbuf(stream, NULL, _IONBF, 0); /* no copy of it is left */
 	line = fgets(pin, PIN_MAX, stream);
 	fclose(stream);
-	if (line)
-		line[strcspn(line, "\r\n")] = '\0';
-	return line && *line ? 0 :
-			       refuse(err, errlen, "%s: there is no PIN in the first line of %s",
-				      text, file);
+	len = line ? strcspn(line, "\r\n") : 0;
+	if (!len)
+		return refuse(err, errlen, "%s: there is no PIN in the first line of %s", text,
+			      file);
+	if (len == PIN_MAX - 1)
+		return refuse(err, errlen,
+			      "%s: the first line of %s is no PIN: it may have %d bytes", text,
+			      file, PIN_MAX - 2);
+	pin[len] = '\0';
+	return 0;
 }
 
 /* A token counts wrong PINs and locks: what could be the last try is not ours. */
-static int may_try(const struct token *token, const char *pin_file, bool *refused, char *err,
-		   size_t errlen)
+static int may_try(const struct token *token, const char *pin_file, char *err, size_t errlen)
 {
 	const CK_FLAGS flags = token->info.flags;
 
@@ -190,19 +213,81 @@ static int may_try(const struct token *token, const char *pin_file, bool *refuse
 			err, errlen,
 			"%s: the token asks for a PIN: name a file that has it (passphrase, or pin-source in the URI)",
 			token->text);
-	if (!(flags & (CKF_USER_PIN_LOCKED | CKF_USER_PIN_FINAL_TRY)))
-		return 0;
-	*refused = true;
-	return refuse(err, errlen, "%s: %s", token->text,
-		      flags & CKF_USER_PIN_LOCKED ?
-			      "the PIN is locked" :
-			      "the token allows one more PIN, which is not tried: log in by hand");
+	if (flags & CKF_USER_PIN_LOCKED)
+		return refuse(
+			err, errlen,
+			"%s: the PIN is locked: the security officer of the token unlocks it, with the token's own tool",
+			token->text);
+	if (flags & CKF_USER_PIN_FINAL_TRY)
+		return refuse(
+			err, errlen,
+			"%s: the token allows one more PIN before it locks, which is not tried: log in yourself with the right one ('p11tool --login --list-all'), then it allows more",
+			token->text);
+	return 0;
 }
 
-static int log_in(struct token *token, const char *pin_file, bool *refused, char *err,
+/* The name of the token's record: what it is called by its maker, and by its owner. */
+static void record_name(const CK_TOKEN_INFO *info, char name[2 * sizeof(CK_TOKEN_INFO)])
+{
+	for (size_t i = 0; i < sizeof(info->serialNumber); i++)
+		name += sprintf(name, "%02x", info->serialNumber[i]);
+	for (size_t i = 0; i < sizeof(info->label); i++)
+		name += sprintf(name, "%02x", info->label[i]);
+}
+
+/* Has the token not come to look at the PIN?  All else may count as a wrong one. */
+static bool is_untried(CK_RV rv)
+{
+	return rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_DEVICE_REMOVED || rv == CKR_DEVICE_ERROR ||
+	       rv == CKR_DEVICE_MEMORY || rv == CKR_HOST_MEMORY || rv == CKR_SESSION_CLOSED ||
+	       rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_CRYPTOKI_NOT_INITIALIZED ||
+	       rv == CKR_USER_PIN_NOT_INITIALIZED || rv == CKR_USER_TYPE_INVALID;
+}
+
+/* Who started us may end meanwhile, and we with it, but not before the try is crossed out. */
+static CK_RV try_pin(struct token *token, const char *pin, struct pin_record *record)
+{
+	int sig = 0;
+	CK_RV rv;
+
+	prctl(PR_GET_PDEATHSIG, &sig);
+	prctl(PR_SET_PDEATHSIG, 0);
+	rv = token->module->C_Login(token->login, CKU_USER, (unsigned char *)pin, strlen(pin));
+	if (rv == CKR_USER_ALREADY_LOGGED_IN)
+		rv = CKR_OK;
+	pin_record_end(record, rv != CKR_OK && !is_untried(rv));
+	prctl(PR_SET_PDEATHSIG, sig);
+	return rv;
+}
+
+static int log_in_once(struct token *token, const char *pin_file, const char *run_dir,
+		       const char *pin, const struct stat *st, char *err, size_t errlen)
+{
+	static const char way_out[] =
+		"it is not tried again until that file changes (once it is right, 'touch' it)";
+	char name[2 * sizeof(CK_TOKEN_INFO)], why[512];
+	struct pin_record record;
+	CK_RV rv;
+
+	record_name(&token->info, name);
+	if (pin_record_begin(run_dir, name, st, &record, why, sizeof(why)))
+		return refuse(err, errlen, "%s: the PIN in %s: %s: %s", token->text, pin_file, why,
+			      way_out);
+	rv = try_pin(token, pin, &record);
+	if (rv == CKR_OK)
+		return 0;
+	if (is_untried(rv))
+		return refuse(err, errlen, "%s: login: %s", token->text, p11_kit_strerror(rv));
+	return refuse(err, errlen, "%s: the token refuses the PIN in %s (%s): %s", token->text,
+		      pin_file, p11_kit_strerror(rv), way_out);
+}
+
+static int log_in(struct token *token, const char *pin_file, const char *run_dir, char *err,
 		  size_t errlen)
 {
 	char pin[PIN_MAX];
+	struct stat st;
+	int ret;
 	CK_RV rv;
 
 	rv = token->module->C_OpenSession(token->slot, CKF_SERIAL_SESSION, NULL, NULL,
@@ -212,30 +297,21 @@ static int log_in(struct token *token, const char *pin_file, bool *refused, char
 			      p11_kit_strerror(rv));
 	if (!(token->info.flags & CKF_LOGIN_REQUIRED))
 		return 0;
-	if (may_try(token, pin_file, refused, err, errlen) ||
-	    read_pin(token->text, pin_file, pin, err, errlen))
+	if (may_try(token, pin_file, err, errlen))
 		return -1;
-	rv = token->module->C_Login(token->login, CKU_USER, (unsigned char *)pin, strlen(pin));
+	ret = read_pin(token->text, pin_file, pin, &st, err, errlen);
+	if (!ret)
+		ret = log_in_once(token, pin_file, run_dir, pin, &st, err, errlen);
 	explicit_bzero(pin, sizeof(pin));
-	if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
-		return 0;
-	*refused = rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE ||
-		   rv == CKR_PIN_LOCKED || rv == CKR_PIN_EXPIRED;
-	if (*refused)
-		return refuse(
-			err, errlen,
-			"%s: the token refuses the PIN in %s (%s): it is not tried again until that file changes",
-			token->text, pin_file, p11_kit_strerror(rv));
-	return refuse(err, errlen, "%s: login: %s", token->text, p11_kit_strerror(rv));
+	return ret;
 }
 
-struct token *token_open(const char *uri, const char *pin_file, bool *refused, char *err,
+struct token *token_open(const char *uri, const char *pin_file, const char *run_dir, char *err,
 			 size_t errlen)
 {
 	struct token *token = calloc(1, sizeof(*token));
 	char why[512] = "out of memory";
 
-	*refused = false;
 	if (token)
 		token->text = strdup(uri);
 	if (token && token->text)
@@ -244,7 +320,7 @@ struct token *token_open(const char *uri, const char *pin_file, bool *refused, c
 		refuse(err, errlen, "key: %s", why); /* without the URI: there may be a PIN in it */
 		goto fail;
 	}
-	if (!find_token(token, err, errlen) && !log_in(token, pin_file, refused, err, errlen))
+	if (!find_token(token, err, errlen) && !log_in(token, pin_file, run_dir, err, errlen))
 		return token;
 fail:
 	token_close(token);
@@ -352,11 +428,16 @@ static const struct {
 	{ 64, { CKM_SHA512, CKG_MGF1_SHA512, 64 } },
 };
 
+bool token_can(const struct token_session *session, enum token_how how)
+{
+	return (how == TOKEN_ECDSA) == (session->type == CKK_EC);
+}
+
 /* -1: the key, or the hash, is not for it */
 static int choose_mechanism(const struct token_session *session, enum token_how how, size_t len,
 			    CK_MECHANISM *mechanism)
 {
-	if ((how == TOKEN_ECDSA) != (session->type == CKK_EC))
+	if (!token_can(session, how))
 		return -1;
 	*mechanism = (CK_MECHANISM){ how == TOKEN_ECDSA ? CKM_ECDSA : CKM_RSA_PKCS, NULL, 0 };
 	if (how != TOKEN_RSA_PSS)
@@ -371,34 +452,60 @@ static int choose_mechanism(const struct token_session *session, enum token_how 
 	return -1;
 }
 
-/* What the token says of the request, and not of itself. */
-static bool is_answer(CK_RV rv)
+/* Modules answer with all sorts of errors: nothing is made of those that are not listed. */
+static enum token_fault fault_of(CK_RV rv)
 {
-	return rv == CKR_MECHANISM_INVALID || rv == CKR_MECHANISM_PARAM_INVALID ||
-	       rv == CKR_KEY_TYPE_INCONSISTENT || rv == CKR_KEY_FUNCTION_NOT_PERMITTED ||
-	       rv == CKR_DATA_INVALID || rv == CKR_DATA_LEN_RANGE || rv == CKR_ARGUMENTS_BAD;
+	switch (rv) {
+	case CKR_MECHANISM_INVALID:
+	case CKR_MECHANISM_PARAM_INVALID:
+	case CKR_KEY_TYPE_INCONSISTENT:
+	case CKR_KEY_FUNCTION_NOT_PERMITTED:
+	case CKR_KEY_SIZE_RANGE:
+	case CKR_DATA_INVALID:
+	case CKR_DATA_LEN_RANGE:
+	case CKR_ARGUMENTS_BAD:
+		return TOKEN_REFUSES;
+	case CKR_DEVICE_REMOVED:
+	case CKR_TOKEN_NOT_PRESENT:
+	case CKR_DEVICE_ERROR:
+	case CKR_SESSION_CLOSED:
+	case CKR_SESSION_HANDLE_INVALID:
+	case CKR_USER_NOT_LOGGED_IN:
+	case CKR_KEY_HANDLE_INVALID:
+	case CKR_OBJECT_HANDLE_INVALID:
+	case CKR_CRYPTOKI_NOT_INITIALIZED:
+		return TOKEN_LOST;
+	default:
+		return TOKEN_FAILS;
+	}
 }
 
 int token_sign(struct token_session *session, enum token_how how, const uint8_t *data, size_t len,
-	       uint8_t *to, bool *lost, char *err, size_t errlen)
+	       uint8_t *to, enum token_fault *fault, char *err, size_t errlen)
 {
-	CK_FUNCTION_LIST *module = session->token->module;
+	struct token *token = session->token;
+	const size_t curve_len = atomic_load(&token->curve_len);
 	CK_ULONG signature_len = TOKEN_SIGNATURE_MAX;
 	CK_MECHANISM mechanism;
 	CK_RV rv;
 
-	*lost = false;
+	*fault = TOKEN_REFUSES;
 	if (choose_mechanism(session, how, len, &mechanism))
 		return refuse(err, errlen, "%s: it is a key of another type than the certificate's",
-			      session->token->text);
-	rv = module->C_SignInit(session->handle, &mechanism, session->key);
+			      token->text);
+	if (how == TOKEN_ECDSA && curve_len && len > curve_len)
+		len = curve_len;
+	rv = token->module->C_SignInit(session->handle, &mechanism, session->key);
 	if (rv == CKR_OK)
-		rv = module->C_Sign(session->handle, (unsigned char *)data, len, to,
-				    &signature_len);
-	if (rv == CKR_OK)
+		rv = token->module->C_Sign(session->handle, (unsigned char *)data, len, to,
+					   &signature_len);
+	if (rv == CKR_OK) {
+		if (how == TOKEN_ECDSA)
+			atomic_store(&token->curve_len, signature_len / 2);
 		return signature_len;
-	*lost = !is_answer(rv);
-	return refuse(err, errlen, "%s: the token does not sign%s: %s", session->token->text,
+	}
+	*fault = fault_of(rv);
+	return refuse(err, errlen, "%s: the token does not sign%s: %s", token->text,
 		      how == TOKEN_RSA_PSS ? " with RSA-PSS" : "", p11_kit_strerror(rv));
 }
 

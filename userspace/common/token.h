@@ -24,18 +24,25 @@ enum token_how {
 struct token;
 struct token_session;
 
+/* What a signature that failed says */
+enum token_fault {
+	TOKEN_REFUSES, /* of the request, and not of the token */
+	TOKEN_FAILS,   /* something: another session may do better */
+	TOKEN_LOST,    /* it is not there any more, as far as this process is concerned */
+};
+
 /**
  * token_open() - load the module, find the token, log in
  * @uri: of the key
  * @pin_file: its first line is the PIN; NULL: none is asked for
- * @refused: the token refused the PIN, or it must not be tried: tokens lock after a few
+ * @run_dir: where it is written down which PINs were tried, see pin_record.h
  * @err: on failure one line that begins with the URI
  *
  * The PIN is given once, and wiped.
  *
  * Return: NULL on failure.
  */
-struct token *token_open(const char *uri, const char *pin_file, bool *refused, char *err,
+struct token *token_open(const char *uri, const char *pin_file, const char *run_dir, char *err,
 			 size_t errlen);
 
 /**
@@ -46,15 +53,20 @@ struct token *token_open(const char *uri, const char *pin_file, bool *refused, c
  */
 struct token_session *token_session(struct token *token, char *err, size_t errlen);
 
+/* Is it a key of this type? */
+bool token_can(const struct token_session *session, enum token_how how);
+
 /**
  * token_sign() - sign with the key of the session
+ * @data: of a digest as much as the curve has room for is signed (FIPS 186-4 6.4)
  * @to: room for TOKEN_SIGNATURE_MAX
- * @lost: the token is not there any more, as far as this process is concerned
  *
- * Return: length, or -1 with @err filled in.
+ * The first signature of a token is to be of a digest that no curve is shorter than.
+ *
+ * Return: length, or -1 with @fault and @err filled in.
  */
 int token_sign(struct token_session *session, enum token_how how, const uint8_t *data, size_t len,
-	       uint8_t *to, bool *lost, char *err, size_t errlen);
+	       uint8_t *to, enum token_fault *fault, char *err, size_t errlen);
 
 void token_session_end(struct token_session *session);
 void token_close(struct token *token);

@@ -9,79 +9,105 @@
 #include <wolfssl/wolfcrypt/rsa.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "token_check.h"
-
-#define DIGEST_LEN WC_SHA256_DIGEST_SIZE
 
 enum verdict {
 	FITS,
 	FITS_NOT,
-	NOT_SIGNED, /* the message says why */
+	OTHER_TYPE,
 };
 
-/* What has to be signed: nobody can have had it signed before. */
-struct challenge {
-	struct signer *signer;
-	uint8_t digest[DIGEST_LEN];
-	char *err;
-	size_t errlen;
+/* What the token has signed of bytes that were made for it: one way of it */
+struct proof {
+	const uint8_t *digest;
+	size_t digest_len;
+	const struct signer_proof *signed_by;
 };
 
-static enum verdict check_ecdsa(struct challenge *challenge, ecc_key *ecc)
+static enum verdict check_ecdsa(const struct proof *proof, ecc_key *ecc)
 {
-	uint8_t raw[TOKEN_SIGNATURE_MAX], der[TOKEN_SIGNATURE_MAX];
+	const uint8_t *raw = proof->signed_by->signature;
+	size_t half = proof->signed_by->len / 2;
+	uint8_t der[TOKEN_SIGNATURE_MAX + 16];
 	word32 der_len = sizeof(der);
-	int len, good = 0;
+	int good = 0;
 
-	len = signer_sign(challenge->signer, TOKEN_ECDSA, challenge->digest, DIGEST_LEN, raw,
-			  challenge->err, challenge->errlen);
-	if (len < 0)
-		return NOT_SIGNED;
-	if (wc_ecc_rs_raw_to_sig(raw, len / 2, raw + len / 2, len / 2, der, &der_len) ||
-	    wc_ecc_verify_hash(der, der_len, challenge->digest, DIGEST_LEN, &good, ecc))
+	if (wc_ecc_rs_raw_to_sig(raw, half, raw + half, half, der, &der_len) ||
+	    wc_ecc_verify_hash(der, der_len, proof->digest, proof->digest_len, &good, ecc))
 		return FITS_NOT;
 	return good == 1 ? FITS : FITS_NOT;
 }
 
 /* The way of TLS 1.2 */
-static enum verdict check_pkcs1(struct challenge *challenge, RsaKey *rsa)
+static enum verdict check_pkcs1(const struct proof *proof, RsaKey *rsa)
 {
-	uint8_t info[128], signature[TOKEN_SIGNATURE_MAX], plain[TOKEN_SIGNATURE_MAX];
+	uint8_t info[128], plain[TOKEN_SIGNATURE_MAX];
 	int info_len, len;
 
-	info_len = wc_EncodeSignature(info, challenge->digest, DIGEST_LEN, SHA256h);
-	len = signer_sign(challenge->signer, TOKEN_RSA_PKCS1, info, info_len, signature,
-			  challenge->err, challenge->errlen);
-	if (len < 0)
-		return NOT_SIGNED;
-	len = wc_RsaSSL_Verify(signature, len, plain, sizeof(plain), rsa);
+	info_len = wc_EncodeSignature(info, proof->digest, proof->digest_len, SHA256h);
+	len = wc_RsaSSL_Verify(proof->signed_by->signature, proof->signed_by->len, plain,
+			       sizeof(plain), rsa);
 	return len == info_len && !memcmp(plain, info, info_len) ? FITS : FITS_NOT;
 }
 
+static const struct {
+	size_t len;
+	enum wc_HashType hash;
+	int mgf;
+} pss_hashes[] = {
+	{ 32, WC_HASH_TYPE_SHA256, WC_MGF1SHA256 },
+	{ 48, WC_HASH_TYPE_SHA384, WC_MGF1SHA384 },
+	{ 64, WC_HASH_TYPE_SHA512, WC_MGF1SHA512 },
+};
+
 /* The way of TLS 1.3 */
-static enum verdict check_pss(struct challenge *challenge, RsaKey *rsa)
+static enum verdict check_pss(const struct proof *proof, RsaKey *rsa)
 {
 	uint8_t signature[TOKEN_SIGNATURE_MAX], plain[TOKEN_SIGNATURE_MAX];
+	size_t i = 0;
 	int len;
 
-	len = signer_sign(challenge->signer, TOKEN_RSA_PSS, challenge->digest, DIGEST_LEN,
-			  signature, challenge->err, challenge->errlen);
-	if (len < 0)
-		return NOT_SIGNED;
-	len = wc_RsaPSS_Verify(signature, len, plain, sizeof(plain), WC_HASH_TYPE_SHA256,
-			       WC_MGF1SHA256, rsa);
-	if (len <= 0 ||
-	    wc_RsaPSS_CheckPadding(challenge->digest, DIGEST_LEN, plain, len, WC_HASH_TYPE_SHA256))
+	while (pss_hashes[i].len != proof->digest_len)
+		i++;
+	memcpy(signature, proof->signed_by->signature, proof->signed_by->len);
+	len = wc_RsaPSS_Verify(signature, proof->signed_by->len, plain, sizeof(plain),
+			       pss_hashes[i].hash, pss_hashes[i].mgf, rsa);
+	if (len <= 0 || wc_RsaPSS_CheckPadding(proof->digest, proof->digest_len, plain, len,
+					       pss_hashes[i].hash))
 		return FITS_NOT;
 	return FITS;
 }
 
-static enum verdict check_as_ecdsa(struct challenge *challenge, const unsigned char *der, int len)
+/* Each proof that there is by @ecc or @rsa, the other one is NULL */
+static enum verdict check_all(const struct signer *signer, ecc_key *ecc, RsaKey *rsa)
+{
+	enum verdict verdict = OTHER_TYPE;
+
+	for (size_t i = 0; i < SIGNER_PROOFS; i++) {
+		const enum token_how how = signer_proof_kinds[i].how;
+		const struct proof proof = { signer_challenge(signer), signer_proof_kinds[i].len,
+					     signer_proof(signer, i) };
+
+		if (!proof.signed_by->len)
+			continue;
+		if ((how == TOKEN_ECDSA) != (ecc != NULL))
+			return OTHER_TYPE;
+		if (how == TOKEN_ECDSA)
+			verdict = check_ecdsa(&proof, ecc);
+		else if (how == TOKEN_RSA_PKCS1)
+			verdict = check_pkcs1(&proof, rsa);
+		else
+			verdict = check_pss(&proof, rsa);
+		if (verdict != FITS)
+			return verdict;
+	}
+	return verdict;
+}
+
+static enum verdict check_as_ecdsa(const struct signer *signer, const unsigned char *der, int len)
 {
 	enum verdict verdict = FITS_NOT;
 	word32 at = 0;
@@ -90,12 +116,12 @@ static enum verdict check_as_ecdsa(struct challenge *challenge, const unsigned c
 	if (wc_ecc_init(&ecc))
 		return FITS_NOT;
 	if (!wc_EccPublicKeyDecode(der, &at, &ecc, len))
-		verdict = check_ecdsa(challenge, &ecc);
+		verdict = check_all(signer, &ecc, NULL);
 	wc_ecc_free(&ecc);
 	return verdict;
 }
 
-static enum verdict check_as_rsa(struct challenge *challenge, const unsigned char *der, int len)
+static enum verdict check_as_rsa(const struct signer *signer, const unsigned char *der, int len)
 {
 	enum verdict verdict = FITS_NOT;
 	word32 at = 0;
@@ -104,14 +130,12 @@ static enum verdict check_as_rsa(struct challenge *challenge, const unsigned cha
 	if (wc_InitRsaKey(&rsa, NULL))
 		return FITS_NOT;
 	if (!wc_RsaPublicKeyDecode(der, &at, &rsa, len))
-		verdict = check_pkcs1(challenge, &rsa);
-	if (verdict == FITS)
-		verdict = check_pss(challenge, &rsa);
+		verdict = check_all(signer, NULL, &rsa);
 	wc_FreeRsaKey(&rsa);
 	return verdict;
 }
 
-static enum verdict check(struct challenge *challenge, WOLFSSL_X509 *x509)
+static enum verdict check(const struct signer *signer, WOLFSSL_X509 *x509)
 {
 	WOLFSSL_EVP_PKEY *pkey = x509 ? wolfSSL_X509_get_pubkey(x509) : NULL;
 	enum verdict verdict = FITS_NOT;
@@ -120,8 +144,8 @@ static enum verdict check(struct challenge *challenge, WOLFSSL_X509 *x509)
 
 	if (len > 0)
 		verdict = wolfSSL_EVP_PKEY_base_id(pkey) == EVP_PKEY_RSA ?
-				  check_as_rsa(challenge, der, len) :
-				  check_as_ecdsa(challenge, der, len);
+				  check_as_rsa(signer, der, len) :
+				  check_as_ecdsa(signer, der, len);
 	XFREE(der, NULL, DYNAMIC_TYPE_OPENSSL);
 	wolfSSL_EVP_PKEY_free(pkey);
 	return verdict;
@@ -130,21 +154,16 @@ static enum verdict check(struct challenge *challenge, WOLFSSL_X509 *x509)
 int token_check(struct signer *signer, WOLFSSL_X509 *x509, const char *cert, const char *key,
 		char *err, size_t errlen)
 {
-	struct challenge challenge = { .signer = signer, .err = err, .errlen = errlen };
-	enum verdict verdict;
+	const enum verdict verdict = check(signer, x509);
 
-	if (getrandom(challenge.digest, DIGEST_LEN, 0) != DIGEST_LEN) {
-		snprintf(err, errlen, "%s: no random numbers", key);
-		return -1;
-	}
-	if (signer_connect(signer) < 0) {
-		snprintf(err, errlen, "%s: the process that signs with it has ended", key);
-		return -1;
-	}
-	verdict = check(&challenge, x509);
-	signer_disconnect(signer);
-	if (verdict == FITS_NOT)
+	if (verdict == FITS)
+		return 0;
+	signer_doubt(signer);
+	if (verdict == OTHER_TYPE)
+		snprintf(err, errlen, "%s: it is a key of another type than the certificate's: %s",
+			 key, cert);
+	else
 		snprintf(err, errlen, "%s: the private key does not belong to the certificate %s",
 			 key, cert);
-	return verdict == FITS ? 0 : -1;
+	return -1;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Is the key in a token that of a certificate?  And does the token sign as TLS needs it? */
+/* Is the key in a token that of a certificate? */
 #ifndef _TLSPORT_TOKEN_CHECK_H
 #define _TLSPORT_TOKEN_CHECK_H
 
@@ -9,11 +9,13 @@
 #include "signer.h"
 
 /**
- * token_check() - has something signed, and verifies it with the certificate
+ * token_check() - verifies what the token signed when @signer began, with the certificate
  * @cert: name for messages
  * @key: likewise
  *
  * Public keys in a token, where there are any, prove nothing of the private one.
+ *
+ * The token is not asked.
  *
  * Return: 0, or -1 with @err filled in.
  */

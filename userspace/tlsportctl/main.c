@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+#include "../common/signer.h"
+#include "../common/signer_process.h"
+
 #define CONFIG_DIR "/etc/tlsport"
 #define RUN_DIR	   "/run/tlsport"
 
@@ -172,6 +175,8 @@ int main(int argc, char *argv[])
 	const struct command *command;
 	int ret;
 
+	if (argc == SIGNER_ARGC && !strcmp(argv[0], SIGNER_NAME))
+		return signer_main(argv);
 	if (!ctl.out)
 		ctl.out = stdout;
 	if (!ctl.err)
@@ -204,5 +209,6 @@ int main(int argc, char *argv[])
 		ctl.config_dir = CONFIG_DIR;
 	if (!ctl.run_dir)
 		ctl.run_dir = RUN_DIR;
+	signer_run_dir(ctl.run_dir);
 	return command->run(argc - 1, argv + 1);
 }

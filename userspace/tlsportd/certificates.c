@@ -107,7 +107,6 @@ static void judge(struct certificate *certificate, bool strict)
 			 certificate->cert);
 		return;
 	}
-	certificate->files.fits = certificate->files.signer;
 	certificate->usable = true;
 }
 
@@ -272,7 +271,6 @@ bool certificate_same(const struct certificate *one, const struct certificate *o
 {
 	const struct ocsp_response *a = &one->response, *b = &other->response;
 
-	return one->files.signer == other->files.signer &&
-	       same_files(&one->files, &other->files) && a->len == b->len &&
-	       (!a->len || !memcmp(a->der, b->der, a->len));
+	return one->files.signer == other->files.signer && same_files(&one->files, &other->files) &&
+	       a->len == b->len && (!a->len || !memcmp(a->der, b->der, a->len));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Configuration and certificates together, see generation.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,8 +164,31 @@ static void load_port(struct served_port *port, const char *run_dir, struct tick
 		tell_error(port, port->error, errors);
 }
 
-static int load_ports(struct generation *generation, struct ticket_store *tickets,
-		      struct text *errors)
+/* All at once: each may take its time. */
+static void start_signers(const struct config *config)
+{
+	for (size_t i = 0; i < config->count; i++)
+		if (!config->ports[i].broken && token_uri_is(config->ports[i].key))
+			signer_begin(config->ports[i].key, config->ports[i].passphrase);
+}
+
+struct generation *generation_new(unsigned int number, const char *config_dir, const char *run_dir,
+				  struct text *errors)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+
+	if (!generation) {
+		text_add(errors, "out of memory\n");
+		return NULL;
+	}
+	generation->number = number;
+	generation->run_dir = run_dir;
+	config_load(config_dir, run_dir, &generation->config, errors);
+	return generation;
+}
+
+int generation_fill(struct generation *generation, struct ticket_store *tickets,
+		    struct text *errors)
 {
 	const struct config *config = &generation->config;
 
@@ -173,6 +197,7 @@ static int load_ports(struct generation *generation, struct ticket_store *ticket
 		text_add(errors, "out of memory\n");
 		return -1;
 	}
+	start_signers(config);
 	for (size_t i = 0; i < config->count; i++) {
 		struct served_port *port = &generation->ports[i];
 
@@ -190,16 +215,9 @@ static int load_ports(struct generation *generation, struct ticket_store *ticket
 struct generation *generation_load(unsigned int number, const char *config_dir, const char *run_dir,
 				   struct ticket_store *tickets, struct text *errors)
 {
-	struct generation *generation = calloc(1, sizeof(*generation));
+	struct generation *generation = generation_new(number, config_dir, run_dir, errors);
 
-	if (!generation) {
-		text_add(errors, "out of memory\n");
-		return NULL;
-	}
-	generation->number = number;
-	generation->run_dir = run_dir;
-	config_load(config_dir, run_dir, &generation->config, errors);
-	if (load_ports(generation, tickets, errors)) {
+	if (generation && generation_fill(generation, tickets, errors)) {
 		generation_free(generation);
 		return NULL;
 	}
@@ -340,6 +358,7 @@ struct generation *generation_renew(unsigned int number, const struct generation
 		generation->ports = calloc(old->config.count ? old->config.count : 1,
 					   sizeof(*generation->ports));
 	whole = generation->ports;
+	start_signers(&generation->config);
 	for (size_t i = 0; whole && i < old->config.count; i++) {
 		struct served_port *port = &generation->ports[i];
 
@@ -373,8 +392,10 @@ size_t generation_connect(const struct generation *generation, int *sockets)
 			if (fd >= 0)
 				sockets[count++] = fd;
 			else
-				log_error("port %u: %s: the process that signs with it has ended",
-					  generation->config.ports[i].port, files->key);
+				log_error(
+					"port %u: %s: the process that signs with it cannot be asked: %s",
+					generation->config.ports[i].port, files->key,
+					strerror(errno));
 		}
 	}
 	return count;

@@ -42,9 +42,21 @@ struct generation {
 };
 
 /**
- * generation_load() - read configuration, certificates and keys
+ * generation_new() - read the configuration, and nothing that it names
  * @number: for the new generation
  * @errors: one line each
+ *
+ * Return: for generation_fill(), or NULL when memory ran out.
+ */
+struct generation *generation_new(unsigned int number, const char *config_dir, const char *run_dir,
+				  struct text *errors);
+
+/* Reads certificates and keys.  0, or -1: memory ran out */
+int generation_fill(struct generation *generation, struct ticket_store *tickets,
+		    struct text *errors);
+
+/**
+ * generation_load() - both
  *
  * With errors, too, there is a generation: a port whose configuration or
  * certificate is wrong has no context, and is kept shut.  A daemon that starts

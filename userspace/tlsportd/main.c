@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/signer.h"
+#include "../common/signer_process.h"
 #include "../common/version.h"
 #include "control.h"
 #include "handover.h"
@@ -54,6 +56,8 @@ struct daemon {
 	time_t rotation;  /* of ticket keys, seconds */
 	int64_t alarm_at; /* for certificates that end */
 	int64_t renew_at; /* 0: nothing has happened to the files */
+	int64_t retry_at; /* 0: there is nothing to be tried again */
+	char *told;	  /* errors of the last renewal, NULL: there were none */
 	int64_t leave_at; /* at the latest, 0: no successor has taken over */
 	int64_t lost_at;  /* a token, last */
 	bool stop;
@@ -94,6 +98,7 @@ static int test_configuration(const char *config_dir, const char *run_dir)
 	struct generation *generation;
 	int ret;
 
+	signer_pass(SIGNER_START_MS);
 	generation = generation_load(1, config_dir, run_dir, &tickets, &errors);
 	if (errors.chars)
 		fputs(errors.chars, stderr);
@@ -155,6 +160,7 @@ static void leave(struct daemon *daemon)
 {
 	epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, daemon->handover.control, NULL);
 	epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, daemon->files, NULL);
+	epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, signer_events(), NULL);
 	close(daemon->handover.control);
 	close(daemon->handover.lock);
 	if (daemon->files >= 0)
@@ -203,18 +209,26 @@ static void watch_generation(struct daemon *daemon)
 			strerror(errno));
 }
 
+/* What is tried again each minute need not be told each minute. */
+static void tell_once(struct daemon *daemon, const struct text *errors)
+{
+	if (errors->len && (!daemon->told || strcmp(daemon->told, errors->chars)))
+		log_error_lines(errors->chars);
+	free(daemon->told);
+	daemon->told = errors->len ? strdup(errors->chars) : NULL;
+}
+
 /* A broken new certificate is no end: more may be on its way. */
 static void renew(struct daemon *daemon)
 {
 	struct text errors = { NULL, 0 };
 
 	watch_generation(daemon);
-	daemon->renew_at = 0;
+	daemon->renew_at = daemon->retry_at = 0;
 	if (parent_renew(&daemon->parent, &errors) > 0 ||
 	    generation_wants_token(daemon->parent.generation))
-		daemon->renew_at = parent_now() + AGAIN_MS;
-	if (errors.len)
-		log_error_lines(errors.chars);
+		daemon->retry_at = parent_now() + AGAIN_MS;
+	tell_once(daemon, &errors);
 	text_free(&errors);
 	tell_status(&daemon->parent);
 }
@@ -266,6 +280,8 @@ static void on_event(struct daemon *daemon, int fd)
 		on_signal(daemon);
 	} else if (fd == daemon->handover.control) {
 		on_connection(daemon);
+	} else if (fd == signer_events()) {
+		/* next_timeout() attends to them */
 	} else if (fd == daemon->files) {
 		if (watch_happened(fd) && !daemon->renew_at)
 			daemon->renew_at = parent_now() + RENEW_MS;
@@ -283,9 +299,28 @@ static void replace_signer(struct daemon *daemon)
 	int64_t now = parent_now();
 
 	daemon->parent.signer_ended = false;
-	daemon->renew_at =
-		now + (daemon->lost_at && now - daemon->lost_at < AGAIN_MS ? AGAIN_MS : RENEW_MS);
+	if (daemon->lost_at && now - daemon->lost_at < AGAIN_MS)
+		daemon->retry_at = now + AGAIN_MS;
+	else
+		daemon->renew_at = now + RENEW_MS;
 	daemon->lost_at = now;
+}
+
+/* 0: never */
+static bool is_due(int64_t at)
+{
+	return at && at <= parent_now();
+}
+
+/* A token that has come or failed is news for the ports.  ms, -1: none is waited for */
+static int64_t attend_signers(struct daemon *daemon)
+{
+	int64_t next;
+
+	if (!signer_attend(&next))
+		return next;
+	daemon->renew_at = parent_now();
+	return 0;
 }
 
 static int64_t sooner(int64_t left, int64_t other)
@@ -296,7 +331,7 @@ static int64_t sooner(int64_t left, int64_t other)
 /* Does what is due; ms until the next is. */
 static int next_timeout(struct daemon *daemon)
 {
-	int64_t left;
+	int64_t left, signers;
 	time_t fetch;
 	int restart;
 
@@ -309,10 +344,16 @@ static int next_timeout(struct daemon *daemon)
 		daemon->renew_at = parent_now();
 	if (daemon->parent.signer_ended)
 		replace_signer(daemon);
-	if (daemon->renew_at && daemon->renew_at <= parent_now())
+	attend_signers(daemon);
+	if (is_due(daemon->renew_at) || is_due(daemon->retry_at))
 		renew(daemon);
 	if (daemon->renew_at)
 		left = sooner(left, daemon->renew_at - parent_now());
+	if (daemon->retry_at)
+		left = sooner(left, daemon->retry_at - parent_now());
+	signers = attend_signers(daemon); /* those that the renewal has begun, too */
+	if (signers >= 0)
+		left = sooner(left, signers);
 	if (daemon->alarm_at <= parent_now()) {
 		generation_tell_ends(daemon->parent.generation);
 		daemon->alarm_at = parent_now() + ALARM_MS;
@@ -405,6 +446,8 @@ static int run(struct daemon *daemon, bool succeeds)
 		log_error("event loop: %s", strerror(errno));
 		return 1;
 	}
+	if (watch(daemon, signer_events()))
+		log_warning("tokens are only looked at from time to time: %s", strerror(errno));
 	if (start(daemon, succeeds)) {
 		parent_stop(parent);
 		return 1;
@@ -523,6 +566,8 @@ int main(int argc, char **argv)
 	const char *user = NULL;
 	int option;
 
+	if (argc == SIGNER_ARGC && !strcmp(argv[0], SIGNER_NAME))
+		return signer_main(argv);
 	if (argc == 3 && !strcmp(argv[0], OCSP_FETCH_NAME)) {
 		log_start(false);
 		return ocsp_fetch_main(argv[1], argv[2]);
@@ -574,6 +619,7 @@ int main(int argc, char **argv)
 	}
 	log_start(verbose);
 	forbid_core_dumps();
+	signer_run_dir(daemon->parent.run_dir);
 	if (test)
 		return test_configuration(daemon->parent.config_dir, daemon->parent.run_dir);
 	if (choose_user(user, &daemon->parent.user))

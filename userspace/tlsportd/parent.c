@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "../common/signer.h"
+#include "../common/signer_wire.h"
 #include "log.h"
 #include "parent.h"
 
@@ -207,9 +208,13 @@ static void tell_signer(struct parent *parent, pid_t pid, int status)
 
 	if (!key)
 		return;
-	log_error("%s: the process that signs with it ended (%s %d): the token is lost", key,
-		  WIFSIGNALED(status) ? "signal" : "status",
-		  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == SIGNER_EXIT_HUNG)
+		log_error("%s: the token does not answer any more: another process takes over",
+			  key);
+	else
+		log_error("%s: the process that signs with it ended (%s %d): the token is lost",
+			  key, WIFSIGNALED(status) ? "signal" : "status",
+			  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	parent->signer_ended = true;
 }
 
@@ -339,24 +344,38 @@ static void give_back_port(struct parent *parent, uint16_t port, const struct co
 		log_notice("port %u is not served any more", port);
 }
 
-int parent_start(struct parent *parent)
+static void tell_errors(struct text *errors)
+{
+	if (errors->len)
+		log_error_lines(errors->chars);
+	text_free(errors);
+}
+
+/* Nothing may take its time before the ports are set: until then they are in plaintext. */
+static int start_generation(struct parent *parent)
 {
 	struct text errors = { NULL, 0 };
 	int err;
 
-	parent->generation = generation_load(++parent->generations, parent->config_dir,
-					     parent->run_dir, &parent->tickets, &errors);
-	if (errors.len)
-		log_error_lines(errors.chars);
-	text_free(&errors);
+	parent->generation =
+		generation_new(++parent->generations, parent->config_dir, parent->run_dir, &errors);
+	tell_errors(&errors);
 	if (!parent->generation)
 		return -1;
 	/* Ready would be a lie: that port is in plaintext. */
 	err = set_ports(parent, parent->generation, &errors);
+	tell_errors(&errors);
 	if (err)
-		log_error_lines(errors.chars);
-	text_free(&errors);
-	if (err)
+		return -1;
+	signer_pass(PARENT_START_TOKENS_MS);
+	err = generation_fill(parent->generation, &parent->tickets, &errors);
+	tell_errors(&errors);
+	return err;
+}
+
+int parent_start(struct parent *parent)
+{
+	if (start_generation(parent))
 		return -1;
 	if (start_workers(parent, parent->generation))
 		return 0;
@@ -402,6 +421,7 @@ void parent_return(struct parent *parent)
 
 int parent_prepare(struct parent *parent, struct text *errors)
 {
+	signer_pass(PARENT_RELOAD_TOKENS_MS);
 	parent->generation = generation_load(++parent->generations, parent->config_dir,
 					     parent->run_dir, &parent->tickets, errors);
 	if (!parent->generation || errors->len)
@@ -452,9 +472,11 @@ static int change_over(struct parent *parent, struct generation *new, struct tex
 
 int parent_reload(struct parent *parent, struct text *errors)
 {
-	struct generation *new = generation_load(++parent->generations, parent->config_dir,
-						 parent->run_dir, &parent->tickets, errors);
+	struct generation *new;
 
+	signer_pass(PARENT_RELOAD_TOKENS_MS);
+	new = generation_load(++parent->generations, parent->config_dir, parent->run_dir,
+			      &parent->tickets, errors);
 	if (!new)
 		return -1;
 	if (errors->len) {
@@ -468,6 +490,7 @@ int parent_renew(struct parent *parent, struct text *errors)
 {
 	struct generation *new;
 
+	signer_pass(0);
 	ticket_store_refresh(&parent->tickets, errors);
 	new = generation_renew(parent->generations + 1, parent->generation, &parent->tickets,
 			       errors);

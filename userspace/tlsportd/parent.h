@@ -20,6 +20,13 @@
 /* Workers that are to end with the daemon. */
 #define WORKER_STOP_MS 3000
 
+/*
+ * Tokens that have not answered by then, all of them together, are not waited for: at the
+ * start, where other ports wait as well, and where an administrator does.
+ */
+#define PARENT_START_TOKENS_MS	2000
+#define PARENT_RELOAD_TOKENS_MS 5000
+
 enum worker_state {
 	WORKER_STATE_STARTING,
 	WORKER_STATE_READY,

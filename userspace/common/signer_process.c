@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The process that signs, see signer_process.h.
+ *
+ * It has a thread for each that asks, with a session of its own, so that a token that
+ * can sign several things at once does.  A module that does not come back from a call
+ * cannot be helped, so another thread looks after all calls, and ends the process: who
+ * started it starts another.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "signer.h"
+#include "signer_process.h"
+#include "signer_wire.h"
+
+/* The beginning of a DigestInfo of SHA-256 (RFC 8017 9.2) */
+static const uint8_t sha256_info[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+				       0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 };
+
+/* Faults in a row, of all sessions, after which it is the process that is at fault */
+#define FAULTS_MAX 5
+/* Between looks at the calls, and between tries to start a thread */
+#define LOOK_MS 500
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* --- calls of the module, which may not come back --- */
+
+struct call {
+	int64_t began;
+	struct call *next;
+};
+
+/* @progress: when one came back, or was the first to begin */
+static struct {
+	pthread_mutex_t lock;
+	struct call *list;
+	int64_t progress;
+} calls = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void begin_call(struct call *call)
+{
+	call->began = now_ms();
+	pthread_mutex_lock(&calls.lock);
+	if (!calls.list)
+		calls.progress = call->began;
+	call->next = calls.list;
+	calls.list = call;
+	pthread_mutex_unlock(&calls.lock);
+}
+
+static void end_call(struct call *call)
+{
+	struct call **at = &calls.list;
+
+	pthread_mutex_lock(&calls.lock);
+	while (*at != call)
+		at = &(*at)->next;
+	*at = call->next;
+	calls.progress = now_ms();
+	pthread_mutex_unlock(&calls.lock);
+}
+
+/* Does the token do nothing, or one call for ever? */
+static bool is_hung(void)
+{
+	const int64_t now = now_ms();
+	bool hung;
+
+	pthread_mutex_lock(&calls.lock);
+	hung = calls.list && now - calls.progress > SIGNER_HANG_MS;
+	for (const struct call *call = calls.list; call; call = call->next)
+		hung |= now - call->began > SIGNER_CALL_MS;
+	pthread_mutex_unlock(&calls.lock);
+	return hung;
+}
+
+static void *look_after_calls(void *arg)
+{
+	while (!is_hung())
+		poll(NULL, 0, LOOK_MS);
+	_exit(SIGNER_EXIT_HUNG);
+	return arg;
+}
+
+/* --- signatures --- */
+
+struct asker {
+	struct token *token;
+	struct token_session *session; /* NULL: there is none at the moment */
+	int fd;
+};
+
+static pthread_mutex_t askers_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t askers_gone = PTHREAD_COND_INITIALIZER;
+static unsigned int askers;
+static atomic_uint faults;
+
+static int send_answer(int fd, const struct signer_answer *answer)
+{
+	size_t len = offsetof(struct signer_answer, data) + answer->len;
+	ssize_t sent;
+
+	do {
+		sent = send(fd, answer, len, MSG_NOSIGNAL);
+	} while (sent < 0 && errno == EINTR);
+	return sent == (ssize_t)len ? 0 : -1;
+}
+
+static void fail_with(struct signer_answer *answer, const char *why)
+{
+	answer->status = SIGNER_FAILED;
+	answer->len = snprintf((char *)answer->data, sizeof(answer->data), "%s", why) + 1;
+}
+
+/* Length, or -1: no session, or no signature; the session is given up where it is of no use. */
+static int sign(struct asker *asker, const struct signer_request *request,
+		struct signer_answer *answer, enum token_fault *fault)
+{
+	char err[512];
+	int len = -1;
+
+	*fault = TOKEN_FAILS;
+	if (!asker->session)
+		asker->session = token_session(asker->token, err, sizeof(err));
+	if (asker->session)
+		len = token_sign(asker->session, request->how, request->data, request->len,
+				 answer->data, fault, err, sizeof(err));
+	if (len >= 0) {
+		answer->status = SIGNER_GOOD;
+		answer->len = len;
+		return len;
+	}
+	fail_with(answer, err);
+	if (*fault == TOKEN_FAILS) {
+		token_session_end(asker->session);
+		asker->session = NULL;
+	}
+	return -1;
+}
+
+/* Once more with another session, where that may help.  true: the process is of no use */
+static bool make_answer(struct asker *asker, const struct signer_request *request,
+			struct signer_answer *answer)
+{
+	enum token_fault fault;
+	struct call call;
+	int len;
+
+	begin_call(&call);
+	len = sign(asker, request, answer, &fault);
+	if (len < 0 && fault == TOKEN_FAILS)
+		len = sign(asker, request, answer, &fault);
+	end_call(&call);
+	if (len >= 0)
+		atomic_store(&faults, 0);
+	if (len >= 0 || fault == TOKEN_REFUSES)
+		return false;
+	return fault == TOKEN_LOST || atomic_fetch_add(&faults, 1) + 1 >= FAULTS_MAX;
+}
+
+static void serve_asker(struct asker *asker)
+{
+	struct signer_request request;
+	struct signer_answer answer;
+	struct call call;
+	bool lost = false;
+	ssize_t len;
+
+	while (!lost) {
+		len = recv(asker->fd, &request, sizeof(request), 0);
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < (ssize_t)offsetof(struct signer_request, data) ||
+		    (size_t)len - offsetof(struct signer_request, data) != request.len)
+			break;
+		answer.number = request.number;
+		lost = make_answer(asker, &request, &answer);
+		if (send_answer(asker->fd, &answer))
+			break;
+	}
+	if (lost)
+		_exit(1);
+	begin_call(&call);
+	token_session_end(asker->session);
+	end_call(&call);
+}
+
+static void *run_asker(void *arg)
+{
+	struct asker *asker = arg;
+
+	serve_asker(asker);
+	close(asker->fd);
+	free(asker);
+	pthread_mutex_lock(&askers_lock);
+	askers--;
+	pthread_cond_signal(&askers_gone);
+	pthread_mutex_unlock(&askers_lock);
+	return NULL;
+}
+
+/* Until there is room for it, or who started us has ended: who asks has no other. */
+static int start_thread(void *(*run)(void *), void *arg)
+{
+	struct pollfd control = { .fd = SIGNER_CONTROL_FD };
+	pthread_t thread;
+
+	while (pthread_create(&thread, NULL, run, arg))
+		if (poll(&control, 1, LOOK_MS) > 0)
+			return -1;
+	pthread_detach(thread);
+	return 0;
+}
+
+static void add_asker(struct token *token, int fd)
+{
+	struct asker *asker = malloc(sizeof(*asker));
+
+	if (!asker)
+		_exit(1);
+	*asker = (struct asker){ token, NULL, fd };
+	pthread_mutex_lock(&askers_lock);
+	askers++;
+	pthread_mutex_unlock(&askers_lock);
+	if (start_thread(run_asker, asker))
+		_exit(1);
+}
+
+/* The socket of one that asks; -1: whoever started us wants no more */
+static int receive_asker(void)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	const struct cmsghdr *header;
+	ssize_t len;
+	int fd;
+
+	do {
+		len = recvmsg(SIGNER_CONTROL_FD, &msg, MSG_CMSG_CLOEXEC);
+	} while (len < 0 && errno == EINTR);
+	if (!len)
+		return -1;
+	header = CMSG_FIRSTHDR(&msg);
+	/* Without file descriptors left it can serve nobody new, and will not find out why. */
+	if (len < 0 || (msg.msg_flags & MSG_CTRUNC) || !header || header->cmsg_type != SCM_RIGHTS)
+		_exit(1);
+	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	return fd;
+}
+
+/* --- the start --- */
+
+const struct signer_proof_kind signer_proof_kinds[SIGNER_PROOFS] = {
+	{ TOKEN_ECDSA, 32 },	 { TOKEN_ECDSA, 48 },	{ TOKEN_ECDSA, 64 },
+	{ TOKEN_RSA_PKCS1, 32 }, { TOKEN_RSA_PSS, 32 }, { TOKEN_RSA_PSS, 48 },
+	{ TOKEN_RSA_PSS, 64 },
+};
+
+static void set_request(struct signer_request *request, const struct signer_proof_kind *kind,
+			const struct signer_challenge *challenge)
+{
+	size_t head = kind->how == TOKEN_RSA_PKCS1 ? sizeof(sha256_info) : 0;
+
+	request->how = kind->how;
+	request->len = head + kind->len;
+	memcpy(request->data, sha256_info, head);
+	memcpy(request->data + head, challenge->bytes, kind->len);
+}
+
+/* A signature in each way that clients can ask for; all of them can be had, and soon enough. */
+static int prove(struct token_session *session, const char *uri,
+		 const struct signer_challenge *challenge, char *err, size_t errlen)
+{
+	struct signer_answer answer = { .status = SIGNER_PROOF };
+	int64_t began, took = 0;
+	struct signer_request request;
+	enum token_fault fault;
+	int len;
+
+	for (size_t i = 0; i < SIGNER_PROOFS; i++) {
+		if (!token_can(session, signer_proof_kinds[i].how))
+			continue;
+		set_request(&request, &signer_proof_kinds[i], challenge);
+		began = now_ms();
+		len = token_sign(session, request.how, request.data, request.len, answer.data,
+				 &fault, err, errlen);
+		if (len < 0)
+			return -1;
+		took = now_ms() - began;
+		answer.number = i;
+		answer.len = len;
+		if (send_answer(SIGNER_CONTROL_FD, &answer))
+			return -1;
+	}
+	if (took <= SIGNER_SIGN_MS)
+		return 0;
+	snprintf(err, errlen,
+		 "%s: the token is too slow: a signature took %lld ms, and may take %d", uri,
+		 (long long)took, SIGNER_SIGN_MS);
+	return -1;
+}
+
+static struct token *start_token(char **argv, const struct signer_challenge *challenge, char *err,
+				 size_t errlen)
+{
+	const char *uri = argv[1], *pin = argv[2][0] ? argv[2] : NULL;
+	struct token *token = token_open(uri, pin, argv[3], err, errlen);
+	struct token_session *session = token ? token_session(token, err, errlen) : NULL;
+	int failed = session ? prove(session, uri, challenge, err, errlen) : -1;
+
+	token_session_end(session);
+	if (!failed)
+		return token;
+	token_close(token);
+	return NULL;
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/*
+ * Who started us ends us, after the last that asks: not systemd or a terminal, which
+ * signal all at once.  What the module executes is not to inherit it.
+ */
+static void heed_no_signals(void)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
+	struct sigaction action = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int begin(struct signer_challenge *challenge)
+{
+	const struct rlimit none = { 0, 0 };
+	ssize_t len;
+
+	prctl(PR_SET_NAME, SIGNER_NAME);
+	prctl(PR_SET_DUMPABLE, 0); /* there is a PIN in it for a while */
+	setrlimit(RLIMIT_CORE, &none);
+	heed_no_signals();
+	if (fcntl(SIGNER_CONTROL_FD, F_SETFD, FD_CLOEXEC))
+		return -1;
+	do {
+		len = recv(SIGNER_CONTROL_FD, challenge, sizeof(*challenge), 0);
+	} while (len < 0 && errno == EINTR);
+	return len == sizeof(*challenge) ? start_thread(look_after_calls, NULL) : -1;
+}
+
+/* Those that still ask are served first. */
+static void await_askers(void)
+{
+	pthread_mutex_lock(&askers_lock);
+	while (askers)
+		pthread_cond_wait(&askers_gone, &askers_lock);
+	pthread_mutex_unlock(&askers_lock);
+}
+
+int signer_main(char **argv)
+{
+	struct signer_challenge challenge;
+	struct signer_answer answer = { .status = SIGNER_GOOD };
+	struct token *token;
+	struct call call;
+	char err[512] = "";
+	int fd;
+
+	if (begin(&challenge))
+		return 1;
+	begin_call(&call);
+	token = start_token(argv, &challenge, err, sizeof(err));
+	end_call(&call);
+	if (!token)
+		fail_with(&answer, err);
+	if (send_answer(SIGNER_CONTROL_FD, &answer) || !token)
+		return 1;
+	while ((fd = receive_asker()) >= 0)
+		add_asker(token, fd);
+	await_askers();
+	begin_call(&call);
+	token_close(token);
+	end_call(&call);
+	return 0;
+}
