@@ -38,6 +38,8 @@
 #define RECEIVE_BUFFER (8 * 1024 * 1024)
 /* Messages before a look at signals. */
 #define RECEIVE_BATCH 64
+/* Likewise ms: a token may take its time for each. */
+#define RECEIVE_MS 100
 /* Attributes of a message besides its data. */
 #define MESSAGE_ROOM 2048
 #define EXPIRY_MS    5000
@@ -509,10 +511,11 @@ static void on_signal(struct worker *worker)
 static bool receive(struct worker *worker)
 {
 	int err, left = RECEIVE_BATCH;
+	int64_t until = now_ms() + RECEIVE_MS;
 
 	do {
 		err = nl_recvmsgs_default(worker->sk);
-	} while (!err && --left);
+	} while (!err && --left && now_ms() < until);
 	switch (err < 0 ? -err : err) {
 	case 0:
 	case NLE_AGAIN:
