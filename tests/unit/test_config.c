@@ -103,6 +103,9 @@ static void test_defaults(void **state)
 
 static void test_every_key(void **state)
 {
+	static const struct in6_addr mapped = {
+		.s6_addr = { [10] = 0xff, [11] = 0xff, [12] = 198, [13] = 51, [14] = 100, [15] = 7 }
+	};
 	const struct port_config *port;
 
 	(void)state;
@@ -115,6 +118,7 @@ static void test_every_key(void **state)
 		 "ciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-CHACHA20-POLY1305\n"
 		 "groups = p-384:X25519\n"
 		 "cert-dir = /etc/certs\n"
+		 "address = 192.0.2.1, ::ffff:198.51.100.7,2001:DB8::1\n"
 		 "passphrase = /p\n"
 		 "strict-sni = on\n"
 		 "ocsp = fetch\n"
@@ -149,6 +153,10 @@ static void test_every_key(void **state)
 	assert_true(port->groups_chosen);
 	assert_string_equal(port->cert_dir, "/etc/certs");
 	assert_string_equal(port->passphrase, "/p");
+	assert_int_equal(port->address_count, 3);
+	assert_true(port_config_at(port, &mapped));
+	assert_memory_equal(&port->addresses[2], "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1", 16);
+	assert_false(port_config_at(port, &in6addr_loopback));
 	assert_true(port->strict_sni);
 	assert_int_equal(port->ocsp, OCSP_FETCH);
 	assert_true(port->client_order);
@@ -394,6 +402,18 @@ static void test_keys(void **state)
 	KEY("alpn = h2,http/1.1", "'h2,http/1.1' is not a name of a protocol");
 	KEY("alpn = h2::imap", "'' is not a name of a protocol");
 	KEY("cert-dir = d", "'d' is not an absolute file name");
+	KEY("address = localhost",
+	    "'localhost' is not an address of this machine, such as 192.0.2.1 or 2001:db8::1");
+	KEY("address = 0.0.0.0", "'0.0.0.0' is not an address of this machine");
+	KEY("address = ::", "'::' is not an address of this machine");
+	KEY("address = ff02::1", "'ff02::1' is not an address of this machine");
+	KEY("address = 224.0.0.1", "'224.0.0.1' is not an address of this machine");
+	KEY("address = 192.0.2.1,", "'' is not an address of this machine");
+	KEY("address = 192.0.2.1 192.0.2.2/24", "'192.0.2.2/24' is not an address of this machine");
+	KEY("address = 192.0.2.1, ::ffff:192.0.2.1", "::ffff:192.0.2.1 is there twice");
+	KEY("address = 10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4,10.0.0.5,10.0.0.6,10.0.0.7,10.0.0.8,10.0.0.9,"
+	    "10.0.0.10,10.0.0.11,10.0.0.12,10.0.0.13,10.0.0.14,10.0.0.15,10.0.0.16,10.0.0.17",
+	    "these are more than 16 addresses");
 	KEY("strict-sni = yes", "'yes' is not on or off");
 	KEY("ocsp = on", "'on' is not off, file or fetch");
 	KEY("profile = old", "'old' is not intermediate, modern, fips or strict");

@@ -291,6 +291,29 @@ static void test_cancel(void **state)
 	check_numbers(2, 0, 0);
 }
 
+/* event() comes to 127.0.0.2. */
+static void test_address(void **state)
+{
+	static const struct in6_addr served_at[] = {
+		{ .s6_addr = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 2 } },
+		{ .s6_addr = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 3 } },
+	};
+	uint8_t buffer[16384];
+	size_t len = from_client(buffer, sizeof(buffer));
+
+	(void)state;
+	port_config.address_count = 1;
+	port_config.addresses[0] = served_at[0];
+	event(TLSPORT_CMD_HANDSHAKE, 1, 443, buffer, len, false);
+	check_sent(TLSPORT_CMD_CONTINUE, 1);
+	port_config.addresses[0] = served_at[1];
+	event(TLSPORT_CMD_HANDSHAKE, 2, 443, buffer, len, false);
+	check_sent(TLSPORT_CMD_FAIL, 2);
+	assert_int_equal(nla_get_u32(attrs[TLSPORT_A_HS_REASON]), TLSPORT_REASON_NO_CONTEXT);
+	assert_memory_equal(nla_data(attrs[TLSPORT_A_HS_DATA]), "\x15\3\3\0\2\2\x50", 7);
+	port_config.address_count = 0;
+}
+
 static void test_stale_answer_frees_the_handshake(void **state)
 {
 	struct {
@@ -360,6 +383,7 @@ int main(void)
 		TEST(test_hello_in_several_messages),
 		TEST(test_failures),
 		TEST(test_cancel),
+		TEST(test_address),
 		TEST(test_stale_answer_frees_the_handshake),
 		TEST(test_answer_that_cannot_be_sent),
 		TEST(test_messages_that_are_not_for_us),

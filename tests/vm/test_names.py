@@ -57,3 +57,26 @@ def by_name():
     status = json.loads(lib.ctl("status", port, "--json").out)["ports"][0]["certificate"]["certificates"]
     equal([sorted(entry["names"]) for entry in status],
           [["*.one.example", "one.example"], ["three.example"], ["two.example"]], "of status")
+
+
+@test("address: the port is served there, also to a listening socket of all addresses; at the others it is shut")
+def by_address():
+    port = lib.new_port()
+    lib.enable(port, address="127.0.0.2, ::1")
+    lib.serve(lib.listen(port, "::"))
+    sniffer = lib.Sniffer(port)
+    for host in ("127.0.0.2", "::1"):
+        lib.greeting(port, host=host)
+    for version, _ in lib.BOTH:
+        try:
+            lib.greeting(port, host="127.0.0.1", context=lib.tls_context(version))
+        except ssl.SSLError as error:
+            equal(error.reason, "TLSV1_ALERT_INTERNAL_ERROR", "the other address")
+        else:
+            raise AssertionError("the other address is served")
+    equal(lib.status(port)["ended"]["no_context"], 2, "why they ended")
+    sniffer.assert_absent(lib.MARKER)
+    lib.ctl("enable", port, "--address", "127.0.0.1")
+    lib.greeting(port)
+    settings = json.loads(lib.ctl("status", port, "--json").out)["ports"][0]["certificate"]["settings"]
+    equal(settings["addresses"], ["127.0.0.1"], "of status")

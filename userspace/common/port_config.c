@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The settings of a port, see port_config.h. */
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
@@ -44,6 +45,54 @@ static int set_path(const char *value, char **path, char *why)
 	free(*path);
 	*path = strdup(value);
 	return *path ? 0 : wrong(why, "out of memory");
+}
+
+/* IPv4 mapped; not one that no connection has */
+static bool parse_address(const char *text, struct in6_addr *address)
+{
+	*address = (struct in6_addr){ .s6_addr = { [10] = 0xff, [11] = 0xff } };
+	if (inet_pton(AF_INET, text, address->s6_addr + 12) != 1 &&
+	    inet_pton(AF_INET6, text, address) != 1)
+		return false;
+	if (IN6_IS_ADDR_V4MAPPED(address))
+		return address->s6_addr[12] && address->s6_addr[12] < 0xe0; /* "this", multicast */
+	return !IN6_IS_ADDR_UNSPECIFIED(address) && !IN6_IS_ADDR_MULTICAST(address);
+}
+
+static int set_address(struct port_config *port, const char *value, char *why)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr address;
+	size_t len;
+
+	port->address_count = 0;
+	for (;; value += len + strspn(value + len, " ")) {
+		value += strspn(value, " ");
+		len = strcspn(value, ", ");
+		snprintf(text, sizeof(text), "%.*s", (int)len, value);
+		if (len >= sizeof(text) || !parse_address(text, &address))
+			return wrong(
+				why,
+				"'%.*s' is not an address of this machine, such as 192.0.2.1 or 2001:db8::1",
+				(int)len, value);
+		if (port->address_count && port_config_at(port, &address))
+			return wrong(why, "%s is there twice", text);
+		if (port->address_count == PORT_ADDRESSES)
+			return wrong(why, "these are more than %d addresses", PORT_ADDRESSES);
+		port->addresses[port->address_count++] = address;
+		len += strspn(value + len, " ");
+		if (!value[len])
+			return 0;
+		len += value[len] == ',';
+	}
+}
+
+bool port_config_at(const struct port_config *port, const struct in6_addr *local)
+{
+	for (size_t i = 0; i < port->address_count; i++)
+		if (IN6_ARE_ADDR_EQUAL(&port->addresses[i], local))
+			return true;
+	return !port->address_count;
 }
 
 static int set_cert(struct port_config *port, const char *value, char *why)
@@ -481,6 +530,7 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "key", set_key, false, true },
 	{ "passphrase", set_passphrase, false, true },
 	{ "cert-dir", set_cert_dir, false, true },
+	{ "address", set_address, false, false },
 	{ "strict-sni", set_strict_sni, false, false },
 	{ "ocsp", set_ocsp, false, false },
 	{ "profile", set_profile, false, false },

@@ -11,12 +11,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 
 #include "../netlink/tlsport_nl.h"
 #include "tls.h"
 
 /* Room that every "why" has: the longest names all that is allowed. */
 #define PORT_CONFIG_ERROR_LEN 1024
+
+#define PORT_ADDRESSES 16
 
 enum port_profile {
 	PROFILE_INTERMEDIATE,
@@ -52,6 +55,8 @@ enum port_client_auth {
  * @line: of its section, 1 when there is no section line
  * @broken: something in its section is wrong: it can only be kept shut
  * @given: bit of each key that was given
+ * @addresses: local ones at which it is served, IPv4 mapped
+ * @address_count: 0: at all
  * @cert: for clients that ask for no name or another; NULL: one of @cert_dir
  * @key: file, or URI of a key in a token; NULL: in the certificate's file
  * @passphrase: file of what opens keys that are encrypted, or the token; NULL: none
@@ -78,6 +83,8 @@ struct port_config {
 	unsigned int line;
 	bool broken;
 	uint32_t given;
+	struct in6_addr addresses[PORT_ADDRESSES];
+	size_t address_count;
 	char *cert;
 	char *key;
 	char *passphrase;
@@ -126,7 +133,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 30
+#define PORT_KEYS 31
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */
@@ -134,6 +141,9 @@ int port_key_index(const char *name);
 
 /* Was it given? */
 bool port_config_has(const struct port_config *port, const char *key);
+
+/* Is it served at this address? */
+bool port_config_at(const struct port_config *port, const struct in6_addr *local);
 
 /* The defaults; nothing else in it is kept. */
 void port_config_init(struct port_config *port, uint16_t number);

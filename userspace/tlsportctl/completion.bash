@@ -15,7 +15,7 @@ _tlsportctl()
 {
 	local commands="enable disable list status conns check services reload upgrade check-config"
 	local general="--json --help --config-dir --run-dir --netns"
-	local settings="--cert --key --passphrase --cert-dir --strict-sni --ocsp --profile --min-version --max-version --ciphers --groups
+	local settings="--cert --key --passphrase --cert-dir --address --strict-sni --ocsp --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source
 		--max-handshake-rate-per-source --key-limit --resumption --ticket-keys
 		--client-auth --client-ca --client-crl --client-depth --proxy-protocol --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
@@ -42,6 +42,9 @@ _tlsportctl()
 	--config-dir|--run-dir|--cert-dir)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return ;;
+	--address)
+		mapfile -t COMPREPLY < <(compgen -W "$(ip -o address 2>/dev/null | awk '{ sub("/.*", "", $4); print $4 }')" -- "$cur")
 		return ;;
 	--netns)
 		mapfile -t COMPREPLY < <(compgen -W "$(ip netns list 2>/dev/null | awk '{ print $1 }')" -- "$cur")

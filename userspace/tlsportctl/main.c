@@ -20,6 +20,7 @@
 	"  --key FILE                     private key, PEM (default: in the file of --cert)\n" \
 	"  --passphrase FILE              what opens the key, where it is encrypted\n" \
 	"  --cert-dir DIR                 more of them, each with its key, chosen by name (SNI)\n" \
+	"  --address ADDR[,ADDR...]       local addresses that are served, the others are shut (all)\n" \
 	"  --strict-sni on|off            refuse who asks for a name that none has (off)\n" \
 	"  --ocsp off|file|fetch          OCSP responses to staple: NAME.ocsp, or asked for too (file)\n" \
 	"  --self-signed                  make a certificate that nobody else vouches for, for\n" \

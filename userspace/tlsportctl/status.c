@@ -245,6 +245,7 @@ static void print_settings(const json_t *settings)
 		    json_is_true(json_object_get(settings, "resumption")) ? "on" : "off",
 		    string(settings, "ocsp"), string(settings, "plaintext"),
 		    json_is_true(json_object_get(settings, "strict_sni")) ? ", strict-sni on" : "");
+	print_list("addresses", json_object_get(settings, "addresses"));
 	print_list("ciphers", json_object_get(settings, "ciphers"));
 	print_list("groups", json_object_get(settings, "groups"));
 	print_list("alpn", json_object_get(settings, "alpn"));

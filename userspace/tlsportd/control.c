@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The control socket, see control.h. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -177,16 +178,34 @@ static json_t *alpn_json(const struct tls_alpn *alpn)
 	return names;
 }
 
+static json_t *addresses_json(const struct port_config *config)
+{
+	json_t *names = json_array();
+	char text[INET6_ADDRSTRLEN];
+
+	for (size_t i = 0; i < config->address_count; i++) {
+		const struct in6_addr *address = &config->addresses[i];
+
+		if (IN6_IS_ADDR_V4MAPPED(address))
+			inet_ntop(AF_INET, address->s6_addr + 12, text, sizeof(text));
+		else
+			inet_ntop(AF_INET6, address, text, sizeof(text));
+		json_array_append_new(names, json_string(text));
+	}
+	return names;
+}
+
 /* What the kernel does not know of a port's settings. */
 static json_t *settings_json(const struct port_config *config)
 {
 	return json_pack(
-		"{s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:s, s:b, s:s?, s:s, s:s?, s:s?, s:s}",
-		"profile", port_profile_name(config->profile), "ciphers", suites_json(config),
-		"groups", groups_json(config), "prefer_server_ciphers", !config->client_order,
-		"alpn", alpn_json(&config->alpn), "strict_sni", config->strict_sni, "ocsp",
-		port_ocsp_name(config->ocsp), "plaintext", port_plaintext_name(config->plaintext),
-		"resumption", config->resumption, "ticket_keys", config->ticket_keys, "client_auth",
+		"{s:o, s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:s, s:b, s:s?, s:s, s:s?, s:s?, s:s}",
+		"addresses", addresses_json(config), "profile", port_profile_name(config->profile),
+		"ciphers", suites_json(config), "groups", groups_json(config),
+		"prefer_server_ciphers", !config->client_order, "alpn", alpn_json(&config->alpn),
+		"strict_sni", config->strict_sni, "ocsp", port_ocsp_name(config->ocsp), "plaintext",
+		port_plaintext_name(config->plaintext), "resumption", config->resumption,
+		"ticket_keys", config->ticket_keys, "client_auth",
 		port_client_auth_name(config->client_auth), "client_ca", config->client_ca,
 		"client_crl", config->client_crl, "proxy_protocol",
 		config->proxy_protocol ? "v2" : "off");

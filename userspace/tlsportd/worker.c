@@ -270,12 +270,31 @@ nla_put_failure:
 	return -NLE_NOMEM;
 }
 
-static struct handshake *begin(struct worker *worker, uint64_t id, uint16_t number, int64_t now)
+/* Is the port served at the address that the client has connected to? */
+static bool is_served_at(const struct port_config *config, struct nlattr *local)
 {
-	const struct served_port *port = generation_port(worker->generation, number);
-	struct engine *engine = engine_new(port ? port->context : NULL);
-	struct handshake *handshake;
+	struct in6_addr address = { .s6_addr = { [10] = 0xff, [11] = 0xff } };
+	size_t len = local ? nla_len(local) : 0;
 
+	if (!config->address_count)
+		return true;
+	if (len != 4 && len != sizeof(address))
+		return false;
+	memcpy(address.s6_addr + sizeof(address) - len, nla_data(local), len);
+	return port_config_at(config, &address);
+}
+
+static struct handshake *begin(struct worker *worker, uint64_t id, struct nlattr **attrs,
+			       int64_t now)
+{
+	uint16_t number = nla_get_u16(attrs[TLSPORT_A_HS_PORT]);
+	const struct served_port *port = generation_port(worker->generation, number);
+	struct handshake *handshake;
+	struct engine *engine;
+
+	if (port && !is_served_at(port->config, attrs[TLSPORT_A_HS_LOCAL_ADDR]))
+		port = NULL;
+	engine = engine_new(port ? port->context : NULL);
 	if (!engine)
 		return NULL;
 	handshake = handshakes_add(&worker->handshakes, id, engine, now);
@@ -342,7 +361,7 @@ static void on_handshake(struct worker *worker, struct nlattr **attrs)
 	if (handshake)
 		handshakes_touch(&worker->handshakes, handshake, now);
 	else
-		handshake = begin(worker, id, nla_get_u16(attrs[TLSPORT_A_HS_PORT]), now);
+		handshake = begin(worker, id, attrs, now);
 	if (!handshake) {
 		send_fail(worker, id, TLSPORT_REASON_NO_MEMORY, NULL, 0);
 		return;

@@ -19,7 +19,7 @@
 	X(HANDSHAKE_TIMEOUT, "handshake_timeout", "the handshake took longer than is allowed") \
 	X(HANDSHAKE_REFUSED, "handshake_refused", "the handshake was refused with an alert") \
 	X(NOT_TLS, "not_tls", "the peer did not speak TLS") \
-	X(NO_CONTEXT, "no_context", "the port has no usable certificate") \
+	X(NO_CONTEXT, "no_context", "the port has no usable certificate at this address") \
 	X(PROTOCOL_ERROR, "protocol_error", "the peer broke the protocol after the handshake") \
 	X(BAD_RECORD_MAC, "bad_record_mac", "a record did not authenticate") \
 	X(TRUNCATED, "truncated", "the peer ended the stream without close_notify") \
