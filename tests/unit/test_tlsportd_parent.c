@@ -266,9 +266,8 @@ static void await_token(uint16_t port, unsigned int number)
 	while (parent_now() < until && (parent.generation->number < number || !serves(port))) {
 		poll(&fd, 1, 20);
 		parent_reap(&parent);
-		if (signer_attend(&next) || parent.signer_ended)
+		if (signer_attend(&next))
 			parent_renew(&parent, &errors);
-		parent.signer_ended = false;
 	}
 	text_free(&errors);
 	assert_true(serves(port));
@@ -302,6 +301,8 @@ static void test_start_with_hung_tokens(void **state)
 	assert_true(parent_now() - began < 1500);
 	text_free(&errors);
 	assert_int_equal(parent.generation->number, 2);
+	/* And then they are tried again as before. */
+	assert_true(generation_wants_token(parent.generation));
 }
 
 static void test_token_that_comes_late(void **state)
@@ -314,6 +315,51 @@ static void test_token_that_comes_late(void **state)
 	assert_false(generation_wants_token(parent.generation));
 }
 
+/* What is in force serves; what was asked for in its place is still wanted. */
+static void test_token_that_does_not_come_again(void **state)
+{
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	configure_tokens(1, NULL, NULL);
+	assert_int_equal(parent_start(&parent), 0);
+	parent_renew(&parent, &errors);
+	assert_null(errors.chars);
+	assert_false(generation_wants_token(parent.generation));
+	put_file("fake/init", "5 0"); /* CKR_GENERAL_ERROR */
+	put_file("pin", "another");
+	parent_renew(&parent, &errors);
+	text_free(&errors);
+	assert_int_equal(parent.generation->number, 1);
+	assert_true(serves(1001));
+	assert_true(generation_wants_token(parent.generation));
+}
+
+static struct signer *signer_of(uint16_t port)
+{
+	return generation_port(parent.generation, port)->certificates.list[0].files.signer;
+}
+
+/* Certificate and key are replaced, and whoever did it reloads. */
+static void test_reload_with_another_key(void **state)
+{
+	struct text errors = { NULL, 0 };
+	struct cert_files files;
+	struct cert_facts facts;
+
+	(void)state;
+	configure_tokens(2, NULL, NULL);
+	assert_int_equal(parent_start(&parent), 0);
+	test_files(TEST_P384, &files, &facts);
+	put_file("fake/key.pem", files.key);
+	put_certificate("cert.pem", TEST_P384);
+	if (parent_reload(&parent, &errors))
+		fail_msg("%s", errors.chars);
+	assert_int_equal(parent.generation->number, 2);
+	assert_true(serves(1001));
+	assert_true(serves(1002));
+}
+
 static void test_token_that_is_lost(void **state)
 {
 	uint8_t digest[32] = { 1 }, signature[TOKEN_SIGNATURE_MAX];
@@ -324,7 +370,7 @@ static void test_token_that_is_lost(void **state)
 	configure_tokens(1, NULL, NULL);
 	assert_int_equal(parent_start(&parent), 0);
 	assert_true(serves(1001));
-	signer = generation_port(parent.generation, 1001)->certificates.list[0].files.signer;
+	signer = signer_of(1001);
 	assert_true(signer_connect(signer) >= 0);
 	put_file("fake/sign", "32 0 0"); /* CKR_DEVICE_REMOVED */
 	assert_int_equal(signer_sign(signer, TOKEN_ECDSA, digest, sizeof(digest), signature, err,
@@ -1160,7 +1206,9 @@ int main(int argc, char **argv)
 		TEST(test_start_without_workers),
 		TEST(test_start_with_hung_tokens),
 		TEST(test_token_that_comes_late),
+		TEST(test_token_that_does_not_come_again),
 		TEST(test_token_that_is_lost),
+		TEST(test_reload_with_another_key),
 		TEST(test_reload_with_a_hung_token),
 		TEST(test_dead_worker_is_replaced),
 		TEST(test_drained_worker_is_not_replaced),

@@ -4,7 +4,7 @@
  * signer_process.c for the other side.
  *
  * The list has those that somebody holds, and those that are starting or have failed:
- * they are there for the next signer_get(), and are dropped when a pass does not ask.
+ * they are there for the next signer_get(), and are dropped when none asks for long.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,10 @@
 #define DIED	   "%s: the module ended the process that it was loaded into"
 /* A key that does not fit is not looked for again in a process that is younger. */
 #define FRESH_MS 10000
+/* What nobody holds stays for so long; ports ask for it each minute while they want it. */
+#define KEEP_MS 120000
+/* Who is lost again within this time is replaced after it. */
+#define LOST_MS 60000
 
 /* Does the file of the PIN have another content?  One that is not there has none. */
 struct stamp {
@@ -54,13 +58,17 @@ enum signer_state {
  * @pid: 0: it was collected
  * @control: socket to the process; -1: it ended
  * @since: when it came into its state, ms
- * @pass: which last asked for it
- * @outdated: another was started in its place
+ * @asked: when it was last asked for, ms
+ * @pass: likewise
+ * @outdated: it is not given out any more
+ * @lost: when the last process of this key was, 0: none
+ * @replace_at: another is to be started, ms; 0: no
  * @error: why there is no process, while it is starting: the last time
  * @challenge: of the proofs
  * @fd: of this process, to ask; -1
  * @number: of the last request
  * @waits: it was not answered
+ * @slow: the last answer was
  * @rests: until then none is made
  */
 struct signer {
@@ -71,15 +79,19 @@ struct signer {
 	pid_t pid;
 	int control;
 	int64_t since;
+	int64_t asked;
 	unsigned int pass;
 	unsigned int holders;
 	bool outdated;
+	int64_t lost;
+	int64_t replace_at;
 	char error[512];
 	struct signer_challenge challenge;
 	struct signer_proof proofs[SIGNER_PROOFS];
 	int fd;
 	uint32_t number;
 	bool waits;
+	bool slow;
 	int64_t rests;
 	struct signer *next;
 };
@@ -92,6 +104,8 @@ static struct {
 	unsigned int number;
 	int64_t until;
 	int64_t failed_before; /* is tried again */
+	int64_t began_before;  /* may have another key by now */
+	bool missed;
 } pass;
 
 /* Of starting processes; -1: nobody wants to know */
@@ -258,14 +272,27 @@ static void start_process(struct signer *signer)
 	enter(signer, SIGNER_STARTING);
 }
 
+/* Another is to be started at once, or later where the one before it was lost just now. */
+static void lose(struct signer *signer)
+{
+	const int64_t now = now_ms(), last = signer->lost;
+
+	signer->lost = now;
+	signer->replace_at = last && now - last < LOST_MS ? now + LOST_MS : now;
+}
+
+static void take_proof(struct signer *signer, const struct signer_answer *answer)
+{
+	struct signer_proof *proof = &signer->proofs[answer->number];
+
+	proof->len = answer->len;
+	memcpy(proof->signature, answer->data, answer->len);
+}
+
 static void take_answer(struct signer *signer, struct signer_answer *answer)
 {
-	struct signer_proof *proof;
-
 	if (answer->status == SIGNER_PROOF && answer->number < SIGNER_PROOFS) {
-		proof = &signer->proofs[answer->number];
-		proof->len = answer->len;
-		memcpy(proof->signature, answer->data, answer->len);
+		take_proof(signer, answer);
 	} else if (answer->status == SIGNER_GOOD) {
 		watch(signer, EPOLL_CTL_DEL); /* its end is a child's */
 		signer->error[0] = '\0';
@@ -275,6 +302,11 @@ static void take_answer(struct signer *signer, struct signer_answer *answer)
 		answer->data[sizeof(answer->data) - 1] = '\0';
 		fail_to_start(signer, "%s", (char *)answer->data);
 	}
+}
+
+static int64_t time_left(const struct signer *signer)
+{
+	return signer->since + SIGNER_START_MS - now_ms();
 }
 
 /* What it has said; and is its time over? */
@@ -295,20 +327,19 @@ static void hear(struct signer *signer)
 		else
 			take_answer(signer, &answer);
 	}
-	if (signer->state == SIGNER_STARTING && now_ms() - signer->since >= SIGNER_START_MS)
+	if (signer->state == SIGNER_STARTING && time_left(signer) <= 0)
 		fail_to_start(signer, "%s: the token does not answer", signer->uri);
 }
 
 static void await_start(struct signer *signer, int64_t until)
 {
 	struct pollfd fd = { .fd = signer->control, .events = POLLIN };
-	int64_t now = now_ms(), end = signer->since + SIGNER_START_MS;
+	int64_t left, now = now_ms();
 
-	if (end < until)
-		until = end;
 	hear(signer);
 	while (signer->state == SIGNER_STARTING && now < until) {
-		poll(&fd, 1, until - now);
+		left = time_left(signer);
+		poll(&fd, 1, left < until - now ? left : until - now);
 		hear(signer);
 		now = now_ms();
 	}
@@ -325,17 +356,50 @@ int signer_events(void)
 	return events;
 }
 
+static int64_t idle_until(const struct signer *signer)
+{
+	return (signer->asked > signer->since ? signer->asked : signer->since) + KEEP_MS;
+}
+
+/* When there is something to be done with it, -1: never */
+static int64_t due_at(const struct signer *signer)
+{
+	if (signer->state == SIGNER_STARTING)
+		return now_ms() + time_left(signer);
+	if (signer->replace_at)
+		return signer->replace_at;
+	return signer->holders ? -1 : idle_until(signer);
+}
+
+/* true: it was dropped */
+static bool attend(struct signer *signer)
+{
+	hear(signer);
+	if (signer->replace_at && signer->replace_at <= now_ms()) {
+		signer->replace_at = 0;
+		news = true;
+	}
+	if (signer->holders || signer->state == SIGNER_STARTING || idle_until(signer) > now_ms())
+		return false;
+	forget(signer);
+	return true;
+}
+
 bool signer_attend(int64_t *next)
 {
+	struct signer *signer, *following;
 	bool had = news;
-	int64_t left;
+	int64_t at, left;
 
 	*next = -1;
-	for (struct signer *signer = signers; signer; signer = signer->next) {
-		hear(signer);
-		if (signer->state != SIGNER_STARTING)
+	for (signer = signers; signer; signer = following) {
+		following = signer->next;
+		if (attend(signer))
 			continue;
-		left = signer->since + SIGNER_START_MS - now_ms();
+		at = due_at(signer);
+		if (at < 0)
+			continue;
+		left = at - now_ms();
 		if (*next < 0 || left < *next)
 			*next = left > 0 ? left : 0;
 	}
@@ -351,21 +415,20 @@ void signer_run_dir(const char *run_dir)
 	record_dir = run_dir;
 }
 
-/* The one that is starting may be about to log in: it goes on to its end, or ours. */
 void signer_pass(int patience_ms)
 {
-	struct signer *signer, *next;
 	int64_t now = now_ms();
 
 	pass.number++;
 	pass.until = now + patience_ms;
 	pass.failed_before = patience_ms ? now : now - SIGNER_AGAIN_MS;
-	for (signer = signers; signer; signer = next) {
-		next = signer->next;
-		if (!signer->holders && signer->state != SIGNER_STARTING &&
-		    signer->pass + 1 < pass.number)
-			forget(signer);
-	}
+	pass.began_before = patience_ms ? now : now - FRESH_MS;
+	pass.missed = false;
+}
+
+bool signer_missed(void)
+{
+	return pass.missed;
 }
 
 static struct signer *find(const char *uri, const char *pin, const struct stamp *stamp)
@@ -377,6 +440,24 @@ static struct signer *find(const char *uri, const char *pin, const struct stamp 
 			  signer->state == SIGNER_ENDED))
 		signer = signer->next;
 	return signer;
+}
+
+/* It knows when those before it were lost, and is there in their place. */
+static void succeed(struct signer *signer)
+{
+	for (struct signer *old = signers; old; old = old->next) {
+		if (strcmp(old->uri, signer->uri))
+			continue;
+		if (old->lost > signer->lost)
+			signer->lost = old->lost;
+		old->replace_at = 0;
+	}
+}
+
+static void note_asked(struct signer *signer)
+{
+	signer->asked = now_ms();
+	signer->pass = pass.number;
 }
 
 /* Starts it as well. */
@@ -398,6 +479,7 @@ static struct signer *add(const char *uri, const char *pin, const struct stamp *
 		return NULL;
 	}
 	snprintf(signer->error, sizeof(signer->error), "%s: the token has not answered yet", uri);
+	succeed(signer);
 	signer->next = signers;
 	signers = signer;
 	start_process(signer);
@@ -418,7 +500,7 @@ static struct signer *look_up(const char *uri, const char *passphrase)
 		start_process(signer);
 	free(pin);
 	if (signer)
-		signer->pass = pass.number;
+		note_asked(signer);
 	return signer;
 }
 
@@ -432,18 +514,15 @@ struct signer *signer_get(const char *uri, const char *passphrase, char *err, si
 	struct signer *signer = look_up(uri, passphrase);
 	const bool others = news;
 
-	if (!signer) {
-		refuse(err, errlen, "out of memory");
-		return NULL;
-	}
-	if (signer->state == SIGNER_STARTING) {
+	if (signer && signer->state == SIGNER_STARTING) {
 		await_start(signer, pass.number ? pass.until : now_ms() + SIGNER_START_MS);
 		if (signer->state != SIGNER_STARTING)
 			news = others;
 	}
-	if (signer->state == SIGNER_SERVES)
+	if (signer && signer->state == SIGNER_SERVES)
 		return signer_hold(signer);
-	refuse(err, errlen, "%s", signer->error);
+	pass.missed = true;
+	refuse(err, errlen, "%s", signer ? signer->error : "out of memory");
 	return NULL;
 }
 
@@ -454,9 +533,13 @@ struct signer *signer_hold(struct signer *signer)
 	return signer;
 }
 
+/* One that was asked for in this pass will be, by others of this pass or in the next. */
 void signer_put(struct signer *signer)
 {
-	if (signer && !--signer->holders)
+	if (!signer || --signer->holders)
+		return;
+	if (!pass.number || signer->pass != pass.number || signer->outdated ||
+	    signer->state == SIGNER_ENDED)
 		forget(signer);
 }
 
@@ -482,6 +565,7 @@ const char *signer_ended(pid_t pid)
 		return NULL;
 	close_control(signer);
 	enter(signer, SIGNER_ENDED);
+	lose(signer);
 	return signer->uri;
 }
 
@@ -497,15 +581,25 @@ const uint8_t *signer_challenge(const struct signer *signer)
 
 void signer_doubt(struct signer *signer)
 {
+	const int64_t before = pass.number ? pass.began_before : now_ms() - FRESH_MS;
 	struct stamp stamp = stamp_of(signer->pin);
 	struct signer *other;
 
-	if (signer->outdated || now_ms() - signer->since < FRESH_MS)
+	if (signer->outdated)
 		return;
+	if (signer->since > before) {
+		pass.missed = true;
+		return;
+	}
 	signer->outdated = true;
 	other = add(signer->uri, signer->pin, &stamp);
 	if (other)
-		other->pass = pass.number;
+		note_asked(other);
+}
+
+bool signer_is_replaced(const struct signer *signer)
+{
+	return signer->outdated && pass.until > now_ms();
 }
 
 /* --- signatures --- */
@@ -590,9 +684,13 @@ static int gone(const struct signer *signer, char *err, size_t errlen)
 				       "the token does not answer");
 }
 
-static bool is_patient(void)
+/* What others take is not taken from one that is quick. */
+static bool is_patient(const struct signer *signer)
 {
 	int64_t now = now_ms();
+
+	if (!signer->slow)
+		return true;
 
 	patience.credit += now - patience.at;
 	if (patience.credit > CREDIT_MAX)
@@ -608,7 +706,8 @@ static int ask(struct signer *signer, struct signer_answer *answer)
 	int ret = await_answer(signer, answer, began + SIGNER_SIGN_MS);
 
 	took = now_ms() - began;
-	if (took > SIGNER_QUICK_MS)
+	signer->slow = took > SIGNER_QUICK_MS;
+	if (signer->slow)
 		patience.credit -= SIGNER_SHARE * took;
 	if (ret)
 		signer->rests = now_ms() + SIGNER_REST_MS;
@@ -628,7 +727,7 @@ int signer_sign(struct signer *signer, enum token_how how, const uint8_t *data, 
 	if (signer->fd < 0 || signer->rests > now_ms() ||
 	    (signer->waits && await_answer(signer, &answer, 0)))
 		return gone(signer, err, errlen);
-	if (!is_patient())
+	if (!is_patient(signer))
 		return refuse(
 			err, errlen,
 			"%s: the token is so slow that other handshakes would have to wait for it: more workers do more at once",

@@ -86,7 +86,10 @@ struct signer *signer_get(const char *uri, const char *passphrase, char *err, si
 /* Once more the same. */
 struct signer *signer_hold(struct signer *signer);
 
-/* NULL is nothing.  After the last the process ends, when nobody asks it any more. */
+/*
+ * NULL is nothing.  After the last the process ends, when nobody asks it any more; one that was
+ * asked for in this pass some time later.
+ */
 void signer_put(struct signer *signer);
 
 /* To be polled: readable when a process that was started has something to say.  Or -1 */
@@ -96,9 +99,16 @@ int signer_events(void);
  * signer_attend() - hear what they say, end those that are too slow
  * @next: ms until it is to be called again at the latest, -1: no time
  *
- * Return: whether one that was not waited for has begun or failed: signer_get() has news.
+ * Of those that have ended another is to be started: at once, and if that has been the case a
+ * short while ago after a minute.
+ *
+ * Return: whether one that was not waited for has begun or failed, or is to be started:
+ * signer_get() has news.
  */
 bool signer_attend(int64_t *next);
+
+/* Was there a key in this pass that could not be had, or did not fit and may do so later? */
+bool signer_missed(void);
 
 /* What of signer_proof_kinds[number] it has signed of these bytes; never NULL */
 const struct signer_proof *signer_proof(const struct signer *signer, size_t number);
@@ -107,10 +117,14 @@ const uint8_t *signer_challenge(const struct signer *signer);
 /**
  * signer_doubt() - the key is not the one that it should be
  *
- * There may be another one of its name by now.  If the process is not of a moment ago
- * another is started, which later calls of signer_get() return.
+ * There may be another one of its name by now.  If the process is not of a moment ago, or
+ * somebody waits and it is not of this pass, another is started, which later calls of
+ * signer_get() return.
  */
 void signer_doubt(struct signer *signer);
+
+/* Is another started, and is there time to wait for it? */
+bool signer_is_replaced(const struct signer *signer);
 
 /**
  * signer_connect() - from now on this process can have signatures made

@@ -180,12 +180,21 @@ static void judge_response(struct certificate *certificate)
 			 "must-staple, and there is no OCSP response: some clients will refuse it");
 }
 
-void certificate_load(struct certificate *certificate)
+static void read_and_judge(struct certificate *certificate)
 {
 	forget(certificate);
 	if (!cert_files_read(certificate->cert, certificate->key, certificate->passphrase,
 			     &certificate->files, certificate->error, sizeof(certificate->error)))
 		judge(certificate, certificate->strict);
+}
+
+void certificate_load(struct certificate *certificate)
+{
+	read_and_judge(certificate);
+	/* The token may have another key of the name by now. */
+	if (!certificate->usable && certificate->files.signer &&
+	    signer_is_replaced(certificate->files.signer))
+		read_and_judge(certificate);
 	judge_response(certificate);
 }
 

@@ -401,20 +401,28 @@ size_t generation_connect(const struct generation *generation, int *sockets)
 	return count;
 }
 
+static bool has_token(const struct certificates *all)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		const struct certificate *one = &all->list[i];
+
+		if (one->usable && one->files.signer && signer_lives(one->files.signer))
+			return true;
+	}
+	return false;
+}
+
+/* Not by the certificates that a port has: one of no use may have been left out. */
 bool generation_wants_token(const struct generation *generation)
 {
 	for (size_t i = 0; i < generation->config.count; i++) {
-		const struct certificates *all = &generation->ports[i].certificates;
+		const struct served_port *port = &generation->ports[i];
 
-		for (size_t j = 0; j < all->count; j++) {
-			const struct certificate *one = &all->list[j];
-
-			if (token_uri_is(one->key) && (!one->usable || !one->files.signer ||
-						       !signer_lives(one->files.signer)))
-				return true;
-		}
+		if (!port->config->broken && token_uri_is(port->config->key) &&
+		    !has_token(&port->certificates))
+			return true;
 	}
-	return false;
+	return signer_missed();
 }
 
 static void tell_ends(uint16_t port, const struct certificate *certificate, time_t now)

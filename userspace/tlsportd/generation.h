@@ -76,7 +76,7 @@ void generation_free(struct generation *generation);
  */
 size_t generation_connect(const struct generation *generation, int *sockets);
 
-/* Is there a token that should serve, and does not? */
+/* Is there a token that should serve, and does not, or has not what the last pass asked for? */
 bool generation_wants_token(const struct generation *generation);
 
 /* Logs which certificates end soon, and whose OCSP responses have: whoever should have renewed them

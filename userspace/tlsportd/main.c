@@ -34,7 +34,7 @@
 #define RENEW_MS 200
 /*
  * Workers that could not be started with new certificates are tried again so soon, and
- * tokens that are not there, or were lost for the second time.
+ * tokens that are not there.
  */
 #define AGAIN_MS 60000
 /* A day */
@@ -59,7 +59,6 @@ struct daemon {
 	int64_t retry_at; /* 0: there is nothing to be tried again */
 	char *told;	  /* errors of the last renewal, NULL: there were none */
 	int64_t leave_at; /* at the latest, 0: no successor has taken over */
-	int64_t lost_at;  /* a token, last */
 	bool stop;
 };
 
@@ -293,26 +292,16 @@ static void on_event(struct daemon *daemon, int fd)
 	}
 }
 
-/* A new process logs in to the token anew; new workers ask it. */
-static void replace_signer(struct daemon *daemon)
-{
-	int64_t now = parent_now();
-
-	daemon->parent.signer_ended = false;
-	if (daemon->lost_at && now - daemon->lost_at < AGAIN_MS)
-		daemon->retry_at = now + AGAIN_MS;
-	else
-		daemon->renew_at = now + RENEW_MS;
-	daemon->lost_at = now;
-}
-
 /* 0: never */
 static bool is_due(int64_t at)
 {
 	return at && at <= parent_now();
 }
 
-/* A token that has come or failed is news for the ports.  ms, -1: none is waited for */
+/*
+ * A token that has come or failed is news for the ports, or that was lost: a new process logs
+ * in to it anew, and new workers ask it.  ms, -1: nothing is waited for
+ */
 static int64_t attend_signers(struct daemon *daemon)
 {
 	int64_t next;
@@ -342,8 +331,6 @@ static int next_timeout(struct daemon *daemon)
 	left = ticket_store_rotate(&daemon->parent.tickets);
 	if (ocsp_fetch_fresh(&daemon->parent.fetches) && !daemon->renew_at)
 		daemon->renew_at = parent_now();
-	if (daemon->parent.signer_ended)
-		replace_signer(daemon);
 	attend_signers(daemon);
 	if (is_due(daemon->renew_at) || is_due(daemon->retry_at))
 		renew(daemon);

@@ -202,7 +202,7 @@ void parent_reports(struct parent *parent)
 }
 
 /* Not a worker: one that signs, perhaps. */
-static void tell_signer(struct parent *parent, pid_t pid, int status)
+static void tell_signer(pid_t pid, int status)
 {
 	const char *key = signer_ended(pid);
 
@@ -215,7 +215,6 @@ static void tell_signer(struct parent *parent, pid_t pid, int status)
 		log_error("%s: the process that signs with it ended (%s %d): the token is lost",
 			  key, WIFSIGNALED(status) ? "signal" : "status",
 			  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	parent->signer_ended = true;
 }
 
 void parent_reap(struct parent *parent)
@@ -229,7 +228,7 @@ void parent_reap(struct parent *parent)
 			;
 		if (!*at) {
 			if (!ocsp_fetch_ended(&parent->fetches, pid, status))
-				tell_signer(parent, pid, status);
+				tell_signer(pid, status);
 			continue;
 		}
 		parent_reports(parent); /* what it said at last */
@@ -517,6 +516,7 @@ void parent_stop(struct parent *parent)
 	signal_workers(parent, NULL, SIGKILL);
 	while (parent->all && waitpid(parent->all->pid, NULL, 0) > 0)
 		end_worker(parent, &parent->all);
+	signer_pass(0); /* which none asks in: those that sign end */
 	generation_free(parent->generation);
 	parent->generation = NULL;
 }

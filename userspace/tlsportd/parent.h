@@ -57,7 +57,6 @@ struct worker_slot {
  * @generation: the one that new workers get
  * @restart_at: for a slot of the current generation that has no worker
  * @deaths: of a slot, in quick succession
- * @signer_ended: a process that signs did, unasked, since this was last looked at
  */
 struct parent {
 	const char *config_dir;
@@ -72,7 +71,6 @@ struct parent {
 	unsigned int generations;
 	int64_t restart_at[WORKERS_MAX];
 	unsigned int deaths[WORKERS_MAX];
-	bool signer_ended;
 	sigset_t signals; /* blocked ones: workers wait for theirs, too */
 };
 
