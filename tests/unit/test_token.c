@@ -12,11 +12,15 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "engine_client.h"
 #include "token_fake.h"
 #include "../../userspace/common/cert_check.h"
+#include "../../userspace/common/pin_record.h"
 
 #define MODULE "/usr/lib/softhsm/libsofthsm2.so"
 
@@ -910,12 +914,130 @@ static void test_login_that_does_not_end(void **state)
 static void test_login_that_says_nothing_of_the_pin(void **state)
 {
 	(void)state;
-	write_text("fake/login", "30 0"); /* CKR_DEVICE_ERROR */
+	write_text("fake/login", "e0 0"); /* CKR_TOKEN_NOT_PRESENT */
 	get_bad("a", "login: ");
 	get_bad("a", "login: ");
 	unlink(path_of("fake/login"));
 	signer_put(get_good("a"));
 	assert_int_equal(fake_asked("login"), 3);
+}
+
+/* It may have looked at the PIN before. */
+static void test_login_with_a_fault_of_the_device(void **state)
+{
+	/* CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED; of each PIN another file */
+	static const char *const faults[][2] = { { "30 0", "1\n" },
+						 { "31 0", "12\n" },
+						 { "32 0", "123\n" } };
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		write_text("fake/login", faults[i][0]);
+		write_text("pin", faults[i][1]);
+		get_bad("a", "the token refuses the PIN in");
+		get_bad("a", "the token has refused it");
+		assert_int_equal(fake_asked("login"), i + 1);
+	}
+}
+
+/* All three have seen three tries when they began. */
+static void test_tries_that_others_use_up(void **state)
+{
+	static const char *const objects[] = { "a", "b", "c" };
+	static const char *const pins[] = { "pin-a", "pin-b", "pin-c" };
+	char err[512];
+	int last = 0;
+
+	(void)state;
+	write_text("fake/tries", "3");
+	write_text("fake/login", "a0 700"); /* CKR_PIN_INCORRECT */
+	for (int i = 0; i < 3; i++) {
+		write_text(pins[i], "1234\n");
+		signer_begin(uri_of(objects[i]), path_of(pins[i]));
+	}
+	signer_pass(SIGNER_START_MS);
+	for (int i = 0; i < 3; i++) {
+		assert_null(signer_get(uri_of(objects[i]), path_of(pins[i]), err, sizeof(err)));
+		last += strstr(err, "allows one more PIN before it locks") != NULL;
+	}
+	assert_int_equal(fake_asked("login"), 2);
+	assert_int_equal(last, 1);
+}
+
+/* The record of the token, held as by somebody who logs in to it */
+static int hold_record(void)
+{
+	const struct dirent *entry;
+	char path[512];
+	DIR *pins = opendir(path_of("run/pins"));
+	int fd = -1;
+
+	assert_non_null(pins);
+	while ((entry = readdir(pins)))
+		if (entry->d_name[0] != '.') {
+			snprintf(path, sizeof(path), "%s/%s", path_of("run/pins"), entry->d_name);
+			fd = open(path, O_RDWR | O_CLOEXEC);
+		}
+	closedir(pins);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
+/* That others log in is nothing that a process would be ended for. */
+static void test_logins_of_others_are_waited_for(void **state)
+{
+	struct pollfd events_fd = { .fd = signer_events(), .events = POLLIN };
+	int64_t until = now_ms() + SIGNER_HANG_MS + 1500, next;
+	int record;
+
+	(void)state;
+	signer_put(get_good("a"));
+	record = hold_record();
+	signer_pass(1);
+	get_bad("a", "the token has not answered yet");
+	while (now_ms() < until) {
+		assert_false(signer_attend(&next));
+		assert_int_equal(signers->state, SIGNER_STARTING);
+		poll(&events_fd, 1, next < until - now_ms() ? next : until - now_ms());
+	}
+	assert_int_equal(fake_asked("login"), 1);
+	close(record);
+	signer_pass(SIGNER_START_MS);
+	signer_put(get_good("a"));
+	assert_int_equal(fake_asked("login"), 2);
+}
+
+static void wait_for_nobody(bool waits)
+{
+	(void)waits;
+}
+
+/* The disk is full: what is half written spoils no other line. */
+static void test_record_that_is_cut(void **state)
+{
+	const struct stat one = { .st_ino = 1 }, other = { .st_ino = 2 };
+	struct pin_record record;
+	struct rlimit limit, short_limit;
+	char why[256];
+
+	(void)state;
+	mkdir(path_of("run"), 0755);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	short_limit = (struct rlimit){ 10, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &short_limit), 0);
+	assert_int_equal(pin_record_begin(path_of("run"), "token", &one, &record, wait_for_nobody,
+					  why, sizeof(why)),
+			 -1);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_non_null(strstr(why, "no PIN is tried without a record of it"));
+	assert_int_equal(pin_record_begin(path_of("run"), "token", &other, &record, wait_for_nobody,
+					  why, sizeof(why)),
+			 0);
+	pin_record_end(&record, true);
+	assert_int_equal(pin_record_begin(path_of("run"), "token", &other, &record, wait_for_nobody,
+					  why, sizeof(why)),
+			 -1);
+	assert_string_equal(why, "the token has refused it");
 }
 
 static void test_pin_that_is_too_long(void **state)
@@ -1188,6 +1310,10 @@ int main(int argc, char **argv)
 		FAKE(test_pin_is_tried_once),
 		FAKE(test_login_that_does_not_end),
 		FAKE(test_login_that_says_nothing_of_the_pin),
+		FAKE(test_login_with_a_fault_of_the_device),
+		FAKE(test_tries_that_others_use_up),
+		FAKE(test_logins_of_others_are_waited_for),
+		FAKE(test_record_that_is_cut),
 		FAKE(test_pin_that_is_too_long),
 		FAKE(test_many_slots),
 		FAKE(test_nothing_is_inherited),

@@ -10,6 +10,7 @@
  *	login	"RV MS": what C_Login returns, and after how long
  *	sign	"RV MS LEN": likewise C_Sign; LEN: only of data that is so long
  *	break	the next signature fails, and all others of its session
+ *	tries	"N": of them there are so many before the PIN is locked
  * A line of its file "log" is a login or a signature that was asked for.
  */
 #include <fcntl.h>
@@ -90,16 +91,40 @@ static CK_RV get_info(CK_INFO *info)
 	return CKR_OK;
 }
 
-static CK_ULONG slots(void)
+/* That in the file of this name */
+static CK_ULONG number_of(const char *name, unsigned long otherwise)
 {
-	unsigned long count = 1;
-	FILE *file = open_file("slots", "re");
+	unsigned long number = otherwise;
+	FILE *file = open_file(name, "re");
 
-	if (file && fscanf(file, "%lu", &count) != 1)
-		count = 1;
+	if (file && fscanf(file, "%lu", &number) != 1)
+		number = otherwise;
 	if (file)
 		fclose(file);
-	return count;
+	return number;
+}
+
+static CK_ULONG slots(void)
+{
+	return number_of("slots", 1);
+}
+
+static CK_FLAGS flags_of_pin(void)
+{
+	const CK_ULONG tries = number_of("tries", 100);
+
+	return tries == 0 ? CKF_USER_PIN_LOCKED : tries == 1 ? CKF_USER_PIN_FINAL_TRY : 0;
+}
+
+static void use_up_try(void)
+{
+	const CK_ULONG tries = number_of("tries", 0);
+	FILE *file = tries ? open_file("tries", "we") : NULL;
+
+	if (!file)
+		return;
+	fprintf(file, "%lu", tries - 1);
+	fclose(file);
 }
 
 static CK_RV get_slot_list(CK_BBOOL present, CK_SLOT_ID *list, CK_ULONG *count)
@@ -130,7 +155,7 @@ static CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 	memset(info, ' ', sizeof(*info));
 	memcpy(info->label, label, 4);
 	memcpy(info->serialNumber, "1", 1);
-	info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED;
+	info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | flags_of_pin();
 	return CKR_OK;
 }
 
@@ -156,12 +181,17 @@ static CK_RV close_session(CK_SESSION_HANDLE session)
 
 static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin, CK_ULONG len)
 {
+	CK_RV rv;
+
 	(void)session;
 	(void)user;
 	(void)pin;
 	(void)len;
 	note("login");
-	return behave("login", 0);
+	rv = behave("login", 0);
+	if (rv == CKR_PIN_INCORRECT)
+		use_up_try();
+	return rv;
 }
 
 static CK_RV find_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULONG count)

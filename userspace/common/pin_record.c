@@ -24,7 +24,20 @@ static int line_of(const struct stat *pin, char line[LINE_MAX_LEN])
 			(unsigned long)pin->st_ctim.tv_sec, (unsigned long)pin->st_ctim.tv_nsec);
 }
 
-static int open_record(const char *run_dir, const char *token, char *why, size_t len)
+static int await_lock(int fd, void (*on_wait)(bool waits))
+{
+	int ret, err;
+
+	on_wait(true);
+	ret = flock(fd, LOCK_EX);
+	err = errno;
+	on_wait(false);
+	errno = err;
+	return ret;
+}
+
+static int open_record(const char *run_dir, const char *token, void (*on_wait)(bool waits),
+		       char *why, size_t len)
 {
 	char path[4096];
 	int fd = -1;
@@ -34,7 +47,7 @@ static int open_record(const char *run_dir, const char *token, char *why, size_t
 	    (!mkdir(path, 0700) || errno == EEXIST) &&
 	    snprintf(path, sizeof(path), "%s/pins/%s", run_dir, token) < (int)sizeof(path))
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd >= 0 && !flock(fd, LOCK_EX))
+	if (fd >= 0 && !await_lock(fd, on_wait))
 		return fd;
 	snprintf(why, len, "no PIN is tried without a record of it: %s/pins: %s", run_dir,
 		 strerror(errno));
@@ -63,13 +76,13 @@ static char look_up(int fd, const char *wanted, off_t *end)
 }
 
 int pin_record_begin(const char *run_dir, const char *token, const struct stat *pin,
-		     struct pin_record *record, char *why, size_t len)
+		     struct pin_record *record, void (*on_wait)(bool waits), char *why, size_t len)
 {
 	char line[LINE_MAX_LEN];
 	int line_len = line_of(pin, line);
 	char found;
 
-	record->fd = open_record(run_dir, token, why, len);
+	record->fd = open_record(run_dir, token, on_wait, why, len);
 	if (record->fd < 0)
 		return -1;
 	found = look_up(record->fd, line, &record->line);
@@ -84,10 +97,14 @@ int pin_record_begin(const char *run_dir, const char *token, const struct stat *
 	line[line_len++] = TRIED;
 	line[line_len++] = '\n';
 	record->end = record->line + line_len;
+	errno = ENOSPC; /* of a part of it nothing is said */
 	if (pwrite(record->fd, line, line_len, record->line) == line_len)
 		return 0;
 	snprintf(why, len, "no PIN is tried without a record of it: %s/pins: %s", run_dir,
 		 strerror(errno));
+	/* A part of a line would spoil the next one. */
+	if (ftruncate(record->fd, record->line))
+		fprintf(stderr, "the record of a PIN cannot be written: %s\n", strerror(errno));
 close_record:
 	close(record->fd);
 	return -1;

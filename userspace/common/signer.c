@@ -57,7 +57,8 @@ enum signer_state {
  * @pin: file; NULL: no PIN
  * @pid: 0: it was collected
  * @control: socket to the process; -1: it ended
- * @since: when it came into its state, ms
+ * @since: when it came into its state, or its turn to log in, ms
+ * @waits_for_others: to log in: no limit of time counts
  * @asked: when it was last asked for, ms
  * @pass: likewise
  * @outdated: it is not given out any more
@@ -79,6 +80,7 @@ struct signer {
 	pid_t pid;
 	int control;
 	int64_t since;
+	bool waits_for_others;
 	int64_t asked;
 	unsigned int pass;
 	unsigned int holders;
@@ -165,6 +167,7 @@ static void enter(struct signer *signer, enum signer_state state)
 {
 	signer->state = state;
 	signer->since = now_ms();
+	signer->waits_for_others = false;
 }
 
 static void watch(const struct signer *signer, int operation)
@@ -293,6 +296,9 @@ static void take_answer(struct signer *signer, struct signer_answer *answer)
 {
 	if (answer->status == SIGNER_PROOF && answer->number < SIGNER_PROOFS) {
 		take_proof(signer, answer);
+	} else if (answer->status == SIGNER_WAITS || answer->status == SIGNER_GOES_ON) {
+		enter(signer, SIGNER_STARTING);
+		signer->waits_for_others = answer->status == SIGNER_WAITS;
 	} else if (answer->status == SIGNER_GOOD) {
 		watch(signer, EPOLL_CTL_DEL); /* its end is a child's */
 		signer->error[0] = '\0';
@@ -306,6 +312,8 @@ static void take_answer(struct signer *signer, struct signer_answer *answer)
 
 static int64_t time_left(const struct signer *signer)
 {
+	if (signer->waits_for_others)
+		return SIGNER_START_MS;
 	return signer->since + SIGNER_START_MS - now_ms();
 }
 

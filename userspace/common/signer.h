@@ -21,7 +21,10 @@
 
 #include "token.h"
 
-/* A token that takes longer to be there, or to sign, counts as gone. */
+/*
+ * A token that takes longer to be there, or to sign, counts as gone.  A process that has to
+ * wait for the logins of others has the time anew when its turn has come.
+ */
 #define SIGNER_START_MS 8000
 #define SIGNER_SIGN_MS	1000
 /* After a signature that took too long none is asked for. */

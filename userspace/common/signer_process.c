@@ -44,6 +44,17 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+static int send_answer(int fd, const struct signer_answer *answer)
+{
+	size_t len = offsetof(struct signer_answer, data) + answer->len;
+	ssize_t sent;
+
+	do {
+		sent = send(fd, answer, len, MSG_NOSIGNAL);
+	} while (sent < 0 && errno == EINTR);
+	return sent == (ssize_t)len ? 0 : -1;
+}
+
 /* --- calls of the module, which may not come back --- */
 
 struct call {
@@ -95,6 +106,20 @@ static bool is_hung(void)
 	return hung;
 }
 
+static struct call start_call;
+
+/* That another process logs in is no call; this one's own begins after it. */
+static void on_wait(bool waits)
+{
+	const struct signer_answer answer = { .status = waits ? SIGNER_WAITS : SIGNER_GOES_ON };
+
+	if (waits)
+		end_call(&start_call);
+	else
+		begin_call(&start_call);
+	send_answer(SIGNER_CONTROL_FD, &answer);
+}
+
 static void *look_after_calls(void *arg)
 {
 	while (!is_hung())
@@ -115,17 +140,6 @@ static pthread_mutex_t askers_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t askers_gone = PTHREAD_COND_INITIALIZER;
 static unsigned int askers;
 static atomic_uint faults;
-
-static int send_answer(int fd, const struct signer_answer *answer)
-{
-	size_t len = offsetof(struct signer_answer, data) + answer->len;
-	ssize_t sent;
-
-	do {
-		sent = send(fd, answer, len, MSG_NOSIGNAL);
-	} while (sent < 0 && errno == EINTR);
-	return sent == (ssize_t)len ? 0 : -1;
-}
 
 static void fail_with(struct signer_answer *answer, const char *why)
 {
@@ -335,7 +349,7 @@ static struct token *start_token(char **argv, const struct signer_challenge *cha
 				 size_t errlen)
 {
 	const char *uri = argv[1], *pin = argv[2][0] ? argv[2] : NULL;
-	struct token *token = token_open(uri, pin, argv[3], err, errlen);
+	struct token *token = token_open(uri, pin, argv[3], on_wait, err, errlen);
 	struct token_session *session = token ? token_session(token, err, errlen) : NULL;
 	int failed = session ? prove(session, uri, challenge, err, errlen) : -1;
 
@@ -398,15 +412,14 @@ int signer_main(char **argv)
 	struct signer_challenge challenge;
 	struct signer_answer answer = { .status = SIGNER_GOOD };
 	struct token *token;
-	struct call call;
 	char err[512] = "";
 	int fd;
 
 	if (begin(&challenge))
 		return 1;
-	begin_call(&call);
+	begin_call(&start_call);
 	token = start_token(argv, &challenge, err, sizeof(err));
-	end_call(&call);
+	end_call(&start_call);
 	if (!token)
 		fail_with(&answer, err);
 	if (send_answer(SIGNER_CONTROL_FD, &answer) || !token)
@@ -414,8 +427,8 @@ int signer_main(char **argv)
 	while ((fd = receive_asker()) >= 0)
 		add_asker(token, fd);
 	await_askers();
-	begin_call(&call);
+	begin_call(&start_call);
 	token_close(token);
-	end_call(&call);
+	end_call(&start_call);
 	return 0;
 }

@@ -5,7 +5,8 @@
  *
  * To who started it, over SIGNER_CONTROL_FD: that one sends a struct signer_challenge,
  * and gets a SIGNER_PROOF for each way to sign that the key has, then SIGNER_GOOD; or
- * SIGNER_FAILED.  After that it sends sockets, one for each that asks.
+ * SIGNER_FAILED.  Before the login there are SIGNER_WAITS and SIGNER_GOES_ON: it waits for its
+ * turn, and has it.  After that it sends sockets, one for each that asks.
  */
 #ifndef _TLSPORT_SIGNER_WIRE_H
 #define _TLSPORT_SIGNER_WIRE_H
@@ -37,6 +38,8 @@ enum signer_status {
 	SIGNER_GOOD,
 	SIGNER_FAILED,
 	SIGNER_PROOF, /* @number: in signer_proof_kinds */
+	SIGNER_WAITS,
+	SIGNER_GOES_ON,
 };
 
 /* What there is in @data is a signature or, with the 0 behind it, why there is none. */

@@ -235,13 +235,26 @@ static void record_name(const CK_TOKEN_INFO *info, char name[2 * sizeof(CK_TOKEN
 		name += sprintf(name, "%02x", info->label[i]);
 }
 
-/* Has the token not come to look at the PIN?  All else may count as a wrong one. */
+/*
+ * Has the token not come to look at the PIN?  All else may count as a wrong one: a device
+ * that fails, or is taken out, has counted before it compares.
+ */
 static bool is_untried(CK_RV rv)
 {
-	return rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_DEVICE_REMOVED || rv == CKR_DEVICE_ERROR ||
-	       rv == CKR_DEVICE_MEMORY || rv == CKR_HOST_MEMORY || rv == CKR_SESSION_CLOSED ||
+	return rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_HOST_MEMORY || rv == CKR_SESSION_CLOSED ||
 	       rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_CRYPTOKI_NOT_INITIALIZED ||
 	       rv == CKR_USER_PIN_NOT_INITIALIZED || rv == CKR_USER_TYPE_INVALID;
+}
+
+/* While this process waited for its turn others may have used up what there was of tries. */
+static int may_still_try(struct token *token, const char *pin_file, char *err, size_t errlen)
+{
+	CK_RV rv = token->module->C_GetTokenInfo(token->slot, &token->info);
+
+	if (rv != CKR_OK)
+		return refuse(err, errlen, "%s: the token cannot be looked at: %s", token->text,
+			      p11_kit_strerror(rv));
+	return may_try(token, pin_file, err, errlen);
 }
 
 /* Who started us may end meanwhile, and we with it, but not before the try is crossed out. */
@@ -261,7 +274,8 @@ static CK_RV try_pin(struct token *token, const char *pin, struct pin_record *re
 }
 
 static int log_in_once(struct token *token, const char *pin_file, const char *run_dir,
-		       const char *pin, const struct stat *st, char *err, size_t errlen)
+		       const char *pin, const struct stat *st, void (*on_wait)(bool waits),
+		       char *err, size_t errlen)
 {
 	static const char way_out[] =
 		"it is not tried again until that file changes (once it is right, 'touch' it)";
@@ -270,9 +284,13 @@ static int log_in_once(struct token *token, const char *pin_file, const char *ru
 	CK_RV rv;
 
 	record_name(&token->info, name);
-	if (pin_record_begin(run_dir, name, st, &record, why, sizeof(why)))
+	if (pin_record_begin(run_dir, name, st, &record, on_wait, why, sizeof(why)))
 		return refuse(err, errlen, "%s: the PIN in %s: %s: %s", token->text, pin_file, why,
 			      way_out);
+	if (may_still_try(token, pin_file, err, errlen)) {
+		pin_record_end(&record, false);
+		return -1;
+	}
 	rv = try_pin(token, pin, &record);
 	if (rv == CKR_OK)
 		return 0;
@@ -282,8 +300,8 @@ static int log_in_once(struct token *token, const char *pin_file, const char *ru
 		      pin_file, p11_kit_strerror(rv), way_out);
 }
 
-static int log_in(struct token *token, const char *pin_file, const char *run_dir, char *err,
-		  size_t errlen)
+static int log_in(struct token *token, const char *pin_file, const char *run_dir,
+		  void (*on_wait)(bool waits), char *err, size_t errlen)
 {
 	char pin[PIN_MAX];
 	struct stat st;
@@ -301,13 +319,13 @@ static int log_in(struct token *token, const char *pin_file, const char *run_dir
 		return -1;
 	ret = read_pin(token->text, pin_file, pin, &st, err, errlen);
 	if (!ret)
-		ret = log_in_once(token, pin_file, run_dir, pin, &st, err, errlen);
+		ret = log_in_once(token, pin_file, run_dir, pin, &st, on_wait, err, errlen);
 	explicit_bzero(pin, sizeof(pin));
 	return ret;
 }
 
-struct token *token_open(const char *uri, const char *pin_file, const char *run_dir, char *err,
-			 size_t errlen)
+struct token *token_open(const char *uri, const char *pin_file, const char *run_dir,
+			 void (*on_wait)(bool waits), char *err, size_t errlen)
 {
 	struct token *token = calloc(1, sizeof(*token));
 	char why[512] = "out of memory";
@@ -320,7 +338,8 @@ struct token *token_open(const char *uri, const char *pin_file, const char *run_
 		refuse(err, errlen, "key: %s", why); /* without the URI: there may be a PIN in it */
 		goto fail;
 	}
-	if (!find_token(token, err, errlen) && !log_in(token, pin_file, run_dir, err, errlen))
+	if (!find_token(token, err, errlen) &&
+	    !log_in(token, pin_file, run_dir, on_wait, err, errlen))
 		return token;
 fail:
 	token_close(token);

@@ -36,14 +36,15 @@ enum token_fault {
  * @uri: of the key
  * @pin_file: its first line is the PIN; NULL: none is asked for
  * @run_dir: where it is written down which PINs were tried, see pin_record.h
+ * @on_wait: called with true before others are waited for, and with false after that
  * @err: on failure one line that begins with the URI
  *
  * The PIN is given once, and wiped.
  *
  * Return: NULL on failure.
  */
-struct token *token_open(const char *uri, const char *pin_file, const char *run_dir, char *err,
-			 size_t errlen);
+struct token *token_open(const char *uri, const char *pin_file, const char *run_dir,
+			 void (*on_wait)(bool waits), char *err, size_t errlen);
 
 /**
  * token_session() - find the key, for signatures that one thread asks for
