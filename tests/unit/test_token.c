@@ -840,16 +840,54 @@ static void test_token_that_is_taken_away(void **state)
 	signer_put(signer);
 }
 
-/* CKR_SESSION_COUNT: others may end theirs. */
 static void test_session_is_asked_for_again(void **state)
 {
 	struct signer *signer = get_good("a");
 
 	(void)state;
-	write_text("fake/session", "b1");
+	write_text("fake/session", "5"); /* CKR_GENERAL_ERROR */
 	assert_false(signs(signer));
 	unlink(path_of("fake/session"));
 	assert_true(signs(signer));
+	signer_put(signer);
+}
+
+/* Another one that asks, as workers are */
+static int connect_another(struct signer *signer, int *before)
+{
+	*before = signer->fd;
+	signer->fd = -1;
+	return signer_connect(signer);
+}
+
+/* One has its own, the others share one: nobody goes without. */
+static void test_sessions_run_out(void **state)
+{
+	struct signer *signer;
+	int fds[5];
+
+	(void)state;
+	write_text("fake/sessions", "3");
+	signer = get_good("a");
+	for (int i = 1; i < 5; i++)
+		assert_true(connect_another(signer, &fds[i - 1]) >= 0);
+	fds[4] = signer->fd;
+	for (int round = 0; round < 3; round++)
+		for (int i = 0; i < 5; i++) {
+			signer->fd = fds[i];
+			assert_true(signs(signer));
+		}
+	/* Nor is it the end when there is none at all. */
+	write_text("fake/sign", "5 0");
+	assert_false(signs(signer));
+	write_text("fake/session", "b1"); /* CKR_SESSION_COUNT */
+	for (int i = 0; i < 10; i++)
+		assert_false(signs(signer));
+	unlink(path_of("fake/session"));
+	unlink(path_of("fake/sign"));
+	assert_true(signs(signer));
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
 	signer_put(signer);
 }
 
@@ -1278,6 +1316,35 @@ static void test_tokens_that_are_lost(void **state)
 	signer_put(again);
 }
 
+/* A worker that was taken over has things signed that no handshake has: it alone is ended. */
+static void test_requests_that_are_not_proper(void **state)
+{
+	static const struct signer_request requests[] = {
+		{ .how = TOKEN_ECDSA, .len = 20 },
+		{ .how = TOKEN_ECDSA, .len = 0 },
+		{ .how = TOKEN_RSA_PSS, .len = 33 },
+		{ .how = TOKEN_RSA_PKCS1, .len = 51 },
+		{ .how = 7, .len = 32 },
+	};
+	struct signer *signer = get_good("a");
+	char byte;
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		const size_t len = offsetof(struct signer_request, data) + requests[i].len;
+
+		assert_true(connect_another(signer, &fd) >= 0);
+		assert_int_equal(send(signer->fd, &requests[i], len, 0), len);
+		assert_int_equal(recv(signer->fd, &byte, 1, 0), 0);
+		close(signer->fd);
+		signer->fd = fd;
+	}
+	assert_true(signs(signer));
+	assert_int_equal(fake_asked("sign"), 4);
+	signer_put(signer);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -1305,6 +1372,7 @@ int main(int argc, char **argv)
 		FAKE(test_errors_in_a_row),
 		FAKE(test_token_that_is_taken_away),
 		FAKE(test_session_is_asked_for_again),
+		FAKE(test_sessions_run_out),
 		FAKE(test_hash_that_the_token_has_not),
 		FAKE(test_token_that_is_too_slow),
 		FAKE(test_pin_is_tried_once),
@@ -1324,6 +1392,7 @@ int main(int argc, char **argv)
 		FAKE(test_token_that_is_too_late_for_its_pass),
 		FAKE(test_key_that_is_not_asked_for),
 		FAKE(test_tokens_that_are_lost),
+		FAKE(test_requests_that_are_not_proper),
 	};
 
 	if (argc == SIGNER_ARGC && !strcmp(argv[0], SIGNER_NAME))

@@ -11,6 +11,7 @@
  *	sign	"RV MS LEN": likewise C_Sign; LEN: only of data that is so long
  *	break	the next signature fails, and all others of its session
  *	tries	"N": of them there are so many before the PIN is locked
+ *	sessions "N": there can be no more at the same time
  * A line of its file "log" is a login or a signature that was asked for.
  */
 #include <fcntl.h>
@@ -31,7 +32,7 @@
 
 static CK_MECHANISM_TYPE mechanism;
 static unsigned char broken[SESSIONS];
-static CK_ULONG sessions, found;
+static CK_ULONG sessions, open_sessions, found;
 
 static FILE *open_file(const char *name, const char *how)
 {
@@ -168,14 +169,19 @@ static CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *arg, CK_NOTIFY 
 	(void)flags;
 	(void)arg;
 	(void)notify;
-	if (rv == CKR_OK)
-		*session = ++sessions % SESSIONS;
-	return rv;
+	if (rv == CKR_OK && open_sessions >= number_of("sessions", SESSIONS))
+		rv = CKR_SESSION_COUNT;
+	if (rv != CKR_OK)
+		return rv;
+	open_sessions++;
+	*session = ++sessions % SESSIONS;
+	return CKR_OK;
 }
 
 static CK_RV close_session(CK_SESSION_HANDLE session)
 {
 	broken[session] = 0;
+	open_sessions--;
 	return CKR_OK;
 }
 

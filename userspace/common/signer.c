@@ -656,6 +656,16 @@ void signer_disconnect(struct signer *signer)
 	signer->fd = -1;
 }
 
+/* Not by send(), which is another call than workers may make. */
+static int send_request(const struct signer *signer, struct signer_request *request)
+{
+	struct iovec iov = { request, offsetof(struct signer_request, data) + request->len };
+	const struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return sendmsg(signer->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)iov.iov_len ? 0 :
+												-1;
+}
+
 /* The answer to the last request; those to requests that were given up are passed over. */
 static int await_answer(struct signer *signer, struct signer_answer *answer, int64_t until)
 {
@@ -725,13 +735,13 @@ static int ask(struct signer *signer, struct signer_answer *answer)
 int signer_sign(struct signer *signer, enum token_how how, const uint8_t *data, size_t len,
 		uint8_t *to, char *err, size_t errlen)
 {
-	struct signer_request request = { .how = how, .len = len };
-	struct iovec iov = { &request, offsetof(struct signer_request, data) + len };
-	const struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct signer_request request = { .number = signer->number + 1, .how = how, .len = len };
 	struct signer_answer answer;
 
-	if (len > sizeof(request.data))
-		return refuse(err, errlen, "%s: that is too long to be signed", signer->uri);
+	if (len <= sizeof(request.data))
+		memcpy(request.data, data, len);
+	if (!signer_request_is_proper(&request))
+		return refuse(err, errlen, "%s: that is nothing to be signed", signer->uri);
 	if (signer->fd < 0 || signer->rests > now_ms() ||
 	    (signer->waits && await_answer(signer, &answer, 0)))
 		return gone(signer, err, errlen);
@@ -740,10 +750,8 @@ int signer_sign(struct signer *signer, enum token_how how, const uint8_t *data, 
 			err, errlen,
 			"%s: the token is so slow that other handshakes would have to wait for it: more workers do more at once",
 			signer->uri);
-	request.number = ++signer->number;
-	memcpy(request.data, data, len);
-	/* Not send(), which is another call than workers may make. */
-	if (sendmsg(signer->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)iov.iov_len) {
+	signer->number = request.number;
+	if (send_request(signer, &request)) {
 		signer_disconnect(signer);
 		return gone(signer, err, errlen);
 	}

@@ -3,9 +3,9 @@
  * The process that signs, see signer_process.h.
  *
  * It has a thread for each that asks, with a session of its own, so that a token that
- * can sign several things at once does.  A module that does not come back from a call
- * cannot be helped, so another thread looks after all calls, and ends the process: who
- * started it starts another.
+ * can sign several things at once does; where that has no more they share one.  A module
+ * that does not come back from a call cannot be helped, so another thread looks after all
+ * calls, and ends the process: who started it starts another.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,9 +27,23 @@
 #include "signer_process.h"
 #include "signer_wire.h"
 
-/* The beginning of a DigestInfo of SHA-256 (RFC 8017 9.2) */
-static const uint8_t sha256_info[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
-				       0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 };
+#define INFO_HEAD_LEN 19
+
+/* The digests that are signed, and the beginnings of their DigestInfo (RFC 8017 9.2) */
+static const struct {
+	size_t len;
+	uint8_t info_head[INFO_HEAD_LEN];
+} hashes[] = {
+	{ 32,
+	  { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
+	    0x01, 0x05, 0x00, 0x04, 0x20 } },
+	{ 48,
+	  { 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
+	    0x02, 0x05, 0x00, 0x04, 0x30 } },
+	{ 64,
+	  { 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
+	    0x03, 0x05, 0x00, 0x04, 0x40 } },
+};
 
 /* Faults in a row, of all sessions, after which it is the process that is at fault */
 #define FAULTS_MAX 5
@@ -136,6 +150,12 @@ struct asker {
 	int fd;
 };
 
+/* Of those that have none of their own */
+static struct {
+	pthread_mutex_t lock;
+	struct token_session *session;
+} shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
 static pthread_mutex_t askers_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t askers_gone = PTHREAD_COND_INITIALIZER;
 static unsigned int askers;
@@ -148,18 +168,18 @@ static void fail_with(struct signer_answer *answer, const char *why)
 }
 
 /* Length, or -1: no session, or no signature; the session is given up where it is of no use. */
-static int sign(struct asker *asker, const struct signer_request *request,
-		struct signer_answer *answer, enum token_fault *fault)
+static int sign_in(struct token *token, struct token_session **session,
+		   const struct signer_request *request, struct signer_answer *answer,
+		   enum token_fault *fault)
 {
 	char err[512];
 	int len = -1;
 
-	*fault = TOKEN_FAILS;
-	if (!asker->session)
-		asker->session = token_session(asker->token, err, sizeof(err));
-	if (asker->session)
-		len = token_sign(asker->session, request->how, request->data, request->len,
-				 answer->data, fault, err, sizeof(err));
+	if (!*session)
+		*session = token_session(token, fault, err, sizeof(err));
+	if (*session)
+		len = token_sign(*session, request->how, request->data, request->len, answer->data,
+				 fault, err, sizeof(err));
 	if (len >= 0) {
 		answer->status = SIGNER_GOOD;
 		answer->len = len;
@@ -167,10 +187,23 @@ static int sign(struct asker *asker, const struct signer_request *request,
 	}
 	fail_with(answer, err);
 	if (*fault == TOKEN_FAILS) {
-		token_session_end(asker->session);
-		asker->session = NULL;
+		token_session_end(*session);
+		*session = NULL;
 	}
 	return -1;
+}
+
+static int sign(struct asker *asker, const struct signer_request *request,
+		struct signer_answer *answer, enum token_fault *fault)
+{
+	int len = sign_in(asker->token, &asker->session, request, answer, fault);
+
+	if (len >= 0 || *fault != TOKEN_FULL)
+		return len;
+	pthread_mutex_lock(&shared.lock);
+	len = sign_in(asker->token, &shared.session, request, answer, fault);
+	pthread_mutex_unlock(&shared.lock);
+	return len;
 }
 
 /* Once more with another session, where that may help.  true: the process is of no use */
@@ -188,11 +221,35 @@ static bool make_answer(struct asker *asker, const struct signer_request *reques
 	end_call(&call);
 	if (len >= 0)
 		atomic_store(&faults, 0);
-	if (len >= 0 || fault == TOKEN_REFUSES)
+	if (len >= 0 || fault == TOKEN_REFUSES || fault == TOKEN_FULL)
 		return false;
 	return fault == TOKEN_LOST || atomic_fetch_add(&faults, 1) + 1 >= FAULTS_MAX;
 }
 
+static bool is_digest_info(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++)
+		if (len == INFO_HEAD_LEN + hashes[i].len &&
+		    !memcmp(data, hashes[i].info_head, INFO_HEAD_LEN))
+			return true;
+	return false;
+}
+
+bool signer_request_is_proper(const struct signer_request *request)
+{
+	if (request->len > sizeof(request->data))
+		return false;
+	if (request->how == TOKEN_RSA_PKCS1)
+		return is_digest_info(request->data, request->len);
+	if (request->how != TOKEN_ECDSA && request->how != TOKEN_RSA_PSS)
+		return false;
+	for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++)
+		if (request->len == hashes[i].len)
+			return true;
+	return false;
+}
+
+/* Who asks may be a worker that was taken over. */
 static void serve_asker(struct asker *asker)
 {
 	struct signer_request request;
@@ -207,6 +264,8 @@ static void serve_asker(struct asker *asker)
 			continue;
 		if (len < (ssize_t)offsetof(struct signer_request, data) ||
 		    (size_t)len - offsetof(struct signer_request, data) != request.len)
+			break;
+		if (!signer_request_is_proper(&request))
 			break;
 		answer.number = request.number;
 		lost = make_answer(asker, &request, &answer);
@@ -304,11 +363,11 @@ const struct signer_proof_kind signer_proof_kinds[SIGNER_PROOFS] = {
 static void set_request(struct signer_request *request, const struct signer_proof_kind *kind,
 			const struct signer_challenge *challenge)
 {
-	size_t head = kind->how == TOKEN_RSA_PKCS1 ? sizeof(sha256_info) : 0;
+	size_t head = kind->how == TOKEN_RSA_PKCS1 ? INFO_HEAD_LEN : 0;
 
 	request->how = kind->how;
 	request->len = head + kind->len;
-	memcpy(request->data, sha256_info, head);
+	memcpy(request->data, hashes[0].info_head, head);
 	memcpy(request->data + head, challenge->bytes, kind->len);
 }
 
@@ -350,12 +409,13 @@ static struct token *start_token(char **argv, const struct signer_challenge *cha
 {
 	const char *uri = argv[1], *pin = argv[2][0] ? argv[2] : NULL;
 	struct token *token = token_open(uri, pin, argv[3], on_wait, err, errlen);
-	struct token_session *session = token ? token_session(token, err, errlen) : NULL;
-	int failed = session ? prove(session, uri, challenge, err, errlen) : -1;
+	enum token_fault fault;
 
-	token_session_end(session);
-	if (!failed)
+	if (token)
+		shared.session = token_session(token, &fault, err, errlen);
+	if (shared.session && !prove(shared.session, uri, challenge, err, errlen))
 		return token;
+	token_session_end(shared.session);
 	token_close(token);
 	return NULL;
 }
@@ -428,6 +488,7 @@ int signer_main(char **argv)
 		add_asker(token, fd);
 	await_askers();
 	begin_call(&start_call);
+	token_session_end(shared.session);
 	token_close(token);
 	end_call(&start_call);
 	return 0;

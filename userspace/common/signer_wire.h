@@ -11,6 +11,7 @@
 #ifndef _TLSPORT_SIGNER_WIRE_H
 #define _TLSPORT_SIGNER_WIRE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "token.h"
@@ -33,6 +34,9 @@ struct signer_request {
 	uint32_t len;
 	uint8_t data[SIGNER_REQUEST_MAX];
 };
+
+/* Is it what a handshake has signed?  Nothing else is. */
+bool signer_request_is_proper(const struct signer_request *request);
 
 enum signer_status {
 	SIGNER_GOOD,

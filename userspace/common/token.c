@@ -414,11 +414,13 @@ static int look_at_key(struct token_session *session, char *err, size_t errlen)
 	return 0;
 }
 
-struct token_session *token_session(struct token *token, char *err, size_t errlen)
+struct token_session *token_session(struct token *token, enum token_fault *fault, char *err,
+				    size_t errlen)
 {
 	struct token_session *session = calloc(1, sizeof(*session));
 	CK_RV rv;
 
+	*fault = TOKEN_FAILS;
 	if (!session) {
 		refuse(err, errlen, "%s: out of memory", token->text);
 		return NULL;
@@ -427,6 +429,8 @@ struct token_session *token_session(struct token *token, char *err, size_t errle
 	rv = token->module->C_OpenSession(token->slot, CKF_SERIAL_SESSION, NULL, NULL,
 					  &session->handle);
 	if (rv != CKR_OK) {
+		if (rv == CKR_SESSION_COUNT || rv == CKR_HOST_MEMORY)
+			*fault = TOKEN_FULL;
 		refuse(err, errlen, "%s: no session with the token: %s", token->text,
 		       p11_kit_strerror(rv));
 		free(session);

@@ -28,6 +28,7 @@ struct token_session;
 enum token_fault {
 	TOKEN_REFUSES, /* of the request, and not of the token */
 	TOKEN_FAILS,   /* something: another session may do better */
+	TOKEN_FULL,    /* there can be no more sessions: those that there are may do */
 	TOKEN_LOST,    /* it is not there any more, as far as this process is concerned */
 };
 
@@ -47,12 +48,13 @@ struct token *token_open(const char *uri, const char *pin_file, const char *run_
 			 void (*on_wait)(bool waits), char *err, size_t errlen);
 
 /**
- * token_session() - find the key, for signatures that one thread asks for
+ * token_session() - find the key, for signatures that one thread at a time asks for
  * @err: as above
  *
- * Return: NULL on failure.
+ * Return: NULL on failure, with @fault and @err filled in.
  */
-struct token_session *token_session(struct token *token, char *err, size_t errlen);
+struct token_session *token_session(struct token *token, enum token_fault *fault, char *err,
+				    size_t errlen);
 
 /* Is it a key of this type? */
 bool token_can(const struct token_session *session, enum token_how how);
