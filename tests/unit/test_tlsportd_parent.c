@@ -340,6 +340,19 @@ static struct signer *signer_of(uint16_t port)
 	return generation_port(parent.generation, port)->certificates.list[0].files.signer;
 }
 
+/* A worker has found it out: the next generation has another process. */
+static void test_token_that_signs_wrongly(void **state)
+{
+	(void)state;
+	configure_tokens(1, NULL, NULL);
+	assert_int_equal(parent_start(&parent), 0);
+	assert_true(signer_connect(signer_of(1001)) >= 0);
+	signer_reject(signer_of(1001));
+	await_token(1001, 2);
+	assert_true(signer_lives(signer_of(1001)));
+	wait_for(WORKER_STATE_READY, 3);
+}
+
 /* Certificate and key are replaced, and whoever did it reloads. */
 static void test_reload_with_another_key(void **state)
 {
@@ -1208,6 +1221,7 @@ int main(int argc, char **argv)
 		TEST(test_token_that_comes_late),
 		TEST(test_token_that_does_not_come_again),
 		TEST(test_token_that_is_lost),
+		TEST(test_token_that_signs_wrongly),
 		TEST(test_reload_with_another_key),
 		TEST(test_reload_with_a_hung_token),
 		TEST(test_dead_worker_is_replaced),

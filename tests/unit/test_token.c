@@ -17,6 +17,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <openssl/err.h>
+
 #include "engine_client.h"
 #include "token_fake.h"
 #include "../../userspace/common/cert_check.h"
@@ -1316,6 +1318,110 @@ static void test_tokens_that_are_lost(void **state)
 	signer_put(again);
 }
 
+/* Standard error goes to a file of the test. */
+static int divert_log(void)
+{
+	int saved = dup(STDERR_FILENO),
+	    fd = open(path_of("stderr"), O_CREAT | O_RDWR | O_TRUNC, 0600);
+
+	assert_true(saved >= 0 && fd >= 0);
+	fflush(stderr);
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+	return saved;
+}
+
+/* Its lines */
+static unsigned int read_log(int saved, char *line, size_t len)
+{
+	unsigned int lines = 0;
+	FILE *file;
+
+	fflush(stderr);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	file = fopen(path_of("stderr"), "r");
+	assert_non_null(file);
+	while (fgets(line, len, file))
+		lines++;
+	fclose(file);
+	return lines;
+}
+
+static void handshake_fails(const struct served *served, int version)
+{
+	struct client *client = client_new(version, version);
+	static struct flow flow;
+	char line[512] = "";
+	int saved = divert_log();
+
+	memset(&flow, 0, sizeof(flow));
+	ERR_clear_error();
+	flow_run(&flow, served->context, client);
+	assert_int_equal(read_log(saved, line, sizeof(line)), 1);
+	if (!strstr(line, "object=a") || !strstr(line, "what the token has signed is wrong"))
+		fail_msg("%s", line);
+	assert_int_equal(flow.status, ENGINE_FAILED);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_last_error()), SSL_R_TLSV1_ALERT_INTERNAL_ERROR);
+	flow_end(&flow);
+	client_free(client);
+}
+
+/* No client gets it, and whoever started the process starts another. */
+static void signs_wrongly(enum test_key kind, int version)
+{
+	struct served served, other;
+	struct signer *signer;
+
+	fake_has(kind);
+	serve_fake(&served);
+	signer = served.files.signer;
+	handshake(&served, version, NULL);
+	write_text("fake/wrong", "1");
+	handshake_fails(&served, version);
+	assert_int_equal(signer->fd, -1);
+	await_news();
+	assert_false(signer_lives(signer));
+	unlink(path_of("fake/wrong"));
+	serve_fake(&other);
+	assert_ptr_not_equal(other.files.signer, signer);
+	handshake(&other, version, NULL);
+	serve_end(&other);
+	serve_end(&served);
+}
+
+static void test_signature_that_is_wrong(void **state)
+{
+	(void)state;
+	signs_wrongly(TEST_P256, TLS1_3_VERSION);
+	signs_wrongly(TEST_P256, TLS1_2_VERSION);
+	signs_wrongly(TEST_RSA, TLS1_3_VERSION);
+	signs_wrongly(TEST_RSA, TLS1_2_VERSION);
+}
+
+/* It is told once, and again of the next one, which is replaced no sooner than after a minute. */
+static void test_signatures_that_are_wrong_again(void **state)
+{
+	struct signer *signer = get_good("a"), *next_one;
+	struct pollfd fd = { .fd = signer_events(), .events = POLLIN };
+	int64_t next;
+
+	(void)state;
+	signer_attend(&next);
+	signer_reject(signer);
+	await_news();
+	next_one = get_good("a");
+	assert_ptr_not_equal(next_one, signer);
+	signer_put(signer);
+	signer_attend(&next);
+	signer_reject(next_one);
+	assert_int_equal(poll(&fd, 1, 5000), 1);
+	assert_false(signer_attend(&next));
+	assert_in_range(next, LOST_MS - 5000, LOST_MS);
+	assert_false(signer_lives(next_one));
+	signer_put(next_one);
+}
+
 /* A worker that was taken over has things signed that no handshake has: it alone is ended. */
 static void test_requests_that_are_not_proper(void **state)
 {
@@ -1392,6 +1498,8 @@ int main(int argc, char **argv)
 		FAKE(test_token_that_is_too_late_for_its_pass),
 		FAKE(test_key_that_is_not_asked_for),
 		FAKE(test_tokens_that_are_lost),
+		FAKE(test_signature_that_is_wrong),
+		FAKE(test_signatures_that_are_wrong_again),
 		FAKE(test_requests_that_are_not_proper),
 	};
 

@@ -10,6 +10,7 @@
  *	login	"RV MS": what C_Login returns, and after how long
  *	sign	"RV MS LEN": likewise C_Sign; LEN: only of data that is so long
  *	break	the next signature fails, and all others of its session
+ *	wrong	"1": signatures are
  *	tries	"N": of them there are so many before the PIN is locked
  *	sessions "N": there can be no more at the same time
  * A line of its file "log" is a login or a signature that was asked for.
@@ -321,7 +322,11 @@ static CK_RV sign(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG len, 
 	if (!unlink(path))
 		broken[session] = 1;
 	rv = broken[session] ? CKR_GENERAL_ERROR : behave("sign", len);
-	return rv == CKR_OK ? really_sign(data, len, to, to_len) : rv;
+	if (rv == CKR_OK)
+		rv = really_sign(data, len, to, to_len);
+	if (rv == CKR_OK && number_of("wrong", 0))
+		to[*to_len - 1] ^= 1;
+	return rv;
 }
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)

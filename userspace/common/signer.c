@@ -62,6 +62,7 @@ enum signer_state {
  * @asked: when it was last asked for, ms
  * @pass: likewise
  * @outdated: it is not given out any more
+ * @wrong: one that asks it has rejected it
  * @lost: when the last process of this key was, 0: none
  * @replace_at: another is to be started, ms; 0: no
  * @error: why there is no process, while it is starting: the last time
@@ -70,6 +71,7 @@ enum signer_state {
  * @number: of the last request
  * @waits: it was not answered
  * @slow: the last answer was
+ * @rejected: for what it has signed for this process
  * @rests: until then none is made
  */
 struct signer {
@@ -85,6 +87,7 @@ struct signer {
 	unsigned int pass;
 	unsigned int holders;
 	bool outdated;
+	bool wrong;
 	int64_t lost;
 	int64_t replace_at;
 	char error[512];
@@ -94,6 +97,7 @@ struct signer {
 	uint32_t number;
 	bool waits;
 	bool slow;
+	bool rejected;
 	int64_t rests;
 	struct signer *next;
 };
@@ -300,7 +304,6 @@ static void take_answer(struct signer *signer, struct signer_answer *answer)
 		enter(signer, SIGNER_STARTING);
 		signer->waits_for_others = answer->status == SIGNER_WAITS;
 	} else if (answer->status == SIGNER_GOOD) {
-		watch(signer, EPOLL_CTL_DEL); /* its end is a child's */
 		signer->error[0] = '\0';
 		enter(signer, SIGNER_SERVES);
 		news = true;
@@ -308,6 +311,28 @@ static void take_answer(struct signer *signer, struct signer_answer *answer)
 		answer->data[sizeof(answer->data) - 1] = '\0';
 		fail_to_start(signer, "%s", (char *)answer->data);
 	}
+}
+
+/* Its workers have no use for it: it is as if it had ended. */
+static void take_complaint(struct signer *signer, const struct signer_answer *answer)
+{
+	if (answer->status != SIGNER_REJECTED || signer->wrong)
+		return;
+	signer->outdated = signer->wrong = true;
+	lose(signer);
+}
+
+static void take(struct signer *signer, struct signer_answer *answer, ssize_t len)
+{
+	const bool whole = len >= (ssize_t)offsetof(struct signer_answer, data) &&
+			   (size_t)len - offsetof(struct signer_answer, data) == answer->len;
+
+	if (signer->state == SIGNER_STARTING && whole)
+		take_answer(signer, answer);
+	else if (signer->state == SIGNER_STARTING)
+		fail_to_start(signer, DIED, signer->uri);
+	else if (whole)
+		take_complaint(signer, answer);
 }
 
 static int64_t time_left(const struct signer *signer)
@@ -323,17 +348,18 @@ static void hear(struct signer *signer)
 	struct signer_answer answer;
 	ssize_t len;
 
-	while (signer->state == SIGNER_STARTING) {
+	while (signer->state == SIGNER_STARTING || signer->state == SIGNER_SERVES) {
 		len = recv(signer->control, &answer, sizeof(answer), MSG_DONTWAIT);
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len < 0 && errno == EAGAIN)
 			break;
-		if (len < (ssize_t)offsetof(struct signer_answer, data) ||
-		    (size_t)len - offsetof(struct signer_answer, data) != answer.len)
-			fail_to_start(signer, DIED, signer->uri);
-		else
-			take_answer(signer, &answer);
+		take(signer, &answer, len);
+		if (len > 0)
+			continue;
+		/* Of one that served the end is a child's. */
+		watch(signer, EPOLL_CTL_DEL);
+		break;
 	}
 	if (signer->state == SIGNER_STARTING && time_left(signer) <= 0)
 		fail_to_start(signer, "%s: the token does not answer", signer->uri);
@@ -359,8 +385,7 @@ int signer_events(void)
 		return events;
 	events = epoll_create1(EPOLL_CLOEXEC);
 	for (struct signer *signer = signers; signer; signer = signer->next)
-		if (signer->state == SIGNER_STARTING)
-			watch(signer, EPOLL_CTL_ADD);
+		watch(signer, EPOLL_CTL_ADD);
 	return events;
 }
 
@@ -551,9 +576,14 @@ void signer_put(struct signer *signer)
 		forget(signer);
 }
 
+const char *signer_uri(const struct signer *signer)
+{
+	return signer->uri;
+}
+
 bool signer_lives(const struct signer *signer)
 {
-	return signer->state == SIGNER_SERVES;
+	return signer->state == SIGNER_SERVES && !signer->wrong;
 }
 
 const char *signer_ended(pid_t pid)
@@ -573,7 +603,8 @@ const char *signer_ended(pid_t pid)
 		return NULL;
 	close_control(signer);
 	enter(signer, SIGNER_ENDED);
-	lose(signer);
+	if (!signer->wrong)
+		lose(signer);
 	return signer->uri;
 }
 
@@ -645,7 +676,7 @@ int signer_connect(struct signer *signer)
 	}
 	close(pair[1]);
 	signer->fd = pair[0];
-	signer->waits = false;
+	signer->waits = signer->rejected = false;
 	return signer->fd;
 }
 
@@ -664,6 +695,16 @@ static int send_request(const struct signer *signer, struct signer_request *requ
 
 	return sendmsg(signer->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)iov.iov_len ? 0 :
 												-1;
+}
+
+void signer_reject(struct signer *signer)
+{
+	struct signer_request request = { .how = SIGNER_REJECT };
+
+	/* One that does not hear it has ended, or is about to: for its workers all the same. */
+	send_request(signer, &request);
+	signer_disconnect(signer);
+	signer->rejected = true;
 }
 
 /* The answer to the last request; those to requests that were given up are passed over. */
@@ -697,9 +738,12 @@ static int await_answer(struct signer *signer, struct signer_answer *answer, int
 
 static int gone(const struct signer *signer, char *err, size_t errlen)
 {
-	return refuse(err, errlen, "%s: %s", signer->uri,
-		      signer->fd < 0 ? "the process that signs with it has ended" :
-				       "the token does not answer");
+	const char *why = "the token does not answer";
+
+	if (signer->fd < 0)
+		why = signer->rejected ? "it has signed wrongly, and is not asked any more" :
+					 "the process that signs with it has ended";
+	return refuse(err, errlen, "%s: %s", signer->uri, why);
 }
 
 /* What others take is not taken from one that is quick. */

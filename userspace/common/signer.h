@@ -102,8 +102,8 @@ int signer_events(void);
  * signer_attend() - hear what they say, end those that are too slow
  * @next: ms until it is to be called again at the latest, -1: no time
  *
- * Of those that have ended another is to be started: at once, and if that has been the case a
- * short while ago after a minute.
+ * Of those that have ended, or signed wrongly, another is to be started: at once, and if that
+ * has been the case a short while ago after a minute.
  *
  * Return: whether one that was not waited for has begun or failed, or is to be started:
  * signer_get() has news.
@@ -145,10 +145,17 @@ void signer_disconnect(struct signer *signer);
  * once for SIGNER_REST_MS, and until the token has answered.  It does so as well where a
  * slow token, of several, would take more of this process's time than its share.
  *
- * Return: length, or -1 with @err filled in.
+ * Return: length, or -1 with @err filled in.  The signature was not verified.
  */
 int signer_sign(struct signer *signer, enum token_how how, const uint8_t *data, size_t len,
 		uint8_t *to, char *err, size_t errlen);
+
+/**
+ * signer_reject() - its signature is wrong
+ *
+ * It is not asked by this process any more; whoever started it hears of it, and starts another.
+ */
+void signer_reject(struct signer *signer);
 
 /**
  * signer_ended() - a child of ours did
@@ -157,7 +164,10 @@ int signer_sign(struct signer *signer, enum token_how how, const uint8_t *data, 
  */
 const char *signer_ended(pid_t pid);
 
-/* Has it not ended? */
+/* Of its key */
+const char *signer_uri(const struct signer *signer);
+
+/* Has it neither ended nor signed wrongly? */
 bool signer_lives(const struct signer *signer);
 
 #endif /* _TLSPORT_SIGNER_H */

@@ -249,6 +249,16 @@ bool signer_request_is_proper(const struct signer_request *request)
 	return false;
 }
 
+/* One is enough: others say the same. */
+static void tell_rejection(void)
+{
+	static const struct signer_answer answer = { .status = SIGNER_REJECTED };
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+
+	if (!atomic_flag_test_and_set(&told))
+		send_answer(SIGNER_CONTROL_FD, &answer);
+}
+
 /* Who asks may be a worker that was taken over. */
 static void serve_asker(struct asker *asker)
 {
@@ -265,6 +275,8 @@ static void serve_asker(struct asker *asker)
 		if (len < (ssize_t)offsetof(struct signer_request, data) ||
 		    (size_t)len - offsetof(struct signer_request, data) != request.len)
 			break;
+		if (request.how == SIGNER_REJECT)
+			tell_rejection();
 		if (!signer_request_is_proper(&request))
 			break;
 		answer.number = request.number;

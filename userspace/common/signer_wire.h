@@ -6,7 +6,8 @@
  * To who started it, over SIGNER_CONTROL_FD: that one sends a struct signer_challenge,
  * and gets a SIGNER_PROOF for each way to sign that the key has, then SIGNER_GOOD; or
  * SIGNER_FAILED.  Before the login there are SIGNER_WAITS and SIGNER_GOES_ON: it waits for its
- * turn, and has it.  After that it sends sockets, one for each that asks.
+ * turn, and has it.  After that it sends sockets, one for each that asks, and may get
+ * SIGNER_REJECTED, once: one of those says that a signature is wrong.
  */
 #ifndef _TLSPORT_SIGNER_WIRE_H
 #define _TLSPORT_SIGNER_WIRE_H
@@ -23,6 +24,9 @@
 #define SIGNER_CHALLENGE_LEN 64
 /* Exit status: a call of the module did not come back. */
 #define SIGNER_EXIT_HUNG 3
+
+/* In place of a way to sign: the last signature is wrong, and the end */
+#define SIGNER_REJECT UINT32_MAX
 
 struct signer_challenge {
 	uint8_t bytes[SIGNER_CHALLENGE_LEN];
@@ -44,6 +48,7 @@ enum signer_status {
 	SIGNER_PROOF, /* @number: in signer_proof_kinds */
 	SIGNER_WAITS,
 	SIGNER_GOES_ON,
+	SIGNER_REJECTED,
 };
 
 /* What there is in @data is a signature or, with the 0 behind it, why there is none. */

@@ -27,6 +27,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../common/public_key.h"
 #include "../common/signer.h"
 #include "library.h"
 #include "log.h"
@@ -57,7 +58,8 @@ struct library_context {
 	WOLFSSL_CTX *ctx;
 	const struct ticket_keys *tickets;
 	bool asks_clients;
-	struct signer *signer; /* of a key in a token; else NULL */
+	struct signer *signer;	       /* of a key in a token; else NULL */
+	struct public_key *public_key; /* to verify what that signs */
 };
 
 static struct library *current;
@@ -541,18 +543,31 @@ static void complain(const char *err)
 	log_error("%s", err);
 }
 
-/* Length, or -1: the handshake ends with internal_error */
+/*
+ * Length, or -1: the handshake ends with internal_error
+ *
+ * A session of the token finds its key by name, and that may be another one by now.  And a
+ * signature of RSA with a fault of the arithmetic gives the key away.
+ */
 static int sign_by_token(WOLFSSL *ssl, enum token_how how, const uint8_t *data, size_t len,
 			 uint8_t to[TOKEN_SIGNATURE_MAX])
 {
-	const struct library *library = wolfSSL_GetIOReadCtx(ssl);
+	const struct library_context *context =
+		((const struct library *)wolfSSL_GetIOReadCtx(ssl))->context;
 	char err[512];
 	int signature_len;
 
-	signature_len = signer_sign(library->context->signer, how, data, len, to, err, sizeof(err));
-	if (signature_len < 0)
+	signature_len = signer_sign(context->signer, how, data, len, to, err, sizeof(err));
+	if (signature_len < 0) {
 		complain(err);
-	return signature_len;
+		return -1;
+	}
+	if (public_key_verify(context->public_key, how, data, len, to, signature_len))
+		return signature_len;
+	log_error("%s: what the token has signed is wrong: another process takes over",
+		  signer_uri(context->signer));
+	signer_reject(context->signer);
+	return -1;
 }
 
 static int on_ecdsa_sign(WOLFSSL *ssl, const unsigned char *digest, unsigned int len,
@@ -609,7 +624,7 @@ static int on_pss_sign(WOLFSSL *ssl, const unsigned char *digest, unsigned int l
 
 /*
  * The library looks after each RSA signature whether it is right, with the private key
- * that it does not have here: a fault of its own arithmetic would give that away.
+ * that it does not have here: sign_by_token() has done so.
  */
 static int on_rsa_check(WOLFSSL *ssl, unsigned char *signature, unsigned int len,
 			unsigned char **out, const unsigned char *key, unsigned int key_len,
@@ -659,6 +674,19 @@ static int take_files(WOLFSSL_CTX *ctx, const struct cert_files *files)
 						 WOLFSSL_FILETYPE_PEM) == WOLFSSL_SUCCESS ?
 		       0 :
 		       -1;
+}
+
+static struct public_key *read_public_key(const struct cert_files *files)
+{
+	char *chain = cert_files_chain(files);
+	WOLFSSL_BIO *bio = chain ? wolfSSL_BIO_new_mem_buf(chain, strlen(chain)) : NULL;
+	WOLFSSL_X509 *x509 = bio ? wolfSSL_PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	struct public_key *key = public_key_new(x509);
+
+	wolfSSL_X509_free(x509);
+	wolfSSL_BIO_free(bio);
+	free(chain);
+	return key;
 }
 
 const char *library_version(void)
@@ -785,7 +813,9 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 		snprintf(err, errlen, "the TLS library could not be started");
 		goto fail;
 	}
-	if (take_files(ctx, files)) {
+	if (files->signer)
+		context->public_key = read_public_key(files);
+	if (take_files(ctx, files) || !files->signer != !context->public_key) {
 		snprintf(err, errlen, "the TLS library does not take certificate and key");
 		goto fail;
 	}
@@ -816,6 +846,8 @@ struct library_context *library_context_new(const struct hello_policy *policy,
 	return context;
 fail:
 	wolfSSL_CTX_free(ctx);
+	if (context)
+		public_key_free(context->public_key);
 	free(context);
 	return NULL;
 }
@@ -826,6 +858,7 @@ void library_context_free(struct library_context *context)
 		return;
 	wolfSSL_CTX_free(context->ctx);
 	signer_put(context->signer);
+	public_key_free(context->public_key);
 	free(context);
 }
 
