@@ -66,6 +66,55 @@ def begun_before():
             server.stop()
 
 
+@test("what begins no connection: a stray SYN|ACK gets the RST that TCP gives, half a header does not come to TCP")
+def strays():
+    def segments():
+        before = lib.net_stat("InSegs")
+        host.send(bytes(10))
+        return lib.net_stat("InSegs") - before
+    host, port = lib.Host(), lib.new_port()
+    equal(segments(), 1, "segments that TCP has seen, without a guard")
+    sleeping(port)
+    enable_shut(port)
+    equal(segments(), 0, "segments that TCP has seen")
+    stray = lib.HandMade(host, port)
+    stray.send(SYN | ACK)
+    equal(host.receive(stray.source, port)[0], lib.RST, "flags of the answer")
+    equal(lib.status(port)["stats"]["guard_syn"], 0, "packets that the guard kept")
+
+
+IP_TRANSPARENT = 19
+
+
+@test("packets that TPROXY brings to a listening socket of another address: shut while it is, and served")
+def tproxy():
+    def outcome():
+        with socket.socket() as client:
+            client.settimeout(1.5 * lib.SLOW)
+            return lib.outcome(client.connect, ("127.0.0.9", port))
+
+    def transparent():
+        listener = lib.listen(port)
+        listener.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
+        return listener
+    port = lib.new_port()
+    lib.enable(port)
+    lib.parameter("fail_hook")
+    shut = transparent()
+    equal(outcome(), "ECONNREFUSED", "without TPROXY")
+    lib.run("nft", "add table ip tlsport-tproxy; add chain ip tlsport-tproxy prerouting "
+                   "{ type filter hook prerouting priority mangle; }; add rule ip tlsport-tproxy prerouting "
+                   f"tcp dport {port} tproxy to 127.0.0.1:{port}")
+    lib.defer(lib.run, "nft", "delete table ip tlsport-tproxy")
+    equal(outcome(), "timed out", "a connection at a socket that is shut")
+    assert lib.status(port)["stats"]["guard_syn"], "the guard kept nothing"
+    lib.write_file(lib.PARAMETERS + "fail_hook", "0")
+    shut.close()
+    listener = transparent()
+    with lib.TlsClient(port, host="127.0.0.9") as client:
+        lib.echo_to(client, listener.accept())
+
+
 @test("a listening socket bound to a device: shut and served for clients of the machine itself as well")
 def bound_to_device():
     host = lib.Host()

@@ -113,7 +113,7 @@ def keep_code():
     """The first packet filter and the last make the kernel patch code of its packet path, and an emulated processor may
     hang or die in what is patched as it runs: one filter stays."""
     for family in ("ip", "ip6"):
-        for hook in ("input", "output"):
+        for hook in ("prerouting", "input", "output"):
             run("nft", f"add table {family} tlsport-tests; add chain {family} tlsport-tests {hook} "
                        f"{{ type filter hook {hook} priority 0; }}")
 

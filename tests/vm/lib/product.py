@@ -73,7 +73,7 @@ def parameter(name, value="1"):
 
 def net_stat(name):
     """What the kernel counts of TCP and MPTCP in this namespace."""
-    lines = [line.split() for line in read_text("/proc/net/netstat").splitlines()]
+    lines = [line.split() for path in ("snmp", "netstat") for line in read_text("/proc/net/" + path).splitlines()]
     counts = {key: value for names, values in zip(lines[::2], lines[1::2]) for key, value in zip(names, values)}
     return int(counts[name])
 
