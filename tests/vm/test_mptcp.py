@@ -151,6 +151,18 @@ def places():
     nothing_to_accept(listener)
 
 
+@test("a SYN whose header is longer than the packet reaches no MPTCP listener, and is counted")
+def cut_header():
+    host, port = lib.Host(), lib.new_port()
+    lib.enable(port)
+    lib.listen(port, host.server, MPTCP)
+    syn = bytearray(host.segment(lib.new_port(), port, 1000, 0, lib.SYN))
+    syn[12] = 15 << 4
+    host.send(bytes(syn))
+    equal(lib.status(port)["stats"]["guard_syn"], 1, "packets that the guard kept")
+    assert lib.HandMade(host, port).syn(CAPABLE + MSS), "no answer to one that is whole"
+
+
 @test("a listening socket of the kernel itself is shut, and named")
 def of_the_kernel():
     port = lib.new_port()
