@@ -111,6 +111,27 @@ def mptcp():
     lib.scan(scenario)
 
 
+@test("(d) an MPTCP server starts and a client comes, each allocation failing: served, at last by a restart")
+def mptcp_starts():
+    port, nth, hit = lib.enabled(), 0, True
+    sniffer = lib.Sniffer(port)
+    while hit:
+        nth += 1
+        failing = lib.Failing(nth)
+        with failing:
+            listener = lib.listen(port, protocol=lib.MPTCP)
+            equal(lib.probe(port, b"", wait=0.3), b"", f"what a client gets, allocation {nth}")
+        hit = failing.hit
+        if not lib.status(port)["listeners"]:
+            listener.close()
+            listener = lib.listen(port, protocol=lib.MPTCP)
+        with lib.TlsClient(port) as client:
+            lib.echo_to(client, listener.accept())
+        listener.close()
+    lib.note(f"{nth - 1} allocations")
+    sniffer.assert_absent(b"there", b"back")
+
+
 @test("(e) enable, of a port with a server that sleeps in accept(): shut and named", timeout=lib.SCAN_TIMEOUT)
 def sleeping_server():
     port = lib.new_port()
