@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The netlink family: what is refused, with which text, and that nothing changed."""
+import ctypes
 import errno
 import glob
 import json
+import mmap
 import os
 import resource
 import signal
@@ -47,9 +49,10 @@ def port_ranges():
                            (u32(lib.PORT_MAX_RATE, 1000001),), (u8(lib.PORT_MAX_RATE, 1),),
                            (u32(lib.PORT_MAX_RATE + 1, 1),), (u32(99, 1),)))):
         refused(genl, lib.PORT_SET, attributes)
-    refused(genl, lib.PORT_DEL, ())
-    refused(genl, lib.PORT_DEL, (u16(lib.PORT_NUMBER, 0),))
-    equal(genl.ask(lib.PORT_DEL, u16(lib.PORT_NUMBER, number)), (errno.ENOENT, "the port is not enabled"))
+    for command in (lib.PORT_DEL, lib.PORT_GET):
+        refused(genl, command, ())
+        refused(genl, command, (u16(lib.PORT_NUMBER, 0),))
+        equal(genl.ask(command, u16(lib.PORT_NUMBER, number)), (errno.ENOENT, "the port is not enabled"))
     equal(state(), before, "registry")
 
 
@@ -101,13 +104,15 @@ def answers(ident):
         yield attributes
 
 
+SECRETS = (attribute(lib.HS_TX_SECRET, b"s" * 32), attribute(lib.HS_RX_SECRET, b"s" * 32))
+
+
 def bad_keys():
     """Keys of which the kernel can see that they are wrong: the connection ends, its port stays shut."""
-    secrets = (attribute(lib.HS_TX_SECRET, b"s" * 32), attribute(lib.HS_RX_SECRET, b"s" * 32))
-    for tx, rx, more in ((keys(), keys(TLS12), secrets), (keys(), keys(cipher=52), secrets),
-                         (keys(0x0302), keys(0x0302), secrets), (keys(cipher=1), keys(cipher=1), secrets),
-                         (keys(size=41), keys(size=41), secrets), (keys(), keys(), ()), (keys(), keys(), secrets[:1]),
-                         (keys(), keys(), (secrets[0], attribute(lib.HS_RX_SECRET, b"s" * 48))),
+    for tx, rx, more in ((keys(), keys(TLS12), SECRETS), (keys(), keys(cipher=52), SECRETS),
+                         (keys(0x0302), keys(0x0302), SECRETS), (keys(cipher=1), keys(cipher=1), SECRETS),
+                         (keys(size=41), keys(size=41), SECRETS), (keys(), keys(), ()), (keys(), keys(), SECRETS[:1]),
+                         (keys(), keys(), (SECRETS[0], attribute(lib.HS_RX_SECRET, b"s" * 48))),
                          *((keys(), keys(), [attribute(kind, b"s" * size)
                                              for kind in (lib.HS_TX_SECRET, lib.HS_RX_SECRET)]) for size in (40, 48))):
         yield (attribute(lib.HS_TX, tx), attribute(lib.HS_RX, rx), *more)
@@ -135,16 +140,22 @@ class Greeted:
             return b""
 
 
+def alone():
+    """A worker of ours, and no helper."""
+    lib.helper_restart_later()
+    lib.helper_kill(signal.SIGTERM)
+    worker = lib.Worker()
+    lib.defer(worker.close)
+    return worker
+
+
 @test("a worker's bad answer: refused with text; what it spoils is reset, and goes to no application", core=True)
 def bad_answers():
     port = lib.new_port()
     lib.enable(port, handshake_timeout="60s")
     server = lib.Server(port, "--do", "banner", "--text", lib.MARKER.decode())
-    lib.helper_restart_later()
-    lib.helper_kill(signal.SIGTERM)
+    worker = alone()
     sniffer = lib.Sniffer(port)
-    worker = lib.Worker()
-    lib.defer(worker.close)
     waiting = Greeted(port, worker)
     for attributes in answers(waiting.id):
         for command in (lib.CONTINUE, lib.FAIL):
@@ -167,15 +178,51 @@ def bad_answers():
     equal(waiting.client.read_exactly(len(lib.MARKER)), lib.MARKER)
 
 
+@test("keys for a worker whose page may not be written: EFAULT, the connection is reset, its end is counted")
+def bad_page():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="60s")
+    lib.listen(port)
+    worker = alone()
+
+    def give_keys(protection):
+        greeted = Greeted(port, worker)
+        lib.checked(lib.LIBC.mprotect(ctypes.c_void_p(worker.address), 4096, protection))
+        error, _ = worker.ask(lib.CONTINUE, u64(lib.HS_ID, greeted.id), u32(lib.HS_CONSUMED, greeted.length),
+                              attribute(lib.HS_TX, keys()), attribute(lib.HS_RX, keys()), *SECRETS)
+        return greeted, error
+    for protection in (mmap.PROT_READ, 0):
+        greeted, error = give_keys(protection)
+        equal((error, greeted.cut()), (errno.EFAULT, b""), "the error, and bytes for the client")
+    equal(lib.status(port)["ended"], {"attach_failed": 2}, "why they ended")
+    equal(give_keys(mmap.PROT_READ | mmap.PROT_WRITE)[1], 0, "the error, with a page that is there")
+    equal([c["state"] for c in lib.conns(port)], ["ready"], "states")
+
+
+@test("a worker's socket closes while its clients send: each handshake ends by its death, counted once")
+def worker_closes():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="60s")
+    lib.listen(port)
+    worker = alone()
+    clients = [Greeted(port, worker) for _ in range(60)]
+    for greeted in clients:
+        equal(worker.ask(lib.CONTINUE, u64(lib.HS_ID, greeted.id), u32(lib.HS_CONSUMED, greeted.length)), (0, ""),
+              "CONTINUE")
+    equal({c["state"] for c in lib.conns(port)}, {"handshake"}, "states")
+    sent = lib.in_thread(lambda: [lib.outcome(greeted.client.send, lib.FIRST_RECORD) for greeted in clients])
+    worker.close()
+    sent()
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"worker_died": len(clients)}, "why they ended")
+
+
 @test("the keys of an answer that is no worker's are not attached: it is refused with EPERM")
 def foreign_answer():
     port = lib.new_port()
     lib.enable(port)
     lib.Server(port)
-    lib.helper_restart_later()
-    lib.helper_kill(signal.SIGTERM)
-    worker, other = lib.Worker(), lib.Worker()
-    lib.defer(worker.close)
+    worker, other = alone(), lib.Worker()
     lib.defer(other.close)
     equal(other.ask(lib.WORKER_SET, attribute(lib.WORKER_DRAIN)), (0, ""), "drain")
     greeted = Greeted(port, worker)
@@ -192,10 +239,7 @@ def foreign_namespace():
     port = lib.new_port()
     lib.enable(port, handshake_timeout="60s")
     lib.Server(port)
-    lib.helper_restart_later()
-    lib.helper_kill(signal.SIGTERM)
-    worker = lib.Worker()
-    lib.defer(worker.close)
+    worker = alone()
     greeted = Greeted(port, worker)
 
     def inside():
@@ -240,10 +284,47 @@ def long_lists():
         equal(len(found), MANY, f"entries of list {command}")
         equal(set(found), wanted or set(found), f"entries of list {command}")
         equal(len(set(found)), MANY, f"different entries of list {command}")
-        half = lib.Genl()
-        half.sock.send(half.message(command, b"", flags=0x301))
-        half.sock.recv(4096)
-        half.sock.close()
+        for reads in range(2):
+            part = lib.Genl()
+            part.sock.send(part.message(command, b"", flags=0x301))
+            for _ in range(reads):
+                part.sock.recv(4096)
+            part.sock.close()
+
+
+def lists(genl):
+    """Of all that does not change by itself."""
+    found = [genl.dump(command) for command in (lib.PORT_GET, lib.LISTENER_GET, lib.CONN_GET)]
+    for conn in found[2]:
+        del conn[lib.CONN_AGE]
+    found[2].sort(key=lambda conn: conn[lib.CONN_ID])
+    return found
+
+
+@test("lists are whole, each entry in it, wherever the reader's buffer makes a message end in an entry")
+def any_room():
+    ports = [lib.new_port() for _ in range(17)]
+    genl = lib.Genl()
+    for port in ports[:-1]:
+        equal(genl.ask(lib.PORT_SET, u16(lib.PORT_NUMBER, port)), (0, ""), f"port {port}")
+        lib.defer(genl.ask, lib.PORT_DEL, u16(lib.PORT_NUMBER, port))
+    lib.enable(ports[-1])  # what has most to say, behind the first message
+    listener = lib.listen(ports[-1])
+    for _ in range(60):
+        lib.listen(ports[0], reuse_port=True)
+    lib.only_alert(lib.probe(ports[-1]))
+    for _ in range(40):
+        lib.defer(lib.TlsClient(ports[-1]).sock.close)
+    lib.wait_for(lambda: [c["state"] for c in lib.conns(ports[-1])] == ["ready"] * 40, what="all wait for accept()")
+    wanted = lists(genl)
+    equal([len(entries) for entries in wanted], [17, 61, 40], "entries of each list")
+    for room in range(4096, 4800, 4):
+        small = lib.Genl(room)
+        got = lists(small)
+        small.sock.close()
+        for entries, right in zip(got, wanted):
+            assert entries == right, f"{len(entries)} of {len(right)} entries, room for {room} bytes"
+    listener.close()
 
 
 @test("without CAP_NET_ADMIN every command is refused with EPERM")

@@ -16,7 +16,7 @@ PORT_SET, PORT_DEL, PORT_GET, LISTENER_GET, CONN_GET, WORKER_SET, HANDSHAKE, CAN
 PORT_STATS = 16
 STATS_UPCALLS, STATS_KEY_UPDATES, STATS_ENDED, ENDED_REASON, ENDED_COUNT = 9, 11, 13, 2, 3
 LISTENER_INODE = 2
-CONN_ID, CONN_PORT, CONN_STATE, CONN_VERSION = 2, 3, 4, 9
+CONN_ID, CONN_PORT, CONN_STATE, CONN_AGE, CONN_VERSION = 2, 3, 4, 8, 9
 WORKER_SCRATCH, WORKER_DRAIN = 2, 3
 (HS_ID, HS_PORT, HS_LOCAL_ADDR, HS_PEER_ADDR, HS_PEER_PORT, HS_DATA, HS_EOF, HS_CONSUMED, HS_TX, HS_RX, HS_TX_SECRET,
  HS_RX_SECRET, HS_SUITE, HS_RESUMED, HS_SERVER_NAME, HS_REASON) = range(2, 18)
@@ -64,9 +64,10 @@ def number(body):
 
 
 class Genl:
-    """A socket that speaks to the module's family."""
+    """A socket that speaks to the module's family.  No message of a list is longer than room."""
 
-    def __init__(self):
+    def __init__(self, room=1 << 17):
+        self.room = room
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
         self.sock.settimeout(20 * SLOW)
         self.sock.bind((0, 0))
@@ -75,7 +76,7 @@ class Genl:
         self.messages = 0  # of lists
         self.family = 16
         self.sock.send(self.message(3, attribute(2, b"tlsport\0"), flags=1))  # CTRL_CMD_GETFAMILY
-        self.family = struct.unpack("H", attributes(self.sock.recv(65536)[20:])[1])[0]
+        self.family = struct.unpack("H", attributes(self.sock.recv(room)[20:])[1])[0]
 
     def message(self, command, body, flags=5):
         body = struct.pack("BBH", command, 1, 0) + body
@@ -85,7 +86,7 @@ class Genl:
         """(errno, text of the extended ACK)"""
         self.sock.send(self.message(command, b"".join(body)))
         while True:
-            data = self.sock.recv(1 << 17)
+            data = self.sock.recv(self.room)
             length, kind, flags = struct.unpack_from("IHH", data)
             if kind == NLMSG_ERROR:
                 break
@@ -105,7 +106,7 @@ class Genl:
         self.sock.send(self.message(command, b"".join(body), flags=0x301))
         found = []
         while True:
-            data = self.sock.recv(1 << 17)
+            data = self.sock.recv(self.room)
             self.messages += 1
             while data:
                 length, kind = struct.unpack_from("IH", data)
@@ -116,7 +117,7 @@ class Genl:
 
     def event(self, command):
         """The attributes of the next event, which must be this."""
-        data = self.events.popleft() if self.events else self.sock.recv(1 << 17)
+        data = self.events.popleft() if self.events else self.sock.recv(self.room)
         equal(data[16], command, "command of the event")
         return attributes(data[20:])
 
@@ -127,8 +128,8 @@ class Worker(Genl):
     def __init__(self):
         super().__init__()
         self.page = mmap.mmap(-1, 4096)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self.page))
-        equal(self.ask(WORKER_SET, u64(WORKER_SCRATCH, address)), (0, ""), "registration")
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.page))
+        equal(self.ask(WORKER_SET, u64(WORKER_SCRATCH, self.address)), (0, ""), "registration")
 
     def close(self):
         self.sock.close()
