@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a program does with its listening socket: options, backlog, other threads, other programs."""
 import ctypes
+import os
+import select
 import socket
 import struct
 import subprocess
@@ -245,6 +247,76 @@ def end_of(sock):
             pass
     except ConnectionResetError:
         pass
+
+
+@test("poll() of a listening socket that is shut down: as on TCP")
+def poll_after_shutdown():
+    def events(port):
+        listener = lib.listen(port)
+        listener.shutdown(socket.SHUT_RDWR)
+        return lib.is_ready(listener, select.POLLIN)
+    port = lib.new_port()
+    lib.enable(port)
+    equal(events(port), events(lib.new_port()), "events")
+
+
+@test("accept() where the system has no file to give: ENFILE, and the next accept() gives the connection")
+def no_files():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port)
+    with lib.TlsClient(port) as client:
+        lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["ready"], what="one waits for accept()")
+        lib.sysctl("fs/file-max", "1")  # for who has no CAP_SYS_ADMIN
+        child = os.fork()
+        if child == 0:
+            got = None
+            try:
+                os.setuid(65534)
+                got = lib.outcome(listener.accept)
+            finally:
+                os._exit(got != "ENFILE")
+        equal(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0, "status of a process without capabilities")
+        lib.echo_to(client, listener.accept())
+
+
+MANY = 40
+
+
+@test("accept() behind shutdown(2): what it still gives works, all others are reset, each end is counted once")
+def accept_shut_down():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="60s")
+    listener = lib.listen(port, backlog=MANY)
+    listener.setblocking(True)
+    clients = [lib.TlsClient(port) for _ in range(MANY)]
+    for client in clients:
+        lib.defer(client.sock.close)
+    lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["ready"] * MANY, what="all wait for accept()")
+    accepted = {}
+
+    def shut_and_accept():
+        listener.shutdown(socket.SHUT_RDWR)
+        while True:
+            conn, (_, peer) = listener.accept()
+            accepted[peer] = conn
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # as fast as what ends them
+    try:
+        equal(lib.outcome(shut_and_accept), "EINVAL", "accept() in the end")
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    for client in clients:
+        conn = accepted.get(client.sock.getsockname()[1])
+        if conn:
+            lib.echo_to(client, (conn,))
+            conn.close()
+            client.end()
+        else:
+            end_of(client.sock)
+            client.sock.close()
+    lib.no_conns(port)
+    ended = {"closed": len(accepted), "listener_closed": MANY - len(accepted)}
+    equal(lib.status(port)["ended"], {reason: count for reason, count in ended.items() if count}, "why they ended")
 
 
 def unspecified(listener):

@@ -199,6 +199,34 @@ def bad_page():
     equal([c["state"] for c in lib.conns(port)], ["ready"], "states")
 
 
+@test("a worker's socket is full: what waits is counted, and comes when the worker has read and answered, each once")
+def full_worker():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="60s")
+    lib.listen(port)
+    worker = alone()
+    worker.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    worker.sock.setsockopt(270, 5, 1)  # SOL_NETLINK, NETLINK_NO_ENOBUFS: what found no room is not lost
+    alert, clients, seen = lib.record(lib.TYPE_ALERT, b"\2\x28"), [lib.TcpClient(port) for _ in range(5)], set()
+    for client in clients:
+        lib.defer(client.sock.close)
+        client.write(lib.record(lib.TYPE_HANDSHAKE, bytes(16000)))
+    lib.wait_for(lambda: lib.status(port)["stats"]["upcall_retries"] >= 4, what="all but one wait")
+    for _ in clients:
+        event = worker.event(lib.HANDSHAKE)
+        seen.add(event[lib.HS_ID])
+        answer = (attribute(lib.HS_ID, event[lib.HS_ID]), u32(lib.HS_CONSUMED, len(event[lib.HS_DATA])),
+                  attribute(lib.HS_DATA, alert))
+        worker.sock.send(worker.message(lib.FAIL, b"".join(answer), flags=1))  # an ACK might find no room
+    equal(len(seen), len(clients), "connections that the worker has seen")
+    for client in clients:
+        equal(client.read_all(), alert)
+        client.sock.close()
+    lib.no_conns(port)
+    stats = lib.status(port)
+    equal((stats["ended"], stats["stats"]["upcalls"]), ({"handshake_refused": 5}, 5), "ends, and upcalls")
+
+
 @test("a worker's socket closes while its clients send: each handshake ends by its death, counted once")
 def worker_closes():
     port = lib.new_port()
