@@ -36,6 +36,21 @@ def fastopen():
         pair.close()
 
 
+@test("a client whose first byte is urgent data, which the listening socket has in line: RST, nothing of it is left")
+def urgent():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    with lib.TlsClient(port, handshake=False) as client:
+        hello = client.hello()
+        client.sock.send(hello[:1], socket.MSG_OOB)
+        client.sock.sendall(hello[1:])
+        equal(lib.outcome(client.sock.recv, 1), "ECONNRESET", "what the client gets")
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+
+
 @test("TCP Fast Open, and FIN in the packet of the client's Finished: what came with it is read, the answer arrives")
 def fastopen_half_closed():
     lib.sysctl("net/ipv4/tcp_fastopen", str(0x1 | 0x2 | 0x4 | 0x200))
