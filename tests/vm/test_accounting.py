@@ -84,6 +84,33 @@ def deadline():
     lib.wait_for(lambda: lib.Memory().sockets <= before, what=lambda: f"sockets: {before}, now {lib.Memory().sockets}")
 
 
+@test("accept() while TCP has no memory to give: the program gets the connection, which is charged to nobody, and "
+      "bytes go both ways")
+def no_memory_of_tcp():
+    group, path, port = MemoryCgroup(), "/proc/sys/net/ipv4/tcp_mem", lib.new_port()
+    other = lib.Pair(None, rcvbuf=8192)  # the kernel counts no finer than a MiB for each processor
+    other.conn.setsockopt(socket.SOL_SOCKET, lib.SO_SNDBUFFORCE, 8 << 20)
+    equal(other.conn.send(bytes(4 << 20)), 4 << 20, "taken by a buffer that has room")
+    lib.enable(port)
+    listener = lib.listen(port)
+    for version, name in lib.BOTH:
+        with lib.TlsClient(port, version) as client:
+            client.write(b"data")
+            lib.wait_for(lambda: lib.conns(port)[0]["state"] == "ready", what="accept() has one")
+            before, limits = group.sockets(), lib.read_text(path)
+            lib.defer(lib.write_file, path, limits)
+            lib.write_file(path, "1 1 1")
+            conn = listener.accept()[0]
+            equal(group.sockets(), before, f"charged, {name}")
+            lib.write_file(path, limits)
+            with conn:
+                equal(conn.recv(10), b"data", name)
+                lib.echo_to(client, [conn])
+        lib.no_conns(port)
+    other.close()
+    lib.wait_for(lambda: not group.sockets(), what=lambda: f"given back, now {group.sockets()}")
+
+
 def net_cls():
     """A cgroup that gives its sockets a class, of the old hierarchy: the new one has none."""
     root = lib.WORK + "/net_cls/"
