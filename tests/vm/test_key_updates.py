@@ -137,6 +137,27 @@ def reset():
         equal(lib.outcome(client.conn.send, b"more"), "EPIPE", "the next")
 
 
+@test("a send() under TCP_CORK that waits for room behind the answer to a KeyUpdate: all arrives under its key, and "
+      "what the cork holds is one record")
+def corked():
+    with Client(lib.World()) as client:
+        conn = client.conn
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        data = lib.fill(conn)
+        client.key_update()
+        client.send(TYPE_DATA, b"x")
+        equal(receive(conn, 1), b"x", "the byte behind it")
+        conn.setblocking(True)
+        result = lib.in_thread(lambda: (conn.send(b"more "), conn.send(b"and more"),
+                                        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)))
+        lib.in_call(os.getpid(), *lib.SENDS)
+        client.pull_until(lambda: len(client.data) >= len(data) + 13)
+        equal(result(), (5, 8, None), "what was sent behind it")
+        equal(lib.digest(bytes(client.data)), lib.digest(data + b"more and more"), "what arrived")
+        equal((client.messages, client.opener.number), ([NOT_ASKED], 1), "KeyUpdate, and records behind it")
+        client.is_over()
+
+
 @test("a KeyUpdate under the old key, after one: bad_record_mac", core=True)
 def old_key():
     with Client(lib.World()) as client:
