@@ -419,6 +419,36 @@ def half_record():
         pair.close()
 
 
+@test("half a record that fills the receive buffer: FIONREAD is 0, recv() waits; the whole is counted to the byte")
+def half_record_full():
+    for version, name in lib.BOTH:
+        pair = lib.Pair(version, lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096))
+        pair.client.tls.write(TEXT[:16384])
+        record = pair.client.outgoing.read()
+        for half in (record[:6000], record[6000:16000]):
+            pair.client.sock.sendall(half)
+            lib.wait_for(lambda client=pair.client: not lib.unacknowledged(client.sock), what="it is there")
+            equal((waiting(pair.conn), outcome(pair.conn.recv, 10, socket.MSG_DONTWAIT)), (0, "EAGAIN"), name)
+        pair.client.sock.sendall(record[16000:])
+        arrived(pair.conn, 16384)
+        equal(digest(pair.conn.recv(20000)), digest(TEXT[:16384]), name)
+        pair.close()
+
+
+@as_on_tcp("SIGKILL of a process asleep in recv(): it is gone at once, and the peer reads the end")
+def killed_in_recv(pair):
+    child = os.fork()
+    if not child:
+        pair.conn.recv(1)
+        os._exit(0)
+    pair.conn.close()
+    lib.in_call(child, *lib.RECEIVES)
+    os.kill(child, signal.SIGKILL)
+    with lib.at_once("the end of the process"):
+        status = os.waitpid(child, 0)[1]
+    return os.WTERMSIG(status), pair.client.read_all()
+
+
 @as_on_tcp("recvmsg() leaves the caller's control buffer alone")
 def control(pair):
     buffer, data = ctypes.create_string_buffer(b"\x55" * 64, 64), ctypes.create_string_buffer(100)
