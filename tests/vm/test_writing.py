@@ -17,6 +17,7 @@ import lib
 from lib import LIBC, TEXT, as_on_tcp, digest, equal, in_thread, outcome, test
 
 MSG_ZEROCOPY, SO_ZEROCOPY = 0x4000000, 60
+IP_RECVERR = 11
 
 
 def file_with(size):
@@ -93,6 +94,24 @@ def zerocopy(pair):
     except BrokenPipeError:
         sent.append("EPIPE")
     return sent, got, digest(pair.client.read_all()), outcome(conn.recvmsg, 9, 99, socket.MSG_ERRQUEUE)
+
+
+@as_on_tcp("MSG_ZEROCOPY into a full buffer is EAGAIN, without memory for a notification ENOBUFS: nothing is sent, no "
+           "such call is notified", rcvbuf=8192)
+def zerocopy_fails(pair):
+    conn, path = pair.conn, "/proc/sys/net/core/optmem_max"
+    conn.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
+    data = lib.fill(conn)
+    got = [outcome(conn.send, b"more", MSG_ZEROCOPY)]
+    assert pair.client.read_exactly(len(data)) == data, "the data differs"
+    conn.setblocking(True)
+    memory = lib.read_text(path)
+    lib.defer(lib.write_file, path, memory)
+    lib.write_file(path, "1")
+    got.append(outcome(conn.send, b"more", MSG_ZEROCOPY))
+    lib.write_file(path, memory)
+    got.append(conn.send(b"this", MSG_ZEROCOPY))
+    return got, notified(conn, 0), pair.client.read_exactly(4)
 
 
 @as_on_tcp("a nonblocking write takes what fits, then EAGAIN; SO_SNDTIMEO: EAGAIN when its time is over", rcvbuf=8192)
@@ -263,6 +282,16 @@ def one_record():
         pair.close()
 
 
+@as_on_tcp("TCP_CORK, and sendfile() meets the end of the file: the cork holds, what follows is in the same segment")
+def corked_sendfile(pair):
+    conn, sniffer = pair.conn, lib.Sniffer(pair.port)
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    got = [os.sendfile(conn.fileno(), file_with(800), 0, 1000), conn.send(TEXT[800:900])]
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    got.append(digest(pair.client.read_exactly(900)))
+    return got, [len(stream.raw) for stream in sniffer.server_streams()]
+
+
 def pushed(pair, what):
     """Seconds until the client sees it."""
     began = time.monotonic()
@@ -280,6 +309,30 @@ def held(pair):
             conn.send(b"held", 0 if cork else socket.MSG_MORE)
             got.append(0.05 < pushed(pair, 4) < 2 * lib.SLOW)
     return got
+
+
+def unreachable(conn, sniffer):
+    """ICMP says that the peer cannot be reached; all that the connection has sent the sniffer has seen."""
+    stream, = sniffer.server_streams()
+    sent = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0) + socket.inet_aton("127.0.0.1") * 2
+    sent += struct.pack(">HHI", conn.getsockname()[1], conn.getpeername()[1],
+                        stream.base + len(stream.data) & 0xffffffff)
+    packet = struct.pack(">BBHI", 3, 1, 0, 0) + sent
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+        raw.sendto(packet[:2] + struct.pack(">H", lib.checksum(packet)) + packet[4:], ("127.0.0.1", 0))
+    assert lib.is_ready(conn, select.POLLERR, 20), "no error"
+
+
+@as_on_tcp("IP_RECVERR, and ICMP says that the peer cannot be reached, which nobody asks for: close() ends it in order")
+def unreachable_close(pair):
+    conn, sniffer = pair.conn, lib.Sniffer(pair.port)
+    conn.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+    conn.send(b"before")
+    got = pair.client.read_exactly(6)
+    lib.wait_for(lambda: not lib.unacknowledged(conn), what="everything is acknowledged")
+    unreachable(conn, sniffer)
+    conn.close()
+    return got, pair.client.read_all()
 
 
 @as_on_tcp("what MSG_MORE or TCP_CORK holds goes out at shutdown(), before the end")
@@ -318,6 +371,41 @@ def waits(pair):
     lib.in_call(os.getpid(), *lib.SENDS)
     got = digest(pair.client.read_exactly(len(data) + 50000)[len(data):])
     return got, writer()
+
+
+@as_on_tcp("the send buffer is full and a thread waits in send(): shutdown(SHUT_WR) of another ends it with EPIPE, all "
+           "that was sent before arrives", rcvbuf=8192)
+def shut_beside(pair):
+    data = lib.fill(pair.conn)
+    pair.conn.setblocking(True)
+    writer = in_thread(pair.conn.send, b"more")
+    lib.in_call(os.getpid(), *lib.SENDS)
+    pair.conn.shutdown(socket.SHUT_WR)
+    got = writer()
+    assert pair.client.read_all() == data, "the data differs"
+    return got
+
+
+@as_on_tcp("the send buffer is full and two threads wait in send(): a signal ends the second with EINTR, "
+           "shutdown(SHUT_WR) the first", rcvbuf=8192)
+def interrupted_behind(pair):
+    conn = pair.conn
+    lib.fill(conn)
+    conn.setblocking(True)
+    lib.defer(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, lambda *_: None))
+    first = in_thread(conn.send, b"first")
+    lib.in_call(os.getpid(), *lib.SENDS)
+    threads = []
+
+    def send():
+        threads.append(threading.get_ident())
+        return LIBC.send(conn.fileno(), b"second", 6, 0), errno.errorcode[ctypes.get_errno()]
+    second = in_thread(send)
+    lib.in_call(os.getpid(), *lib.SENDS, threads=2)
+    signal.pthread_kill(threads[0], signal.SIGUSR1)
+    got = second()
+    conn.shutdown(socket.SHUT_WR)
+    return got, first()
 
 
 def ends_in_send(pair, kill):
