@@ -477,6 +477,20 @@ def broken_recv():
     broken_record(by_recv)
 
 
+@test("MSG_MORE, and a broken record that nobody reads for longer than MSG_MORE holds: the error stays for recv(), and "
+      "what was held arrives before the alert")
+def broken_and_held():
+    for version, name in lib.BOTH:
+        c = Connection(version)
+        c.conn.send(b"held", socket.MSG_MORE)
+        with_header(c.client, set_version)
+        readable(c.conn)
+        lib.stays(lambda conn=c.conn: lib.is_ready(conn, select.POLLIN) & select.POLLERR, 0.5, "the error")
+        equal(lib.outcome(c.conn.recv, 100), "ECONNRESET", name)
+        c.arrives(b"held", "SSLV3_ALERT_UNEXPECTED_MESSAGE")
+        c.is_over(protocol_error=1)
+
+
 @test("a broken record, and SO_ERROR is read before splice(): poll() wakes, splice() fails, the alert goes out")
 def broken_splice():
     broken_record(by_splice)
