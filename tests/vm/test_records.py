@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import socket
+import struct
 import termios
 
 import lib
@@ -28,6 +29,8 @@ BROKEN = [
     ("a fatal alert that nobody knows", BOTH, [(TYPE_ALERT, b"\2\x4d")], None, "peer_alert"),
     ("a warning, other than close_notify and user_canceled", ONLY13, [(TYPE_ALERT, b"\1\x4d")], None, "peer_alert"),
     ("33 warnings in a row", BOTH, [(TYPE_ALERT, b"\1\x5a")] * 33, UNEXPECTED, "protocol_error"),
+    ("32 warnings, then an alert of one byte", BOTH, [(TYPE_ALERT, b"\1\x5a")] * 32 + [(TYPE_ALERT, b"\1")], DECODE,
+     "protocol_error"),
     ("NewSessionTicket from a client", BOTH, [(TYPE_HANDSHAKE, b"\4\0\0\4tick")], UNEXPECTED, "protocol_error"),
     ("Certificate after the handshake", BOTH, [(TYPE_HANDSHAKE, b"\x0b\0\0\4\0\0\0\0")], UNEXPECTED, "protocol_error"),
     ("CertificateRequest", BOTH, [(TYPE_HANDSHAKE, b"\x0d\0\0\3\0\0\0")], UNEXPECTED, "protocol_error"),
@@ -189,6 +192,47 @@ def key_update_in_pieces():
             peer.send(TYPE_DATA, b"more")
             equal(peer.read(), "data", f"behind, cut at {cuts}")
             lib.wait_for(lambda life=peer.life: life.stat(lib.STATS_KEY_UPDATES) == 1, what="the KeyUpdate is counted")
+
+
+@test("splice() passes records without content by: data behind them is found, EAGAIN where there is none")
+def splice_empty():
+    ends = os.pipe()
+    for end in ends:
+        lib.defer(os.close, end)
+    for version in BOTH:
+        with good(version) as peer:
+            conn = peer.life.conn.fileno()
+            for _ in range(3):
+                peer.send(TYPE_DATA)
+            peer.life.settle()
+            equal(lib.outcome(os.splice, conn, ends[1], 100), "EAGAIN", NAMES[version])
+            peer.life.client.sendall(peer.sealer.seal(TYPE_DATA) + peer.sealer.seal(TYPE_DATA, b"data"))
+            peer.life.settle()
+            equal((os.splice(conn, ends[1], 100), os.read(ends[0], 100)), (4, b"data"), NAMES[version])
+
+
+@test("SO_RCVLOWAT, and a record of padding alone, which looks like data: SO_RCVTIMEO ends a recv(), and the buffer "
+      "full of it does not")
+def lowat_padding():
+    with good(VERSION13) as peer:
+        conn = peer.life.conn
+        conn.setblocking(True)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 50000)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 300000))
+        peer.send(TYPE_DATA, padding=1000)
+        peer.life.settle()
+        with lib.takes(0.28, 1, "recv() with SO_RCVTIMEO"):
+            equal(lib.outcome(conn.recv, 60000), "EAGAIN", "recv()")
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16))
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # one record fills it
+        reader = lib.in_thread(conn.recv, 60000)
+        lib.in_call(os.getpid(), *lib.RECEIVES)
+        peer.send(TYPE_DATA, padding=16000)
+        peer.life.settle()
+        lib.wait_for(lambda: not queued(conn), what="the reader has taken the padding")
+        peer.send(TYPE_DATA, lib.TEXT[:16000])
+        equal(lib.digest(reader()), lib.digest(lib.TEXT[:16000]), "recv()")
+        conn.setblocking(False)
 
 
 def peek(peer, size=100):
