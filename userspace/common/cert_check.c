@@ -23,26 +23,15 @@
 
 #include "cert_check.h"
 #include "pem.h"
+#include "refuse.h"
 #include "signer.h"
 #include "token_check.h"
 #include "token_uri.h"
 
 #define CHAIN_MAX 16
 
-static int refuse(char *err, size_t errlen, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 static void warn(struct cert_facts *facts, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-
-static int refuse(char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(err, errlen, fmt, args);
-	va_end(args);
-	return -1;
-}
 
 static void warn(struct cert_facts *facts, const char *fmt, ...)
 {

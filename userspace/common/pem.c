@@ -2,7 +2,6 @@
 /* Reads a file whole, see pem.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,22 +9,10 @@
 #include <unistd.h>
 
 #include "pem.h"
+#include "refuse.h"
 
 /* Chains are a few KiB, lists of revoked certificates more; more is a wrong file. */
 #define PEM_FILE_MAX (16 * 1024 * 1024)
-
-static int refuse(char *err, size_t errlen, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int refuse(char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(err, errlen, fmt, args);
-	va_end(args);
-	return -1;
-}
 
 int pem_read(const char *path, char **text, size_t *len, unsigned int *mode, char *err,
 	     size_t errlen)

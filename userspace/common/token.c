@@ -5,7 +5,6 @@
  * The login is that of the process: it lasts as long as one session is open, which
  * the one in struct token is.  p11-kit makes calls of several threads safe.
  */
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include <p11-kit/p11-kit.h>
 
 #include "pin_record.h"
+#include "refuse.h"
 #include "token.h"
 #include "token_uri.h"
 
@@ -40,19 +40,6 @@ struct token_session {
 	CK_OBJECT_HANDLE key;
 	CK_KEY_TYPE type;
 };
-
-static int refuse(char *err, size_t errlen, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int refuse(char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(err, errlen, fmt, args);
-	va_end(args);
-	return -1;
-}
 
 static int label_len(const CK_TOKEN_INFO *info)
 {
