@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A listening socket over the lives of its port, and a port that is a client's as well."""
+import contextlib
+import os
+import resource
+import signal
 import socket
+import subprocess
 import sys
 import threading
 
@@ -92,6 +97,20 @@ def listens_again_waiting():
     listener.listen()
     serves_plain(port, listener)
     nothing_to_accept(listener)
+
+
+@test("two sockets at one address: the second's listen(2) is refused as on TCP, and served when the first is gone")
+def address_in_use():
+    port = lib.new_port()
+    lib.enable(port)
+    first, second = bind_beside(port), bind_beside(port)
+    first.listen()
+    equal(lib.outcome(second.listen), "EADDRINUSE", "listen(2)")
+    serves_tls(port, first)
+    first.close()
+    second.listen()
+    serves_tls(port, second)
+    refuses_plaintext(port, second)
 
 
 RACES = 200
@@ -242,6 +261,88 @@ def port_of_client_sweep():
                 pass
     assert "plaintext_reset" in lib.status(port)["ended"], lib.status(port)
     serves_tls(port, listener)
+
+
+BUSY = """
+import os, socket, sys
+listener = socket.socket(fileno=int(sys.argv[1]))
+for _ in range(2):
+    os.fork()
+os.write(1, b".")
+while True:
+    try:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"nosuch")
+    except OSError:
+        pass
+"""
+
+
+@contextlib.contextmanager
+def busy(listener):
+    """Four programs want the socket's lock all the time: who has it waits for what the kernel starts as modprobe."""
+    lib.sysctl("kernel/modprobe", "/bin/true")
+    with subprocess.Popen([sys.executable, "-c", BUSY, str(listener.fileno())], stdout=subprocess.PIPE,
+                          pass_fds=[listener.fileno()], start_new_session=True) as programs:
+        try:
+            equal(programs.stdout.read(4), b"." * 4, "what they say")
+            yield
+        finally:
+            os.killpg(programs.pid, signal.SIGKILL)
+
+
+@test("listen(2) of a socket whose lock others wait for: it is served as soon as none of them can be in accept()")
+def busy_listen():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = bind_beside(port)
+    with busy(listener):
+        listener.listen()
+    lib.wait_for(lambda: lib.status(port)["listeners"] == 1, what="it is served")
+    serves_tls(port, listener)
+    refuses_plaintext(port, listener)
+
+
+@test("enable, of a socket whose lock others never leave alone: in doubt it is shut, and enable says so",
+      timeout=240)
+def busy_enable():
+    port = lib.new_port()
+    listener = lib.listen(port)
+    with busy(listener):
+        assert "may sleep in accept()" in lib.enable(port).err, "it is not named"
+        equal(lib.status(port)["state"], "shut", "state")
+        equal(lib.probe(port, MARKER), b"", "what a client gets")
+    lib.disable(port)
+    equal(lib.enable(port).err, "", "warnings of enable, later")
+    serves_tls(port, listener)
+
+
+@test("shutdown(2) of a listening socket while a connection is on its way out of TCP's queue: it is reset, and counted")
+def busy_shutdown():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port)
+    with busy(listener):
+        with lib.TcpClient(port) as client:
+            listener.shutdown(socket.SHUT_RDWR)
+            equal(lib.outcome(client.read), "ECONNRESET", "what the client gets")
+    lib.no_conns(port)
+    lib.all_ended(port)
+    listener.listen()
+    serves_tls(port, listener)
+
+
+MOST = 1024  # listening sockets of a port that are taken over
+
+
+@test("a port with more listening sockets than are taken over: the rest is shut, and enable says so")
+def too_many():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MOST, 4 * MOST))
+    port = lib.new_port()
+    listeners = [socket.create_server(("127.0.0.1", port), reuse_port=True) for _ in range(MOST + 1)]
+    lib.defer(lib.parallel, 64, lambda i: [listener.close() for listener in listeners[i::64]])
+    assert "restart it" in lib.enable(port).err, "it is not named"
+    stats = lib.status(port)
+    equal((stats["listeners"], stats["listeners_shut"]), (MOST, 1), "served, and shut")
 
 
 CLIENTS = 100
