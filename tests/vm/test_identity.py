@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who the client is reaches the program: getsockopt, libtlsport, the header of the PROXY protocol."""
 import ctypes
+import errno
 import fcntl
 import hashlib
 import importlib.util
+import mmap
 import os
+import platform
 import select
 import shutil
 import socket
@@ -19,6 +22,8 @@ from lib import equal, outcome, test
 DIRECTORY = f"{lib.WORK}/identity"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 MSG_TRUNC = 0x20
+USERFAULTFD, SPLICE = {"x86_64": (323, 275), "aarch64": (282, 76)}[platform.machine()]
+UFFDIO_API, UFFDIO_REGISTER, UFFDIO_ZEROPAGE = 0xc018aa3f, 0xc020aa00, 0xc020aa04
 
 
 def bindings():
@@ -152,6 +157,32 @@ def certificates():
         equal(by_library(plain), "Protocol not available", "of libtlsport")
 
 
+def address_of(page):
+    return ctypes.addressof(ctypes.c_char.from_buffer(page))
+
+
+@test("getsockopt(SOL_TLSPORT) with a length or an address that is none: the errors of TCP_INFO")
+def bad_memory():
+    tlsport, port, page = bindings(), lib.new_port(), mmap.mmap(-1, mmap.PAGESIZE)
+    lib.enable(port, alpn="http/1.1")
+    listener = lib.listen(port)
+    read_only = ctypes.c_void_p(address_of(page))
+    equal(lib.LIBC.mprotect(read_only, mmap.PAGESIZE, mmap.PROT_READ), 0, "mprotect()")
+    nowhere, value = ctypes.c_void_p(8), ctypes.create_string_buffer(4096)
+    with lib.TlsClient(port, context=context_of(lib.TLS13)), listener.accept()[0] as conn:
+        def errors(*option):
+            found = []
+            for to, size in ((value, nowhere), (value, read_only), (value, ctypes.byref(ctypes.c_int(-1))),
+                             (nowhere, ctypes.byref(ctypes.c_int(4096)))):
+                equal(lib.LIBC.getsockopt(conn.fileno(), *option, to, size), -1, "getsockopt()")
+                found.append(errno.errorcode[ctypes.get_errno()])
+            return found
+        wanted = errors(socket.IPPROTO_TCP, socket.TCP_INFO)
+        for option in (tlsport.INFO, tlsport.DETAILS):
+            assert conn.getsockopt(tlsport.SOL_TLSPORT, option, 1024)
+            equal(errors(tlsport.SOL_TLSPORT, option), wanted, f"option {option}")
+
+
 def parse(header):
     """{type: value}, with what is inside of PP2_TYPE_SSL; checks the rest."""
     equal(header[:12], SIGNATURE, "signature")
@@ -283,6 +314,44 @@ def header_and_data():
         listener.accept()[0].close()  # with all of it unread: no reset
         equal(client.read(10), b"", "close_notify")
     lib.no_conns(port)
+
+
+class SlowPage:
+    """Memory: whoever writes there waits until it is given."""
+
+    def __init__(self):
+        self.page = mmap.mmap(-1, mmap.PAGESIZE)
+        self.address, self.fd = address_of(self.page), lib.LIBC.syscall(USERFAULTFD, os.O_CLOEXEC)
+        assert self.fd >= 0, "userfaultfd()"
+        lib.defer(os.close, self.fd)
+        fcntl.ioctl(self.fd, UFFDIO_API, struct.pack("QQQ", 0xaa, 0, 0))
+        fcntl.ioctl(self.fd, UFFDIO_REGISTER, struct.pack("QQQQ", self.address, mmap.PAGESIZE, 1, 0))
+
+    def wait(self):
+        """Until somebody writes there."""
+        os.read(self.fd, 32)
+
+    def give(self):
+        fcntl.ioctl(self.fd, UFFDIO_ZEROPAGE, struct.pack("QQQq", self.address, mmap.PAGESIZE, 0, 0))
+
+
+@test("proxy-protocol = v2: two threads read at once, the first into memory that has to be waited for: it gets the "
+      "whole header, the other what is behind it")
+def header_once():
+    port = lib.new_port()
+    lib.enable(port, proxy_protocol="v2")
+    listener = lib.listen(port)
+    for receive in (whole, spliced):
+        with lib.TlsClient(port) as client, listener.accept()[0] as conn:
+            page = SlowPage()
+            first = lib.in_thread(lib.LIBC.recv, conn.fileno(), ctypes.c_void_p(page.address), 1000, 0)
+            page.wait()
+            second = lib.in_thread(receive, conn, 4)
+            lib.in_call(os.getpid(), *lib.RECEIVES, SPLICE, threads=2)
+            page.give()
+            parse(page.page[:first()])
+            client.write(b"data")
+            equal(second(), b"data", receive.__name__)
 
 
 @test("proxy-protocol = v2, memory is short: the program gets the header first, or no connection",
