@@ -13,6 +13,7 @@ GCM = "ECDHE-ECDSA-AES128-GCM-SHA256"
 BY_NIC = ("nic", None, "nic", None)
 SIZE = 1 << 20
 F_SEAL_FUTURE_WRITE = 16
+OFF = 1  # enum tlsport_offload
 
 
 class Offloaded:
@@ -23,7 +24,7 @@ class Offloaded:
         self.port = port or lib.new_port()
         if not port:
             lib.enable(self.port, **settings)
-        self.listener = lib.listen(self.port, "0.0.0.0")
+        self.listener = lib.listen(self.port, "::" if ":" in self.nic.address else "0.0.0.0")
         self.version, self.ciphers = version, ciphers
         self.client = self.conn = None
 
@@ -119,6 +120,39 @@ def open_record():
     equal(kinds, [(23, 29), (23, 6), (23, 4), (21, 2)], "records")
 
 
+@offload_test("IPv6: the interface encrypts and decrypts, and all bytes are right")
+def ipv6():
+    nic = lib.Nic()
+    lib.run("ip", "address", "add", "fd98::1/64", "dev", nic.name, "nodad")
+    lib.run("ip", "-n", nic.namespace, "address", "add", "fd98::2/64", "dev", nic.far, "nodad")
+    nic.address = "fd98::1"
+    c = Offloaded(nic).connect()
+    c.crypt(*BY_NIC, "nic0")
+    c.move(100000)
+    assert nic.counter("tx_tls_encrypted_bytes") >= 100000, nic.counter("tx_tls_encrypted_bytes")
+    c.end()
+
+
+@offload_test("no route when the keys come: software, for the reason no-route; the connection goes on with one")
+def no_route():
+    life = lib.Life(lib.World(), "HELLO", lib.VERSION12)
+    lib.defer(life.close)
+    life.ask()
+    lib.run("ip", "address", "del", "127.0.0.1/8", "dev", "lo")
+    keys, flight = lib.traffic_keys(lib.VERSION12), lib.record(lib.TYPE_HANDSHAKE, b"flight")
+    equal(life.answer(lib.CONTINUE, lib.attribute(lib.HS_DATA, flight), lib.attribute(lib.HS_TX, keys),
+                      lib.attribute(lib.HS_RX, keys)), None, "CONTINUE with keys")
+    equal(counts(life.port), {"no-route": (1, 1)}, "of the port")
+    lib.run("ip", "address", "add", "127.0.0.1/8", "dev", "lo")
+    life.accept()
+    life.conn.send(b"answer")
+    equal(life.client.recv(len(flight), socket.MSG_WAITALL), flight, "the last of the handshake")
+    life.client.setsockopt(socket.SOL_TCP, lib.TCP_ULP, b"tls")
+    life.client.setsockopt(lib.SOL_TLS, 2, keys)  # TLS_RX
+    equal(life.client.recv(100), b"answer", "what comes behind it")
+    life.end("closed")
+
+
 def copied(port):
     return lib.status(port)["stats"]["sendfile_copied"]
 
@@ -156,6 +190,24 @@ def zerocopy():
     c.nic.knob("drop", 0)
     equal(digest(c.client.read_exactly(len(data))), digest(data), "the file as it was when it was sent")
     assert copied(c.port) > before
+    c.end()
+
+
+@offload_test("zerocopy: a file on a read-only file system passes uncopied, and is copied when it can be written again")
+def zerocopy_read_only():
+    c = Offloaded(zerocopy="on").connect()
+    directory, data = lib.WORK + "/read-only", os.urandom(100000)
+    os.makedirs(directory, exist_ok=True)
+    lib.run("mount", "-t", "tmpfs", "tmpfs", directory)
+    lib.defer(lib.run, "umount", directory)
+    with open(directory + "/file", "wb") as file:
+        file.write(data)
+    for mode, uncopied in (("ro", True), ("rw", False)):
+        lib.run("mount", "-o", "remount," + mode, directory)
+        with open(directory + "/file", "rb") as file:
+            equal(os.sendfile(c.conn.fileno(), file.fileno(), 0, len(data)), len(data))
+        equal(digest(c.client.read_exactly(len(data))), digest(data), mode)
+        equal(not copied(c.port), uncopied, f"none was copied, {mode}")
     c.end()
 
 
@@ -234,6 +286,41 @@ def off():
     equal([before[name] for name in ("TlsTxDevice", "TlsRxDevice", "TlsTxSw", "TlsRxSw")], [0, 0, 21, 21], "kTLS")
     equal(counts(c.port), {"off-by-policy": (21, 21)}, "of the port")
     c.end()
+
+
+class FarLife(lib.Life):
+    """With the client at the far host."""
+
+    def __init__(self, nic, *args, **options):
+        self.nic, self.address = nic, nic.address
+        super().__init__(*args, **options)
+
+    def connect(self):
+        return lib.inside(self.nic.namespace, super().connect)
+
+
+@offload_test("off: never the interface, though TCP acknowledges a stream of the client's records while the keys come")
+def off_amid_stream():
+    world = lib.World()
+    nic, keys, data = lib.Nic(), lib.traffic_keys(lib.VERSION12), lib.TEXT[:4000]
+    before = lib.KtlsDelta()
+    for _ in range(5):
+        life = FarLife(nic, world, "HELLO", lib.VERSION12, policy=(lib.u8(lib.PORT_OFFLOAD, OFF),))
+        life.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        life.ask()
+        sealer = lib.Sealer(False)
+        records = [sealer.seal(lib.TYPE_DATA, data[at:at + 10]) for at in range(0, len(data), 10)]
+        stream = lib.in_thread(lambda sock=life.client, parts=records: [sock.sendall(part) for part in parts])
+        equal(life.give_keys(), None, "CONTINUE with keys")
+        stream()
+        life.accept()
+        life.conn.setblocking(True)
+        equal(digest(read_exactly(life.conn, len(data))), digest(data), "the stream")
+        life.conn.sendall(b"answer")
+        equal(counts(life.port), {"off-by-policy": (1, 1)}, "of the port")
+        life.end("closed")
+        life.close()
+    equal([before[name] for name in ("TlsTxDevice", "TlsRxDevice", "TlsTxSw", "TlsRxSw")], [0, 0, 5, 5], "kTLS")
 
 
 def refused(c, alert):

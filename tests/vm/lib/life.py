@@ -47,6 +47,8 @@ def traffic_keys(version, key=b"k"):
 class Life:
     """One connection: its client, the application's sockets, and the worker that the module asks."""
 
+    address = "127.0.0.1"
+
     def __init__(self, world, state, version=VERSION13, half=False, policy=(), worker=None):
         self.world, self.base, self.version = world, state, version
         self.stack = contextlib.ExitStack()
@@ -57,7 +59,7 @@ class Life:
         world.set_port(self.port, *policy)
         try:
             self.worker, self.other = worker or self.new_worker(), None
-            self.listener = self.keep(socket.create_server(("127.0.0.1", self.port)))
+            self.listener = self.keep(socket.create_server((self.address, self.port)))
             self.listener.setblocking(False)
             self.client, self.encrypts, self.conn = self.connect(), False, None
             self.id = number(wait_for(self.dump, what="the raw accept")[0][genl.CONN_ID])
@@ -130,7 +132,7 @@ class Life:
         client = self.keep(socket.socket())
         client.settimeout(20 * SLOW)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", self.port))
+        client.connect((self.address, self.port))
         return client
 
     def send_record(self, kind, body, key=b"k"):
