@@ -422,7 +422,7 @@ def set_tag(wire):
     wire[-1] ^= 1
 
 
-BROKEN = ((set_type, "UNEXPECTED_MESSAGE", "protocol_error"),  # net/tls does not look at it in TLS 1.3
+BROKEN = ((set_type, "UNEXPECTED_MESSAGE", "protocol_error"),  # of TLS 1.2: net/tls does not look at it in TLS 1.3
           (set_version, "UNEXPECTED_MESSAGE", "protocol_error"),
           (set_length, "RECORD_OVERFLOW", "protocol_error"), (set_no_length, "BAD_RECORD_MAC", "bad_record_mac"),
           (set_tag, "BAD_RECORD_MAC", "bad_record_mac"))
@@ -452,9 +452,11 @@ def by_splice(conn):
         os.close(target)
 
 
-def broken_record(take):
+def broken_record(take, kinds=BROKEN):
     for version, name in lib.BOTH:
-        for change, alert, reason in BROKEN[version == lib.TLS13:]:
+        for change, alert, reason in kinds:
+            if (version, change) == (lib.TLS13, set_type):
+                continue
             c = Connection(version)
             what = f"{change.__name__}, {name}"
             with_header(c.client, change)
@@ -475,6 +477,17 @@ def broken_record(take):
 @test("a broken record, and SO_ERROR is read before recv(): poll() wakes, recv() fails, the alert goes out", core=True)
 def broken_recv():
     broken_record(by_recv)
+
+
+def by_recv_lowat(conn):
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 3)
+    conn.recv(100)
+
+
+@test("a record with a broken header or tag, and SO_ERROR is read before a recv() with SO_RCVLOWAT: it fails, the "
+      "alert goes out")
+def broken_recv_lowat():
+    broken_record(by_recv_lowat, BROKEN[1:])
 
 
 @test("MSG_MORE, and a broken record that nobody reads for longer than MSG_MORE holds: the error stays for recv(), and "
