@@ -235,6 +235,16 @@ def lowat_padding():
         conn.setblocking(False)
 
 
+@test("a header that promises less than a tag, and FIN behind it: bad_record_mac")
+def header_alone():
+    with Peer(lib.World(), VERSION13) as peer:
+        peer.life.client.sendall(b"\x17\3\3\0\1")
+        peer.life.fin()
+        equal([peer.read(), peer.life.read()], ["ECONNRESET"] * 2, "recv()")
+        equal(peer.alert(), (2, 20), "alert")
+        peer.life.end("bad_record_mac")
+
+
 def peek(peer, size=100):
     return lib.outcome(peer.life.conn.recv, size, socket.MSG_PEEK)
 
