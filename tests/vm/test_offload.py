@@ -302,7 +302,7 @@ class FarLife(lib.Life):
 @offload_test("off: never the interface, though TCP acknowledges a stream of the client's records while the keys come")
 def off_amid_stream():
     world = lib.World()
-    nic, keys, data = lib.Nic(), lib.traffic_keys(lib.VERSION12), lib.TEXT[:4000]
+    nic, data = lib.Nic(), lib.TEXT[:4000]
     before = lib.KtlsDelta()
     for _ in range(5):
         life = FarLife(nic, world, "HELLO", lib.VERSION12, policy=(lib.u8(lib.PORT_OFFLOAD, OFF),))
