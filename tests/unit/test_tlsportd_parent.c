@@ -20,6 +20,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "../../userspace/common/clock.h"
 #include "../../userspace/common/signer.h"
 #include "../../userspace/common/signer_process.h"
 #include "../../userspace/tlsportd/control.h"
@@ -73,7 +74,7 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		return -EINVAL;
 	}
 	set[set_count++] = number;
-	set_at = parent_now();
+	set_at = clock_ms();
 	last_policy = *policy;
 	return 0;
 }
@@ -259,11 +260,11 @@ static bool serves(uint16_t port)
 /* As the daemon's loop does, until there is a generation in which the port is served. */
 static void await_token(uint16_t port, unsigned int number)
 {
-	int64_t until = parent_now() + 10000, next;
+	int64_t until = clock_ms() + 10000, next;
 	struct pollfd fd = { .fd = signer_events(), .events = POLLIN };
 	struct text errors = { NULL, 0 };
 
-	while (parent_now() < until && (parent.generation->number < number || !serves(port))) {
+	while (clock_ms() < until && (parent.generation->number < number || !serves(port))) {
 		poll(&fd, 1, 20);
 		parent_reap(&parent);
 		if (signer_attend(&next))
@@ -278,12 +279,12 @@ static void await_token(uint16_t port, unsigned int number)
 static void test_start_with_hung_tokens(void **state)
 {
 	struct text errors = { NULL, 0 };
-	int64_t began = parent_now();
+	int64_t began = clock_ms();
 
 	(void)state;
 	configure_tokens(4, "fake/init", "0 100000");
 	assert_int_equal(parent_start(&parent), 0);
-	assert_true(parent_now() - began < PARENT_START_TOKENS_MS + 1500);
+	assert_true(clock_ms() - began < PARENT_START_TOKENS_MS + 1500);
 	assert_int_equal(set_count, 5);
 	assert_true(set_at - began < 1000);
 	assert_int_equal(count(WORKER_STATE_READY), 3);
@@ -296,9 +297,9 @@ static void test_start_with_hung_tokens(void **state)
 	assert_true(generation_wants_token(parent.generation));
 	/* What else is renewed does not wait. */
 	put_certificate("cert.pem", TEST_RSA);
-	began = parent_now();
+	began = clock_ms();
 	parent_renew(&parent, &errors);
-	assert_true(parent_now() - began < 1500);
+	assert_true(clock_ms() - began < 1500);
 	text_free(&errors);
 	assert_int_equal(parent.generation->number, 2);
 	/* And then they are tried again as before. */
@@ -403,9 +404,9 @@ static void test_reload_with_a_hung_token(void **state)
 	(void)state;
 	parent_start(&parent);
 	configure_tokens(4, "fake/init", "0 100000");
-	began = parent_now();
+	began = clock_ms();
 	assert_int_equal(parent_reload(&parent, &errors), -1);
-	assert_true(parent_now() - began < PARENT_RELOAD_TOKENS_MS + 1500);
+	assert_true(clock_ms() - began < PARENT_RELOAD_TOKENS_MS + 1500);
 	assert_non_null(strstr(errors.chars, "the token has not answered yet"));
 	text_free(&errors);
 	assert_int_equal(parent.generation->number, 1);
@@ -437,7 +438,7 @@ static void test_drained_worker_is_not_replaced(void **state)
 
 static void test_deaths_at_once_are_slowed_down(void **state)
 {
-	int64_t until = parent_now() + 1000;
+	int64_t until = clock_ms() + 1000;
 	unsigned int started = 0;
 	struct worker_slot *newest = NULL;
 
@@ -445,7 +446,7 @@ static void test_deaths_at_once_are_slowed_down(void **state)
 	parent.workers = 1;
 	stub = DIES_LATER;
 	parent_start(&parent);
-	while (parent_now() < until) {
+	while (clock_ms() < until) {
 		parent_reap(&parent);
 		parent_restart(&parent);
 		started += parent.all && parent.all != newest;
@@ -850,9 +851,9 @@ static void test_stop_is_bounded(void **state)
 	(void)state;
 	stub = IS_STUBBORN;
 	parent_start(&parent);
-	begin = parent_now();
+	begin = clock_ms();
 	parent_stop(&parent);
-	assert_in_range(parent_now() - begin, WORKER_STOP_MS, WORKER_STOP_MS + 2000);
+	assert_in_range(clock_ms() - begin, WORKER_STOP_MS, WORKER_STOP_MS + 2000);
 	assert_null(parent.all);
 }
 

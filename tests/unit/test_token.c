@@ -590,14 +590,14 @@ static bool signs(struct signer *signer)
 /* -1: it lives on */
 static int end_of(const struct signer *signer, int limit_ms)
 {
-	int64_t until = now_ms() + limit_ms;
+	int64_t until = clock_ms() + limit_ms;
 	int status;
 
 	do {
 		if (waitpid(signer->pid, &status, WNOHANG) == signer->pid)
 			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 		poll(NULL, 0, 20);
-	} while (now_ms() < until);
+	} while (clock_ms() < until);
 	return -1;
 }
 
@@ -643,7 +643,7 @@ static bool is_starting(void)
 static void test_hung_tokens_are_waited_for_together(void **state)
 {
 	static const char *const objects[] = { "a", "b", "c", "d" };
-	int64_t began = now_ms(), next;
+	int64_t began = clock_ms(), next;
 
 	(void)state;
 	write_text("fake/init", "0 100000");
@@ -652,14 +652,14 @@ static void test_hung_tokens_are_waited_for_together(void **state)
 		signer_begin(uri_of(objects[i]), path_of("pin"));
 	for (int i = 0; i < 4; i++)
 		get_bad(objects[i], "the token has not answered yet");
-	assert_true(now_ms() - began >= 500);
-	assert_true(now_ms() - began < 2000);
+	assert_true(clock_ms() - began >= 500);
+	assert_true(clock_ms() - began < 2000);
 	/* A renewal waits for nothing, and starts nothing beside what is starting. */
-	began = now_ms();
+	began = clock_ms();
 	signer_pass(0);
 	for (int i = 0; i < 4; i++)
 		get_bad(objects[i], "the token has not answered yet");
-	assert_true(now_ms() - began < 500);
+	assert_true(clock_ms() - began < 500);
 	assert_false(signer_attend(&next));
 	assert_true(next > 0 && next <= SIGNER_START_MS);
 	while (is_starting()) {
@@ -703,19 +703,19 @@ static void test_token_that_comes_later(void **state)
 static void test_slow_token_gets_its_share(void **state)
 {
 	struct signer *signer = get_good("a");
-	int64_t began = now_ms(), waited = 0, at;
+	int64_t began = clock_ms(), waited = 0, at;
 	unsigned int good = 0;
 	char err[512];
 
 	(void)state;
 	write_text("fake/sign", "0 200 0");
-	while (now_ms() - began < 5000) {
-		at = now_ms();
+	while (clock_ms() - began < 5000) {
+		at = clock_ms();
 		if (sign_once(signer, err, sizeof(err)) > 0)
 			good++;
 		else if (!strstr(err, "so slow that other handshakes"))
 			fail_msg("%s", err);
-		waited += now_ms() - at;
+		waited += clock_ms() - at;
 		poll(NULL, 0, 10);
 	}
 	assert_true(good >= 5);
@@ -758,13 +758,13 @@ static void test_signature_that_comes_late(void **state)
 
 	(void)state;
 	write_text("fake/sign", "0 1500 0");
-	began = now_ms();
+	began = clock_ms();
 	assert_false(signs(signer));
-	assert_true(now_ms() - began >= SIGNER_SIGN_MS);
-	assert_true(now_ms() - began < SIGNER_SIGN_MS + 1000);
+	assert_true(clock_ms() - began >= SIGNER_SIGN_MS);
+	assert_true(clock_ms() - began < SIGNER_SIGN_MS + 1000);
 	write_text("fake/sign", "0 0 0");
-	began = now_ms();
-	while (now_ms() - began < SIGNER_REST_MS - 500) {
+	began = clock_ms();
+	while (clock_ms() - began < SIGNER_REST_MS - 500) {
 		assert_false(signs(signer));
 		poll(NULL, 0, 100);
 	}
@@ -1027,7 +1027,7 @@ static int hold_record(void)
 static void test_logins_of_others_are_waited_for(void **state)
 {
 	struct pollfd events_fd = { .fd = signer_events(), .events = POLLIN };
-	int64_t until = now_ms() + SIGNER_HANG_MS + 1500, next;
+	int64_t until = clock_ms() + SIGNER_HANG_MS + 1500, next;
 	int record;
 
 	(void)state;
@@ -1035,10 +1035,10 @@ static void test_logins_of_others_are_waited_for(void **state)
 	record = hold_record();
 	signer_pass(1);
 	get_bad("a", "the token has not answered yet");
-	while (now_ms() < until) {
+	while (clock_ms() < until) {
 		assert_false(signer_attend(&next));
 		assert_int_equal(signers->state, SIGNER_STARTING);
-		poll(&events_fd, 1, next < until - now_ms() ? next : until - now_ms());
+		poll(&events_fd, 1, next < until - clock_ms() ? next : until - clock_ms());
 	}
 	assert_int_equal(fake_asked("login"), 1);
 	close(record);
@@ -1204,10 +1204,10 @@ static void test_another_key_of_the_name(void **state)
 static void await_news(void)
 {
 	struct pollfd fd = { .fd = signer_events(), .events = POLLIN };
-	int64_t until = now_ms() + 2 * SIGNER_START_MS, next;
+	int64_t until = clock_ms() + 2 * SIGNER_START_MS, next;
 
 	while (!signer_attend(&next)) {
-		assert_true(now_ms() < until);
+		assert_true(clock_ms() < until);
 		poll(&fd, 1, next >= 0 && next < 1000 ? next : 1000);
 	}
 }

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "refuse.h"
 #include "signer.h"
 #include "signer_process.h"
@@ -124,14 +125,6 @@ static struct {
 	int64_t at;
 } patience = { .credit = CREDIT_MAX };
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static struct stamp stamp_of(const char *file)
 {
 	struct stat st;
@@ -157,7 +150,7 @@ static bool same_text(const char *a, const char *b)
 static void enter(struct signer *signer, enum signer_state state)
 {
 	signer->state = state;
-	signer->since = now_ms();
+	signer->since = clock_ms();
 	signer->waits_for_others = false;
 }
 
@@ -269,7 +262,7 @@ static void start_process(struct signer *signer)
 /* Another is to be started at once, or later where the one before it was lost just now. */
 static void lose(struct signer *signer)
 {
-	const int64_t now = now_ms(), last = signer->lost;
+	const int64_t now = clock_ms(), last = signer->lost;
 
 	signer->lost = now;
 	signer->replace_at = last && now - last < LOST_MS ? now + LOST_MS : now;
@@ -326,7 +319,7 @@ static int64_t time_left(const struct signer *signer)
 {
 	if (signer->waits_for_others)
 		return SIGNER_START_MS;
-	return signer->since + SIGNER_START_MS - now_ms();
+	return signer->since + SIGNER_START_MS - clock_ms();
 }
 
 /* What it has said; and is its time over? */
@@ -355,14 +348,14 @@ static void hear(struct signer *signer)
 static void await_start(struct signer *signer, int64_t until)
 {
 	struct pollfd fd = { .fd = signer->control, .events = POLLIN };
-	int64_t left, now = now_ms();
+	int64_t left, now = clock_ms();
 
 	hear(signer);
 	while (signer->state == SIGNER_STARTING && now < until) {
 		left = time_left(signer);
 		poll(&fd, 1, left < until - now ? left : until - now);
 		hear(signer);
-		now = now_ms();
+		now = clock_ms();
 	}
 }
 
@@ -385,7 +378,7 @@ static int64_t idle_until(const struct signer *signer)
 static int64_t due_at(const struct signer *signer)
 {
 	if (signer->state == SIGNER_STARTING)
-		return now_ms() + time_left(signer);
+		return clock_ms() + time_left(signer);
 	if (signer->replace_at)
 		return signer->replace_at;
 	return signer->holders ? -1 : idle_until(signer);
@@ -395,11 +388,11 @@ static int64_t due_at(const struct signer *signer)
 static bool attend(struct signer *signer)
 {
 	hear(signer);
-	if (signer->replace_at && signer->replace_at <= now_ms()) {
+	if (signer->replace_at && signer->replace_at <= clock_ms()) {
 		signer->replace_at = 0;
 		news = true;
 	}
-	if (signer->holders || signer->state == SIGNER_STARTING || idle_until(signer) > now_ms())
+	if (signer->holders || signer->state == SIGNER_STARTING || idle_until(signer) > clock_ms())
 		return false;
 	forget(signer);
 	return true;
@@ -419,7 +412,7 @@ bool signer_attend(int64_t *next)
 		at = due_at(signer);
 		if (at < 0)
 			continue;
-		left = at - now_ms();
+		left = at - clock_ms();
 		if (*next < 0 || left < *next)
 			*next = left > 0 ? left : 0;
 	}
@@ -437,7 +430,7 @@ void signer_run_dir(const char *run_dir)
 
 void signer_pass(int patience_ms)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 
 	pass.number++;
 	pass.until = now + patience_ms;
@@ -476,7 +469,7 @@ static void succeed(struct signer *signer)
 
 static void note_asked(struct signer *signer)
 {
-	signer->asked = now_ms();
+	signer->asked = clock_ms();
 	signer->pass = pass.number;
 }
 
@@ -535,7 +528,7 @@ struct signer *signer_get(const char *uri, const char *passphrase, char *err, si
 	const bool others = news;
 
 	if (signer && signer->state == SIGNER_STARTING) {
-		await_start(signer, pass.number ? pass.until : now_ms() + SIGNER_START_MS);
+		await_start(signer, pass.number ? pass.until : clock_ms() + SIGNER_START_MS);
 		if (signer->state != SIGNER_STARTING)
 			news = others;
 	}
@@ -607,7 +600,7 @@ const uint8_t *signer_challenge(const struct signer *signer)
 
 void signer_doubt(struct signer *signer)
 {
-	const int64_t before = pass.number ? pass.began_before : now_ms() - FRESH_MS;
+	const int64_t before = pass.number ? pass.began_before : clock_ms() - FRESH_MS;
 	struct stamp stamp = stamp_of(signer->pin);
 	struct signer *other;
 
@@ -625,7 +618,7 @@ void signer_doubt(struct signer *signer)
 
 bool signer_is_replaced(const struct signer *signer)
 {
-	return signer->outdated && pass.until > now_ms();
+	return signer->outdated && pass.until > clock_ms();
 }
 
 /* --- signatures --- */
@@ -703,7 +696,7 @@ static int await_answer(struct signer *signer, struct signer_answer *answer, int
 	int ready;
 
 	for (;;) {
-		left = until - now_ms();
+		left = until - clock_ms();
 		ready = poll(&poll_fd, 1, left > 0 ? left : 0);
 		if (ready < 0 && errno == EINTR)
 			continue;
@@ -736,7 +729,7 @@ static int gone(const struct signer *signer, char *err, size_t errlen)
 /* What others take is not taken from one that is quick. */
 static bool is_patient(const struct signer *signer)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 
 	if (!signer->slow)
 		return true;
@@ -751,15 +744,15 @@ static bool is_patient(const struct signer *signer)
 /* 0, or -1: it takes too long */
 static int ask(struct signer *signer, struct signer_answer *answer)
 {
-	int64_t began = now_ms(), took;
+	int64_t began = clock_ms(), took;
 	int ret = await_answer(signer, answer, began + SIGNER_SIGN_MS);
 
-	took = now_ms() - began;
+	took = clock_ms() - began;
 	signer->slow = took > SIGNER_QUICK_MS;
 	if (signer->slow)
 		patience.credit -= SIGNER_SHARE * took;
 	if (ret)
-		signer->rests = now_ms() + SIGNER_REST_MS;
+		signer->rests = clock_ms() + SIGNER_REST_MS;
 	return ret;
 }
 
@@ -773,7 +766,7 @@ int signer_sign(struct signer *signer, enum token_how how, const uint8_t *data, 
 		memcpy(request.data, data, len);
 	if (!signer_request_is_proper(&request))
 		return refuse(err, errlen, "%s: that is nothing to be signed", signer->uri);
-	if (signer->fd < 0 || signer->rests > now_ms() ||
+	if (signer->fd < 0 || signer->rests > clock_ms() ||
 	    (signer->waits && await_answer(signer, &answer, 0)))
 		return gone(signer, err, errlen);
 	if (!is_patient(signer))

@@ -20,9 +20,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "signer.h"
 #include "signer_process.h"
 #include "signer_wire.h"
@@ -49,14 +49,6 @@ static const struct {
 #define FAULTS_MAX 5
 /* Between looks at the calls, and between tries to start a thread */
 #define LOOK_MS 500
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static int send_answer(int fd, const struct signer_answer *answer)
 {
@@ -85,7 +77,7 @@ static struct {
 
 static void begin_call(struct call *call)
 {
-	call->began = now_ms();
+	call->began = clock_ms();
 	pthread_mutex_lock(&calls.lock);
 	if (!calls.list)
 		calls.progress = call->began;
@@ -102,14 +94,14 @@ static void end_call(struct call *call)
 	while (*at != call)
 		at = &(*at)->next;
 	*at = call->next;
-	calls.progress = now_ms();
+	calls.progress = clock_ms();
 	pthread_mutex_unlock(&calls.lock);
 }
 
 /* Does the token do nothing, or one call for ever? */
 static bool is_hung(void)
 {
-	const int64_t now = now_ms();
+	const int64_t now = clock_ms();
 	bool hung;
 
 	pthread_mutex_lock(&calls.lock);
@@ -397,12 +389,12 @@ static int prove(struct token_session *session, const char *uri,
 		if (!token_can(session, signer_proof_kinds[i].how))
 			continue;
 		set_request(&request, &signer_proof_kinds[i], challenge);
-		began = now_ms();
+		began = clock_ms();
 		len = token_sign(session, request.how, request.data, request.len, answer.data,
 				 &fault, err, errlen);
 		if (len < 0)
 			return -1;
-		took = now_ms() - began;
+		took = clock_ms() - began;
 		answer.number = i;
 		answer.len = len;
 		if (send_answer(SIGNER_CONTROL_FD, &answer))

@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "../common/clock.h"
 #include "handover.h"
 #include "lock.h"
 #include "log.h"
@@ -41,12 +42,12 @@ static int send_text(int channel, const char *text, size_t len)
 static const char *receive(int channel, int limit_ms)
 {
 	struct pollfd fd = { .fd = channel, .events = POLLIN };
-	int64_t until = parent_now() + limit_ms, left;
+	int64_t until = clock_ms() + limit_ms, left;
 	ssize_t len;
 	int n;
 
 	do {
-		left = until - parent_now();
+		left = until - clock_ms();
 		n = poll(&fd, 1, left < 0 ? 0 : left);
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0) {
@@ -141,11 +142,11 @@ static pid_t start_successor(char **argv, const struct handover *handover, int *
 /* It is not to take over any more; why, as far as its end tells. */
 static void end_successor(pid_t pid, const char *name, bool late, struct text *errors)
 {
-	int64_t until = parent_now() + END_MS;
+	int64_t until = clock_ms() + END_MS;
 	int status = 0;
 	pid_t ended;
 
-	while (!late && !(ended = waitpid(pid, &status, WNOHANG)) && parent_now() < until)
+	while (!late && !(ended = waitpid(pid, &status, WNOHANG)) && clock_ms() < until)
 		poll(NULL, 0, 5);
 	if (late || !ended) {
 		kill(pid, SIGKILL);

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/clock.h"
 #include "../common/signer.h"
 #include "../common/signer_process.h"
 #include "../common/version.h"
@@ -165,7 +166,7 @@ static void leave(struct daemon *daemon)
 	if (daemon->files >= 0)
 		close(daemon->files);
 	daemon->handover.control = daemon->handover.lock = daemon->files = -1;
-	daemon->leave_at = parent_now() + LEAVE_MS;
+	daemon->leave_at = clock_ms() + LEAVE_MS;
 }
 
 static int upgrade(struct parent *parent, struct text *errors)
@@ -201,7 +202,7 @@ static const struct control_orders orders = { .reload = reload, .upgrade = upgra
 static void watch_generation(struct daemon *daemon)
 {
 	ocsp_fetch_update(&daemon->parent.fetches, daemon->parent.generation);
-	daemon->renew_at = parent_now() + RENEW_MS;
+	daemon->renew_at = clock_ms() + RENEW_MS;
 	if (daemon->files >= 0 && watch_files(daemon->files, &daemon->parent.generation->config))
 		log_warning(
 			"not all certificates are watched (%s): 'tlsportctl reload' takes new ones",
@@ -226,7 +227,7 @@ static void renew(struct daemon *daemon)
 	daemon->renew_at = daemon->retry_at = 0;
 	if (parent_renew(&daemon->parent, &errors) > 0 ||
 	    generation_wants_token(daemon->parent.generation))
-		daemon->retry_at = parent_now() + AGAIN_MS;
+		daemon->retry_at = clock_ms() + AGAIN_MS;
 	tell_once(daemon, &errors);
 	text_free(&errors);
 	tell_status(&daemon->parent);
@@ -283,7 +284,7 @@ static void on_event(struct daemon *daemon, int fd)
 		/* next_timeout() attends to them */
 	} else if (fd == daemon->files) {
 		if (watch_happened(fd) && !daemon->renew_at)
-			daemon->renew_at = parent_now() + RENEW_MS;
+			daemon->renew_at = clock_ms() + RENEW_MS;
 	} else if (!control_serve(fd, &daemon->parent, &orders)) {
 		/* a child that was forked just now has it still, and it would go on having events */
 		epoll_ctl(daemon->epoll, EPOLL_CTL_DEL, fd, NULL);
@@ -295,7 +296,7 @@ static void on_event(struct daemon *daemon, int fd)
 /* 0: never */
 static bool is_due(int64_t at)
 {
-	return at && at <= parent_now();
+	return at && at <= clock_ms();
 }
 
 /*
@@ -308,7 +309,7 @@ static int64_t attend_signers(struct daemon *daemon)
 
 	if (!signer_attend(&next))
 		return next;
-	daemon->renew_at = parent_now();
+	daemon->renew_at = clock_ms();
 	return 0;
 }
 
@@ -325,27 +326,27 @@ static int next_timeout(struct daemon *daemon)
 	int restart;
 
 	if (daemon->leave_at) {
-		left = daemon->leave_at - parent_now();
+		left = daemon->leave_at - clock_ms();
 		return left < 0 ? 0 : left;
 	}
 	left = ticket_store_rotate(&daemon->parent.tickets);
 	if (ocsp_fetch_fresh(&daemon->parent.fetches) && !daemon->renew_at)
-		daemon->renew_at = parent_now();
+		daemon->renew_at = clock_ms();
 	attend_signers(daemon);
 	if (is_due(daemon->renew_at) || is_due(daemon->retry_at))
 		renew(daemon);
 	if (daemon->renew_at)
-		left = sooner(left, daemon->renew_at - parent_now());
+		left = sooner(left, daemon->renew_at - clock_ms());
 	if (daemon->retry_at)
-		left = sooner(left, daemon->retry_at - parent_now());
+		left = sooner(left, daemon->retry_at - clock_ms());
 	signers = attend_signers(daemon); /* those that the renewal has begun, too */
 	if (signers >= 0)
 		left = sooner(left, signers);
-	if (daemon->alarm_at <= parent_now()) {
+	if (daemon->alarm_at <= clock_ms()) {
 		generation_tell_ends(daemon->parent.generation);
-		daemon->alarm_at = parent_now() + ALARM_MS;
+		daemon->alarm_at = clock_ms() + ALARM_MS;
 	}
-	left = sooner(left, daemon->alarm_at - parent_now());
+	left = sooner(left, daemon->alarm_at - clock_ms());
 	fetch = ocsp_fetch_run(&daemon->parent.fetches, &daemon->parent.user);
 	if (fetch >= 0)
 		left = sooner(left, fetch * 1000);
@@ -358,7 +359,7 @@ static int next_timeout(struct daemon *daemon)
 static bool goes_on(const struct daemon *daemon)
 {
 	if (daemon->leave_at)
-		return !daemon->stop && daemon->parent.all && daemon->leave_at > parent_now();
+		return !daemon->stop && daemon->parent.all && daemon->leave_at > clock_ms();
 	return !daemon->stop;
 }
 
@@ -444,7 +445,7 @@ static int run(struct daemon *daemon, bool succeeds)
 		log_warning("certificates are not watched: %s", strerror(errno));
 	watch_generation(daemon);
 	/* At the start it is told with all that there is to a certificate. */
-	daemon->alarm_at = parent_now() + ALARM_MS;
+	daemon->alarm_at = clock_ms() + ALARM_MS;
 	sd_notify(0, "READY=1");
 	tell_status(parent);
 	log_notice("%zu ports, %u workers, wolfSSL %s", parent->generation->config.count,

@@ -17,9 +17,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../common/clock.h"
 #include "../common/signer.h"
 #include "../common/signer_wire.h"
 #include "log.h"
@@ -33,14 +33,6 @@
 #define FIRST_FD 3
 /* For old workers to take the news. */
 #define DRAIN_REPORT_MS 2000
-
-int64_t parent_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void drop_generation(struct parent *parent, struct generation *generation)
 {
@@ -137,7 +129,7 @@ static int start_worker(struct parent *parent, struct generation *generation, un
 		free_worker(worker);
 		return -1;
 	}
-	worker->started = parent_now();
+	worker->started = clock_ms();
 	worker->next = parent->all;
 	parent->all = worker;
 	generation->workers++;
@@ -160,7 +152,7 @@ static void schedule(struct parent *parent, const struct worker_slot *worker)
 	unsigned int slot = worker->slot;
 	int64_t delay = 0;
 
-	if (parent_now() - worker->started < QUICK_DEATH_MS) {
+	if (clock_ms() - worker->started < QUICK_DEATH_MS) {
 		delay = (int64_t)BACKOFF_MIN_MS << parent->deaths[slot];
 		if (delay > BACKOFF_MAX_MS)
 			delay = BACKOFF_MAX_MS;
@@ -169,7 +161,7 @@ static void schedule(struct parent *parent, const struct worker_slot *worker)
 	} else {
 		parent->deaths[slot] = 0;
 	}
-	parent->restart_at[slot] = parent_now() + delay;
+	parent->restart_at[slot] = clock_ms() + delay;
 	if (delay >= BACKOFF_MAX_MS)
 		log_error("worker %u dies at once, again and again; next try in %lld s", slot,
 			  (long long)delay / 1000);
@@ -242,7 +234,7 @@ void parent_reap(struct parent *parent)
 
 int parent_restart(struct parent *parent)
 {
-	int64_t now = parent_now(), next = -1;
+	int64_t now = clock_ms(), next = -1;
 
 	for (unsigned int slot = 0; slot < parent->workers; slot++) {
 		int64_t at = parent->restart_at[slot];
@@ -279,11 +271,11 @@ static unsigned int count_in(struct parent *parent, const struct generation *gen
 static void wait_out(struct parent *parent, const struct generation *generation,
 		     enum worker_state state, int limit_ms)
 {
-	int64_t until = parent_now() + limit_ms;
+	int64_t until = clock_ms() + limit_ms;
 
 	for (;;) {
 		parent_reports(parent);
-		if (!count_in(parent, generation, state) || parent_now() >= until)
+		if (!count_in(parent, generation, state) || clock_ms() >= until)
 			return;
 		/* Reports are rare and short: no need to poll all the pipes. */
 		poll(NULL, 0, 5);
@@ -411,7 +403,7 @@ void parent_return(struct parent *parent)
 	struct text errors = { NULL, 0 };
 
 	for (unsigned int slot = 0; slot < parent->workers; slot++)
-		parent->restart_at[slot] = parent_now();
+		parent->restart_at[slot] = clock_ms();
 	parent_restart(parent);
 	if (set_ports(parent, parent->generation, &errors))
 		log_error_lines(errors.chars);
@@ -504,12 +496,12 @@ int parent_renew(struct parent *parent, struct text *errors)
 
 void parent_stop(struct parent *parent)
 {
-	int64_t until = parent_now() + WORKER_STOP_MS;
+	int64_t until = clock_ms() + WORKER_STOP_MS;
 
 	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
 		worker->state = WORKER_STATE_DRAINING;
 	signal_workers(parent, NULL, WORKER_DRAIN_SIGNAL);
-	while (parent->all && parent_now() < until) {
+	while (parent->all && clock_ms() < until) {
 		poll(NULL, 0, 5);
 		parent_reap(parent);
 	}

@@ -74,8 +74,6 @@ struct parent {
 	sigset_t signals; /* blocked ones: workers wait for theirs, too */
 };
 
-int64_t parent_now(void);
-
 /**
  * parent_start() - register the ports, start the first workers
  *

@@ -16,7 +16,6 @@
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/netlink.h>
@@ -27,6 +26,7 @@
 
 #include <linux/tlsport.h>
 
+#include "../common/clock.h"
 #include "details.h"
 #include "handshakes.h"
 #include "log.h"
@@ -65,14 +65,6 @@ static void count(_Atomic uint64_t *number)
 {
 	atomic_store_explicit(number, atomic_load_explicit(number, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 static struct nl_msg *new_message(struct worker *worker, uint8_t command, size_t room)
@@ -344,7 +336,7 @@ static void answer(struct worker *worker, struct handshake *handshake, struct nl
 
 static void on_handshake(struct worker *worker, struct nlattr **attrs)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 	struct handshake *handshake;
 	const uint8_t *data = NULL;
 	size_t len = 0;
@@ -504,7 +496,7 @@ static void drain(struct worker *worker)
 
 	if (worker->drain_until)
 		return;
-	worker->drain_until = now_ms() + WORKER_DRAIN_MS;
+	worker->drain_until = clock_ms() + WORKER_DRAIN_MS;
 	msg = new_message(worker, TLSPORT_CMD_WORKER_SET, 64);
 	if (!msg || nla_put_flag(msg, TLSPORT_A_WORKER_DRAIN)) {
 		nlmsg_free(msg);
@@ -530,11 +522,11 @@ static void on_signal(struct worker *worker)
 static bool receive(struct worker *worker)
 {
 	int err, left = RECEIVE_BATCH;
-	int64_t until = now_ms() + RECEIVE_MS;
+	int64_t until = clock_ms() + RECEIVE_MS;
 
 	do {
 		err = nl_recvmsgs_default(worker->sk);
-	} while (!err && --left && now_ms() < until);
+	} while (!err && --left && clock_ms() < until);
 	switch (err < 0 ? -err : err) {
 	case 0:
 	case NLE_AGAIN:
@@ -557,7 +549,7 @@ static bool receive(struct worker *worker)
 static bool drained(const struct worker *worker)
 {
 	return worker->drain_until &&
-	       (!worker->handshakes.count || now_ms() >= worker->drain_until);
+	       (!worker->handshakes.count || clock_ms() >= worker->drain_until);
 }
 
 static int run(struct worker *worker)
@@ -575,7 +567,7 @@ static int run(struct worker *worker)
 			on_signal(worker);
 		if (fds[0].revents && !receive(worker))
 			return 1;
-		handshakes_expire(&worker->handshakes, now_ms() - WORKER_STALE_MS);
+		handshakes_expire(&worker->handshakes, clock_ms() - WORKER_STALE_MS);
 	}
 	return 0;
 }
