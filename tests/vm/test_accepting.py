@@ -16,13 +16,18 @@ TCP = socket.IPPROTO_TCP
 SYN_DATA = 32  # of tcpi_options: data came with the SYN, and was taken
 
 
+def allow_fast_open():
+    """Clients and servers, without cookies."""
+    lib.sysctl("net/ipv4/tcp_fastopen", str(0x1 | 0x2 | 0x4 | 0x200))
+
+
 def fast_open(listener):
     listener.setsockopt(TCP, socket.TCP_FASTOPEN, 16)
 
 
 @test("TCP Fast Open: the ClientHello comes with the SYN; plaintext with the SYN gets an alert", core=True)
 def fastopen():
-    lib.sysctl("net/ipv4/tcp_fastopen", str(0x1 | 0x2 | 0x4 | 0x200))  # clients and servers, without cookies
+    allow_fast_open()
     for version, _ in lib.BOTH:
         pair = lib.Pair(version, fast_open, fastopen=True)
         pair.client.write(b"data")
@@ -53,7 +58,7 @@ def urgent():
 
 @test("TCP Fast Open, and FIN in the packet of the client's Finished: what came with it is read, the answer arrives")
 def fastopen_half_closed():
-    lib.sysctl("net/ipv4/tcp_fastopen", str(0x1 | 0x2 | 0x4 | 0x200))
+    allow_fast_open()
     port = lib.new_port()
     lib.enable(port)
     listener = lib.listen(port)

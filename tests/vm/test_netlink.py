@@ -149,6 +149,22 @@ def alone():
     return worker
 
 
+def served_by_hand(serve=lib.listen):
+    """A port with its application, and a worker of ours."""
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="60s")
+    serve(port)
+    return port, alone()
+
+
+def waits_for_its_worker(port, greeted):
+    """Whatever others have answered; until its client resets it."""
+    equal([c["state"] for c in lib.conns(port)], ["hello"], "the connection waits")
+    greeted.client.reset()
+    lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+
+
 @test("a worker's bad answer: refused with text; what it spoils is reset, and goes to no application", core=True)
 def bad_answers():
     port = lib.new_port()
@@ -180,10 +196,7 @@ def bad_answers():
 
 @test("keys for a worker whose page may not be written: EFAULT, the connection is reset, its end is counted")
 def bad_page():
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout="60s")
-    lib.listen(port)
-    worker = alone()
+    port, worker = served_by_hand()
 
     def give_keys(protection):
         greeted = Greeted(port, worker)
@@ -201,10 +214,7 @@ def bad_page():
 
 @test("a worker's socket is full: what waits is counted, and comes when the worker has read and answered, each once")
 def full_worker():
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout="60s")
-    lib.listen(port)
-    worker = alone()
+    port, worker = served_by_hand()
     worker.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     worker.sock.setsockopt(270, 5, 1)  # SOL_NETLINK, NETLINK_NO_ENOBUFS: what found no room is not lost
     alert, clients, seen = lib.record(lib.TYPE_ALERT, b"\2\x28"), [lib.TcpClient(port) for _ in range(5)], set()
@@ -229,10 +239,7 @@ def full_worker():
 
 @test("a worker's socket closes while its clients send: each handshake ends by its death, counted once")
 def worker_closes():
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout="60s")
-    lib.listen(port)
-    worker = alone()
+    port, worker = served_by_hand()
     clients = [Greeted(port, worker) for _ in range(60)]
     for greeted in clients:
         equal(worker.ask(lib.CONTINUE, u64(lib.HS_ID, greeted.id), u32(lib.HS_CONSUMED, greeted.length)), (0, ""),
@@ -247,27 +254,19 @@ def worker_closes():
 
 @test("the keys of an answer that is no worker's are not attached: it is refused with EPERM")
 def foreign_answer():
-    port = lib.new_port()
-    lib.enable(port)
-    lib.Server(port)
-    worker, other = alone(), lib.Worker()
+    port, worker = served_by_hand(lib.Server)
+    other = lib.Worker()
     lib.defer(other.close)
     equal(other.ask(lib.WORKER_SET, attribute(lib.WORKER_DRAIN)), (0, ""), "drain")
     greeted = Greeted(port, worker)
     equal(other.ask(lib.CONTINUE, u64(lib.HS_ID, greeted.id))[0], errno.ESTALE, "the answer of another worker")
     refused(lib.Genl(), lib.CONTINUE, (u64(lib.HS_ID, greeted.id),), (errno.EPERM,))
-    equal([c["state"] for c in lib.conns(port)], ["hello"], "the connection waits")
-    greeted.client.reset()
-    lib.no_conns(port)
-    equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+    waits_for_its_worker(port, greeted)
 
 
 @test("an answer of another network namespace's worker is nobody's; its connections are in its own list alone")
 def foreign_namespace():
-    port = lib.new_port()
-    lib.enable(port, handshake_timeout="60s")
-    lib.Server(port)
-    worker = alone()
+    port, worker = served_by_hand(lib.Server)
     greeted = Greeted(port, worker)
 
     def inside():
@@ -277,10 +276,7 @@ def foreign_namespace():
         foreign.close()
         return answer[0], lists
     equal(lib.in_a_namespace(inside), (errno.ESTALE, [[], [], []]), "in the other namespace")
-    equal([c["state"] for c in lib.conns(port)], ["hello"], "the connection waits")
-    greeted.client.reset()
-    lib.no_conns(port)
-    equal(lib.status(port)["ended"], {"peer_reset": 1}, "why it ended")
+    waits_for_its_worker(port, greeted)
 
 
 MANY = 400  # more than a message has room for, of each list
