@@ -43,6 +43,28 @@ static bool again(int err)
 }
 
 /*
+ * tx_lock held.  An error that is not the connection's end, as of ICMP with
+ * IP_RECVERR: TCP gives it to the next call and goes on.  Net/tls would fail for it at
+ * every record from then on, so it must not be there when net/tls sends.
+ */
+static int take_soft_error(struct sock *sk)
+{
+	int err = READ_ONCE(sk->sk_err);
+
+	/* EBADMSG is net/tls's, for good */
+	if (likely(!err) || err == EBADMSG || READ_ONCE(sk->sk_state) == TCP_CLOSE)
+		return 0;
+	return tlsport_record_broken(sk) ? 0 : sock_error(sk);
+}
+
+/* What was taken is for the application's next call; one that came since is newer. */
+static void give_back_error(struct sock *sk, int err)
+{
+	if (unlikely(err) && !READ_ONCE(sk->sk_err))
+		WRITE_ONCE(sk->sk_err, -err);
+}
+
+/*
  * Who sends gets what is in sk_err: TCP's error, or that of a record of the peer
  * that net/tls cannot read.  Such a one goes back there, for
  * tlsport_control_record_error(); what was to be sent is sent later, while there
@@ -260,6 +282,8 @@ static int push(struct socket *sock, const struct proto_ops *base)
 	err = tlsport_transmit_close_record(sock, base);
 	if (ctx->pending_open_record_frags)
 		return err;
+	if (stuck(sock->sk))
+		return -EAGAIN;
 	if (corked) { /* TCP's own cork would hold it as long again */
 		tcp_sock_set_cork(sock->sk, false);
 		tcp_sock_set_cork(sock->sk, true);
@@ -285,7 +309,7 @@ void tlsport_transmit_overdue(struct tlsport_conn *conn)
 	set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
 }
 
-/* tx_lock held.  -EAGAIN: something is still due. */
+/* tx_lock held, no soft error.  -EAGAIN: something is still due. */
 static int send_due(struct socket *sock, const struct proto_ops *base)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
@@ -356,11 +380,13 @@ bool tlsport_transmit_is_due(const struct tlsport_conn *conn)
 void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	int err = 0;
+	int err = 0, soft;
 
 	smp_mb(); /* the bits before the trylock; see the head of the file */
 	while (!err && tlsport_transmit_is_due(conn) && mutex_trylock(&conn->tx_lock)) {
+		soft = take_soft_error(sock->sk);
 		err = send_due(sock, base);
+		give_back_error(sock->sk, soft);
 		mutex_unlock(&conn->tx_lock);
 		smp_mb(); /* unlock before the bits */
 	}
@@ -498,6 +524,9 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 	smp_store_mb(conn->writer, current); /* interrupt_writer(): the bits, then the writer */
 	if (unlikely(is_closed(conn)))
 		return tlsport_transmit_end(sock, base, closed_error(sock->sk, *flags), *flags);
+	err = take_soft_error(sock->sk);
+	if (unlikely(err))
+		return tlsport_transmit_end(sock, base, err, *flags);
 	tx_flags = READ_ONCE(conn->tx_flags);
 	if (likely(!tx_flags))
 		return 0;

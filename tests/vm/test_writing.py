@@ -335,6 +335,31 @@ def unreachable_close(pair):
     return got, pair.client.read_all()
 
 
+@as_on_tcp("IP_RECVERR, and ICMP says that the peer cannot be reached: one send() fails, the next do not")
+def unreachable_once(pair):
+    conn, sniffer = pair.conn, lib.Sniffer(pair.port)
+    conn.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+    conn.send(b"before")
+    got = [pair.client.read_exactly(6)]
+    lib.wait_for(lambda: not lib.unacknowledged(conn), what="everything is acknowledged")
+    unreachable(conn, sniffer)
+    got += [outcome(conn.send, b"lost"), conn.send(b"sent"), conn.send(b" more"), pair.client.read_exactly(9)]
+    pair.client.write(b"back")
+    return got, conn.recv(10)
+
+
+@as_on_tcp("what MSG_MORE holds goes out in time though ICMP says that the peer cannot be reached; recv() is told")
+def unreachable_held(pair):
+    conn, sniffer = pair.conn, lib.Sniffer(pair.port)
+    conn.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+    conn.send(b"before")
+    got = [pair.client.read_exactly(6)]
+    lib.wait_for(lambda: not lib.unacknowledged(conn), what="everything is acknowledged")
+    conn.send(b"held", socket.MSG_MORE)
+    unreachable(conn, sniffer)
+    return got + [pair.client.read_exactly(4), outcome(conn.recv, 10), conn.send(b"next"), pair.client.read_exactly(4)]
+
+
 @as_on_tcp("what MSG_MORE or TCP_CORK holds goes out at shutdown(), before the end")
 def held_at_the_end(pair):
     conn = pair.conn
