@@ -33,14 +33,23 @@ int __wrap_nl_send(struct nl_sock *sk, struct nl_msg *msg)
 static unsigned int received;
 
 /* Likewise: there is always one more, and it takes its time. */
-int __wrap_nl_recvmsgs_default(struct nl_sock *sk);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags);
 
-int __wrap_nl_recvmsgs_default(struct nl_sock *sk)
+ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	(void)sk;
 	received++;
 	poll(NULL, 0, RECEIVE_MS / 4);
 	return 0;
+}
+
+static unsigned int allocations;
+struct nl_msg *__real_nlmsg_alloc_size(size_t max);
+struct nl_msg *__wrap_nlmsg_alloc_size(size_t max);
+
+struct nl_msg *__wrap_nlmsg_alloc_size(size_t max)
+{
+	allocations++;
+	return __real_nlmsg_alloc_size(max);
 }
 
 #define FAMILY 0x1c
@@ -79,6 +88,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	handshakes_free(&worker->handshakes);
+	nlmsg_free(worker->answer);
 	nl_socket_free(worker->sk);
 	free(worker);
 	engine_context_free(served.context);
@@ -91,7 +101,7 @@ static int teardown(void **state)
 static void event(uint8_t command, uint64_t id, uint16_t port, const void *data, size_t len,
 		  bool eof)
 {
-	struct nl_msg *msg = nlmsg_alloc_size(len + 1024);
+	struct nl_msg *msg = __real_nlmsg_alloc_size(len + 1024);
 
 	genlmsg_put(msg, 0, 0, FAMILY, 0, 0, command, TLSPORT_FAMILY_VERSION);
 	nla_put_u64(msg, TLSPORT_A_HS_ID, id);
@@ -104,7 +114,7 @@ static void event(uint8_t command, uint64_t id, uint16_t port, const void *data,
 	nla_put(msg, TLSPORT_A_HS_LOCAL_ADDR, 4, "\x7f\0\0\2");
 	nla_put(msg, TLSPORT_A_HS_PEER_ADDR, 4, "\x7f\0\0\1");
 	nla_put_u16(msg, TLSPORT_A_HS_PEER_PORT, 12345);
-	assert_int_equal(on_message(msg, worker), NL_OK);
+	on_message(worker, nlmsg_hdr(msg));
 	nlmsg_free(msg);
 }
 
@@ -327,7 +337,7 @@ static void test_stale_answer_frees_the_handshake(void **state)
 	event(TLSPORT_CMD_HANDSHAKE, 1, 443, buffer, len, false);
 	message.error.msg.nlmsg_seq = sent->nlmsg_seq;
 	event(TLSPORT_CMD_HANDSHAKE, 2, 443, buffer, len, false);
-	assert_int_equal(on_error(NULL, &message.error, worker), NL_SKIP);
+	on_error(worker, &message.error);
 	assert_null(handshakes_find(&worker->handshakes, 1));
 	assert_non_null(handshakes_find(&worker->handshakes, 2));
 }
@@ -348,19 +358,45 @@ static void test_answer_that_cannot_be_sent(void **state)
 
 static void test_messages_that_are_not_for_us(void **state)
 {
-	struct nl_msg *msg = nlmsg_alloc();
+	static const int types[] = { FAMILY + 1, NLMSG_ERROR, NLMSG_DONE };
 
 	(void)state;
-	genlmsg_put(msg, 0, 0, FAMILY + 1, 0, 0, TLSPORT_CMD_HANDSHAKE, 1);
-	assert_int_equal(on_message(msg, worker), NL_SKIP);
-	nlmsg_free(msg);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		struct nl_msg *msg = nlmsg_alloc();
+
+		genlmsg_put(msg, 0, 0, types[i], 0, 0, TLSPORT_CMD_HANDSHAKE, 1);
+		on_message(worker, nlmsg_hdr(msg));
+		nlmsg_free(msg);
+	}
 	/* without an id there is nobody to answer */
-	msg = nlmsg_alloc();
-	genlmsg_put(msg, 0, 0, FAMILY, 0, 0, TLSPORT_CMD_HANDSHAKE, 1);
-	assert_int_equal(on_message(msg, worker), NL_OK);
-	nlmsg_free(msg);
+	event(TLSPORT_CMD_HANDSHAKE, 0, 0, NULL, 0, false);
 	event(TLSPORT_CMD_PORT_GET, 1, 443, NULL, 0, false);
 	assert_int_equal(sent_count, 0);
+}
+
+/* The first answer makes the message that all have. */
+static void test_one_message(void **state)
+{
+	uint8_t buffer[16384];
+	size_t len;
+
+	(void)state;
+	allocations = 0;
+	for (uint64_t id = 1; id < 5; id++) {
+		client_again(client, NULL);
+		len = from_client(buffer, sizeof(buffer));
+		event(TLSPORT_CMD_HANDSHAKE, id, 443, buffer, len, false);
+		check_sent(TLSPORT_CMD_CONTINUE, id);
+		to_client();
+		len = from_client(buffer, sizeof(buffer));
+		event(TLSPORT_CMD_HANDSHAKE, id, 443, buffer, len, false);
+		check_sent(TLSPORT_CMD_CONTINUE, id);
+		assert_non_null(attrs[TLSPORT_A_HS_TX]);
+	}
+	assert_int_equal(allocations, 1);
+	/* nothing of it is left there */
+	for (size_t i = 0; i < MESSAGE_MAX; i++)
+		assert_int_equal(((uint8_t *)nlmsg_hdr(worker->answer))[i], 0);
 }
 
 /* Between them there are signals to be looked at. */
@@ -387,6 +423,7 @@ int main(void)
 		TEST(test_stale_answer_frees_the_handshake),
 		TEST(test_answer_that_cannot_be_sent),
 		TEST(test_messages_that_are_not_for_us),
+		TEST(test_one_message),
 		TEST(test_slow_messages),
 	};
 

@@ -7,6 +7,9 @@
  * Answers that end a handshake hold keys.  They are wiped from the message once
  * it is sent, and NETLINK_CAP_ACK keeps the kernel from sending them back in an
  * error message.  What the calls below have left on the stack is wiped, too.
+ *
+ * Messages are read into one buffer and answered in another; libnl would allocate
+ * for each, and once more to find that there is none.
  */
 #include <errno.h>
 #include <poll.h>
@@ -42,13 +45,16 @@
 #define RECEIVE_MS 100
 /* Attributes of a message besides its data. */
 #define MESSAGE_ROOM 2048
-#define EXPIRY_MS    5000
+/* What the kernel sends, and what it gets but for details of a client's certificate */
+#define MESSAGE_MAX (TLSPORT_DATA_MAX + MESSAGE_ROOM + PROXY_HEADER_MAX)
+#define EXPIRY_MS   5000
 /* Answers whose errors can still be told to their handshake. */
 #define ANSWERS 4096
 
 struct worker {
 	const struct generation *generation;
 	struct nl_sock *sk;
+	struct nl_msg *answer; /* room for MESSAGE_MAX */
 	int family;
 	int signals;
 	int report;
@@ -57,7 +63,9 @@ struct worker {
 	uint32_t sequence;
 	uint64_t answers[ANSWERS]; /* ids by sequence number of the answer */
 	int64_t drain_until;	   /* 0: not draining */
-	int status;
+	uint32_t registration;	   /* sequence number; 0: it is acknowledged, or refused */
+	int refused;		   /* why, a negative errno, or 0 */
+	_Alignas(struct nlmsghdr) uint8_t received[2 * TLSPORT_DATA_MAX];
 };
 
 /* Nobody else writes there: no locked instruction is needed. */
@@ -67,9 +75,23 @@ static void count(_Atomic uint64_t *number)
 			      memory_order_relaxed);
 }
 
+/* The one that is there, empty again, or one of its own: the caller's reference either way */
+static struct nl_msg *empty_message(struct worker *worker, size_t room)
+{
+	if (room > MESSAGE_MAX)
+		return nlmsg_alloc_size(NLMSG_HDRLEN + GENL_HDRLEN + room);
+	if (!worker->answer)
+		worker->answer = nlmsg_alloc_size(NLMSG_HDRLEN + GENL_HDRLEN + MESSAGE_MAX);
+	if (!worker->answer)
+		return NULL;
+	nlmsg_get(worker->answer);
+	nlmsg_hdr(worker->answer)->nlmsg_len = NLMSG_HDRLEN;
+	return worker->answer;
+}
+
 static struct nl_msg *new_message(struct worker *worker, uint8_t command, size_t room)
 {
-	struct nl_msg *msg = nlmsg_alloc_size(NLMSG_HDRLEN + GENL_HDRLEN + room);
+	struct nl_msg *msg = empty_message(worker, room);
 
 	if (!msg)
 		return NULL;
@@ -83,7 +105,7 @@ static struct nl_msg *new_message(struct worker *worker, uint8_t command, size_t
 	return msg;
 }
 
-/* Sends and frees; wipes, for it may hold keys. */
+/* Sends and puts; wipes, for it may hold keys. */
 static int send_message(struct worker *worker, struct nl_msg *msg)
 {
 	int ret;
@@ -370,15 +392,13 @@ static void forget(struct worker *worker, uint64_t id)
 		handshakes_end(&worker->handshakes, handshake);
 }
 
-static int on_message(struct nl_msg *msg, void *arg)
+static void on_event(struct worker *worker, struct nlmsghdr *header)
 {
 	struct nlattr *attrs[TLSPORT_A_HS_MAX + 1];
-	struct nlmsghdr *header = nlmsg_hdr(msg);
-	struct worker *worker = arg;
 
-	if (header->nlmsg_type != worker->family || !genlmsg_valid_hdr(header, 0) ||
+	if (!genlmsg_valid_hdr(header, 0) ||
 	    genlmsg_parse(header, 0, attrs, TLSPORT_A_HS_MAX, NULL))
-		return NL_SKIP;
+		return;
 	switch (genlmsg_hdr(header)->cmd) {
 	case TLSPORT_CMD_HANDSHAKE:
 		on_handshake(worker, attrs);
@@ -388,7 +408,6 @@ static int on_message(struct nl_msg *msg, void *arg)
 			forget(worker, nla_get_u64(attrs[TLSPORT_A_HS_ID]));
 		break;
 	}
-	return NL_OK;
 }
 
 static const char *error_text(const struct nlmsgerr *error)
@@ -407,18 +426,56 @@ static const char *error_text(const struct nlmsgerr *error)
 }
 
 /* An answer was refused: the connection has ended, or the kernel did not like it. */
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
+static void on_error(struct worker *worker, const struct nlmsgerr *error)
 {
-	struct worker *worker = arg;
 	uint64_t id = worker->answers[error->msg.nlmsg_seq % ANSWERS];
 
-	(void)from;
+	if (error->msg.nlmsg_seq == worker->registration) {
+		worker->registration = 0;
+		worker->refused = error->error;
+	}
+	if (!error->error) /* an ACK */
+		return;
 	if (worker->sequence - error->msg.nlmsg_seq < ANSWERS)
 		forget(worker, id);
 	if (error->error != -ESTALE)
 		log_warning("the kernel refused an answer: %s%s%s", strerror(-error->error),
 			    *error_text(error) ? ": " : "", error_text(error));
-	return NL_SKIP;
+}
+
+static void on_message(struct worker *worker, struct nlmsghdr *header)
+{
+	if (header->nlmsg_type == worker->family)
+		on_event(worker, header);
+	else if (header->nlmsg_type == NLMSG_ERROR &&
+		 header->nlmsg_len >= NLMSG_HDRLEN + sizeof(struct nlmsgerr))
+		on_error(worker, nlmsg_data(header));
+}
+
+/* Reads and answers.  0, or -NLE_*; none of it is wrong that one message is cut or another process's. */
+static int receive_one(struct worker *worker, int flags)
+{
+	struct nlmsghdr *header = (struct nlmsghdr *)worker->received;
+	struct iovec vec = { worker->received, sizeof(worker->received) };
+	struct sockaddr_nl from = { .nl_family = AF_NETLINK };
+	struct msghdr msg = {
+		.msg_name = &from,
+		.msg_namelen = sizeof(from),
+		.msg_iov = &vec,
+		.msg_iovlen = 1,
+	};
+	ssize_t n = recvmsg(nl_socket_get_fd(worker->sk), &msg, flags | MSG_TRUNC);
+	int left = n;
+
+	if (n < 0)
+		return -nl_syserr2nlerr(errno);
+	if ((size_t)n > sizeof(worker->received))
+		return -NLE_MSG_TRUNC;
+	if (from.nl_pid) /* not the kernel */
+		return 0;
+	for (; nlmsg_ok(header, left); header = nlmsg_next(header, &left))
+		on_message(worker, header);
+	return 0;
 }
 
 static int open_socket(struct worker *worker)
@@ -440,10 +497,7 @@ static int open_socket(struct worker *worker)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
-	nl_socket_set_msg_buf_size(sk, 2 * TLSPORT_DATA_MAX);
-	nl_socket_disable_seq_check(sk);
 	nl_socket_disable_auto_ack(sk);
-	nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, on_message, worker);
 	return 0;
 }
 
@@ -469,16 +523,11 @@ static int register_worker(struct worker *worker, void *page)
 		return -NLE_NOMEM;
 	NLA_PUT_U64(msg, TLSPORT_A_WORKER_SCRATCH, (uintptr_t)page);
 	nlmsg_hdr(msg)->nlmsg_flags |= NLM_F_ACK;
-	err = nl_send_auto(worker->sk, msg);
-	nlmsg_free(msg);
-	if (err < 0)
-		return err;
-	nl_socket_enable_auto_ack(worker->sk); /* else libnl does not wait */
-	err = nl_wait_for_ack(worker->sk);
-	nl_socket_disable_auto_ack(worker->sk);
-	/* A handshake that comes before the ACK is answered and ends the wait, too. */
-	nl_socket_modify_err_cb(worker->sk, NL_CB_CUSTOM, on_error, worker);
-	return err < 0 ? err : 0;
+	worker->registration = worker->sequence;
+	err = send_message(worker, msg);
+	while (!err && worker->registration) /* handshakes that come before the ACK are answered */
+		err = receive_one(worker, 0);
+	return err || !worker->refused ? err : -nl_syserr2nlerr(-worker->refused);
 nla_put_failure:
 	nlmsg_free(msg);
 	return -NLE_NOMEM;
@@ -525,19 +574,17 @@ static bool receive(struct worker *worker)
 	int64_t until = clock_ms() + RECEIVE_MS;
 
 	do {
-		err = nl_recvmsgs_default(worker->sk);
+		err = receive_one(worker, MSG_DONTWAIT);
 	} while (!err && --left && clock_ms() < until);
-	switch (err < 0 ? -err : err) {
+	switch (-err) {
 	case 0:
 	case NLE_AGAIN:
 	case NLE_INTR:
-	case NLE_DUMP_INTR:
 		return true;
 	case NLE_NOMEM:
 		/* ENOBUFS: the kernel could not queue something and will try again. */
 		return true;
 	case NLE_MSG_TRUNC:
-	case NLE_MSG_TOOSHORT:
 		log_error("worker: a message of the kernel was cut");
 		return true;
 	default:
@@ -559,7 +606,6 @@ static int run(struct worker *worker)
 		{ .fd = worker->signals, .events = POLLIN },
 	};
 
-	nl_socket_set_nonblocking(worker->sk);
 	while (!drained(worker)) {
 		if (poll(fds, 2, worker->drain_until ? 100 : EXPIRY_MS) < 0 && errno != EINTR)
 			return 1;
@@ -601,6 +647,7 @@ int worker_run(const struct generation *generation, const struct sandbox_user *u
 	tell_parent(worker, WORKER_REGISTERED);
 	err = run(worker);
 	handshakes_free(&worker->handshakes);
+	nlmsg_free(worker->answer);
 	nl_socket_free(worker->sk);
 	return err;
 }
