@@ -21,7 +21,7 @@ def refused(*words, saying="", check=lib.ctl):
     assert saying in done.err, f"{words}: {done.err!r} does not say {saying!r}"
 
 
-@test("bad input: one line on stderr, a status that is not 0, nothing changed", core=True)
+@test("bad input: one line on stderr, a status that is not 0, nothing changed")
 def bad_input():
     port = lib.new_port()
     good = ("--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"))

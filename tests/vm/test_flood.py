@@ -350,7 +350,7 @@ for what, kind, limit, from_one, from_many in (
             stands(*args)
         stand.__name__ = f"{kind.__name__}_from_{whence.split()[0]}"
         test(f"100 clients are served, and soon, in a flood of {what} from {whence}; then all memory is back",
-             timeout=500, core=kind is idle)(stand)
+             timeout=500, core=kind is idle and sources is ONE)(stand)
 
 
 @test("a port is disabled, and a listener closed, in a flood, at once", timeout=300)

@@ -111,7 +111,7 @@ def by_library(conn):
 
 
 @test("client-auth: who has a certificate of the authority gets in, and the program is told who it is; the others get "
-      "the alert that says why", core=True)
+      "the alert that says why")
 def certificates():
     infrastructure()
     port = lib.new_port()

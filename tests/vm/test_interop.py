@@ -157,7 +157,7 @@ def alpn():
         lib.TlsClient(port, lib.TLS12 if "1.2" in words else lib.TLS13).sock.close()
 
 
-@test("openssl s_client is refused with TLS 1.0, TLS 1.1 and CBC", core=True)
+@test("openssl s_client is refused with TLS 1.0, TLS 1.1 and CBC")
 def openssl_refused():
     port = lib.new_port()
     lib.enable(port)

@@ -66,7 +66,7 @@ def key_updates():
     one_connection(lambda port: lib.stopped(key_update, port))
 
 
-@test("listen(2): served, or shut until the server is restarted", timeout=lib.SCAN_TIMEOUT, core=True)
+@test("listen(2): served, or shut until the server is restarted", timeout=lib.SCAN_TIMEOUT)
 def listens():
     port = lib.enabled()
 
@@ -96,7 +96,7 @@ def sound(done):
 
 
 @test("enable, of a port with a server that polls, a connection in plaintext and one that nobody accepted",
-      timeout=lib.SCAN_TIMEOUT, core=True)
+      timeout=lib.SCAN_TIMEOUT)
 def enables():
     def scenario(failing):
         port = lib.new_port()

@@ -34,8 +34,7 @@ def refused(port, name):
         return error.reason
 
 
-@test("cert-dir: each client gets the certificate of its name, also one that comes later; strict-sni refuses the others",
-      core=True)
+@test("cert-dir: each client gets the certificate of its name, also one that comes later; strict-sni refuses the others")
 def by_name():
     port = lib.new_port()
     shutil.rmtree(DIRECTORY, ignore_errors=True)

@@ -262,7 +262,7 @@ def tls13_and_cipher():
     c.end()
 
 
-@offload_test("off: never the interface, though the first request comes with the end of the handshake", core=True)
+@offload_test("off: never the interface, though the first request comes with the end of the handshake")
 def off():
     c = Offloaded(offload="off")
     before = lib.KtlsDelta()

@@ -44,7 +44,7 @@ def resumption():
             assert client.tls.session_reused, f"{name}: not resumed after a reload"
 
 
-@test("a ticket of one port is not taken at another with another certificate", core=True)
+@test("a ticket of one port is not taken at another with another certificate")
 def foreign_ticket():
     first, second = lib.new_port(), lib.new_port()
     lib.enable(first)

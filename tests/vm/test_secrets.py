@@ -120,7 +120,7 @@ def look(port, server, suite, session=()):
 
 
 @test("traffic secrets, master secrets and keys of records are in no process but the client's: not in the application, "
-      "not in the helper", timeout=400, core=True)
+      "not in the helper", timeout=400)
 def secrets():
     port = lib.new_port()
     lib.enable(port)

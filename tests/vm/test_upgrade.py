@@ -99,7 +99,7 @@ def refuses(saying):
 
 
 @test("clients come all the time, the helper is upgraded again and again, to broken ones too: no handshake fails, and "
-      "sessions live on", timeout=300, core=True)
+      "sessions live on", timeout=300)
 def upgrade():
     start_installed()
     port = lib.new_port()
