@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How handshakes are spread over the helper's workers."""
+import hashlib
 import os
 import re
 import signal
+import socket
+import statistics
+import struct
 import time
 
 import lib
@@ -125,3 +129,53 @@ def memory_in_flight():
             lib.greeting(port, version=lib.BOTH[i % 2][0])
         kept.append(memory())
     lib.note(f"after 100 handshakes each: {kept} bytes")
+
+
+def first_flights(port, count):
+    """Seconds until so many ClientHellos are answered, eight at a time, of clients that cost next to nothing."""
+    hello = lib.client_hello((0xc030,))
+
+    def visit(_):
+        for _ in range(count // 8):
+            with socket.create_connection(("127.0.0.1", port), 60 * lib.SLOW) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.sendall(hello)
+                got = b""
+                while not got.endswith(b"\x0e\0\0\0"):  # ServerHelloDone
+                    more = sock.recv(65536)
+                    assert more, f"it ends: {got!r}"
+                    got += more
+    began = time.monotonic()
+    for result in lib.parallel(8, visit):
+        assert not isinstance(result, Exception), result
+    return time.monotonic() - began
+
+
+def computing(threads):
+    """Seconds that so many take who share nothing."""
+    began = time.monotonic()
+    lib.parallel(threads, lambda _: hashlib.pbkdf2_hmac("sha256", b"", b"", 100000))
+    return time.monotonic() - began
+
+
+@test("two workers do twice the handshakes of one, as far as the machine's two processors do twice the work of one",
+      timeout=600)
+def scaling():
+    if os.cpu_count() < 2:
+        raise lib.Skip("one processor")
+    port, count = rsa_port(), 64 if lib.SLOW == 1 else 16
+    lib.helper_restart_later()
+    lib.defer(lib.helper_kill, signal.SIGTERM)
+    seconds, alone = {1: [], 2: []}, {1: [], 2: []}
+    for _ in range(3):
+        for workers in (1, 2):
+            lib.helper_kill(signal.SIGTERM)
+            lib.helper_start(env=os.environ | {"TLSPORT_WORKERS": str(workers)})
+            lib.wait_for(lambda n=workers: len(done()) == n, 20, f"{workers} workers")
+            first_flights(port, 8)
+            seconds[workers].append(first_flights(port, count))
+            alone[workers].append(computing(workers) / workers)
+    scale, most = (statistics.median(times[1]) / statistics.median(times[2]) for times in (seconds, alone))
+    lib.note(f"{count / statistics.median(seconds[1]):.1f} and {count / statistics.median(seconds[2]):.1f} first flights "
+             f"with RSA-4096 a second, {scale:.2f} times; threads that share nothing: {most:.2f} times")
+    assert scale > 0.9 * most, f"two workers do {scale:.2f} times the work of one, two threads {most:.2f} times"
