@@ -474,6 +474,39 @@ static void test_resumption_off(void **state)
 	ticket_keys_free(keys);
 }
 
+/* RFC 8446 4.2.11: a ticket of a suite with another hash is no use, and no fault either. */
+static void test_resumption_with_another_suite(void **state)
+{
+	static const char *const suites[] = { "TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256",
+					      "TLS_CHACHA20_POLY1305_SHA256" };
+	struct engine_policy policy = test_policy(443);
+
+	(void)state;
+	policy.tickets = ticket_keys_new();
+	for (int i = 0; i < 9; i++) {
+		struct engine_context *context = test_context(&policy, TEST_P256);
+		struct client *client = client_new(TLS1_3_VERSION, TLS1_3_VERSION);
+
+		assert_true(SSL_set_ciphersuites(client->ssl, suites[i / 3]));
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		check_keys(&flow, client);
+		flow_end(&flow);
+		client_again(client, client->session);
+		assert_true(SSL_set_ciphersuites(client->ssl, suites[i % 3]));
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		assert_int_equal(SSL_session_reused(client->ssl), flow.result.resumed);
+		if (i / 3 == i % 3)
+			assert_true(flow.result.resumed);
+		else if (!(i / 3 && i % 3))
+			assert_false(flow.result.resumed);
+		check_keys(&flow, client);
+		flow_end(&flow);
+		client_free(client);
+		engine_context_free(context);
+	}
+	ticket_keys_free((struct ticket_keys *)policy.tickets);
+}
+
 /* RFC 7627 5.3: a session with extended master secret, a hello without. */
 static void test_resumption_without_extended_master_secret(void **state)
 {
@@ -653,6 +686,7 @@ int main(void)
 		cmocka_unit_test(test_ticket_is_bound_to_its_policy),
 		cmocka_unit_test(test_ticket_is_bound_to_its_name),
 		cmocka_unit_test(test_resumption_off),
+		cmocka_unit_test(test_resumption_with_another_suite),
 		cmocka_unit_test(test_resumption_without_extended_master_secret),
 		cmocka_unit_test(test_early_data_is_skipped),
 		cmocka_unit_test(test_huge_hello),

@@ -625,6 +625,10 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	if (engine->choice.hide_session_id)
 		library->session_id = hello->session_id;
 	library->named = engine->choice.named && engine->choice.version == TLS_1_2;
+	/* TLS 1.2: a client signs the transcript in the hash that it likes */
+	library->hash_len = engine->choice.version == TLS_1_3 || !engine->context->ask_client ?
+				    engine->choice.suite->hash_len :
+				    0;
 	alert = feed_message(engine, shown, len);
 	if (!alert)
 		alert = engine->choice.version == TLS_1_3 ? after_hello_13(engine, hello) :

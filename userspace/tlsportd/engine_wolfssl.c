@@ -386,11 +386,52 @@ static int hash_instead(wc_CryptoInfo *info, const uint8_t *data, size_t len)
 	}
 }
 
+/*
+ * The library hashes the transcript in each hash that it has, for it asks later which one
+ * the suite wants.  We know: the others are marked with the ClientHello, and do nothing
+ * from then on.
+ */
+static char idle_hash;
+
+static void **hash_mark(const wc_CryptoInfo *info)
+{
+	switch (info->hash.type) {
+	case WC_HASH_TYPE_SHA256:
+		return &info->hash.sha256->devCtx;
+	case WC_HASH_TYPE_SHA384:
+		return &info->hash.sha384->devCtx;
+	case WC_HASH_TYPE_SHA512:
+		return &info->hash.sha512->devCtx;
+	default:
+		return NULL;
+	}
+}
+
+static bool is_wanted(int type)
+{
+	switch (current->hash_len) {
+	case WC_SHA256_DIGEST_SIZE:
+		return type == WC_HASH_TYPE_SHA256;
+	case WC_SHA384_DIGEST_SIZE:
+		return type == WC_HASH_TYPE_SHA384;
+	default:
+		return true;
+	}
+}
+
 static int on_hash(wc_CryptoInfo *info)
 {
 	uint8_t message[LIBRARY_SERVER_HELLO_MAX];
-	size_t len = heard_len(current, info->hash.in, info->hash.inSz);
+	void **mark = hash_mark(info);
+	size_t len;
 
+	if (mark && *mark == &idle_hash)
+		return 0;
+	len = heard_len(current, info->hash.in, info->hash.inSz);
+	if (len && mark && !is_wanted(info->hash.type)) {
+		*mark = &idle_hash;
+		return 0;
+	}
 	if (len)
 		return hash_instead(info, current->heard.data, len);
 	len = library_server_hello(current, info->hash.in, info->hash.inSz, message);
