@@ -163,11 +163,11 @@ def computing(threads):
 def scaling():
     if os.cpu_count() < 2:
         raise lib.Skip("one processor")
-    port, count = rsa_port(), 64 if lib.SLOW == 1 else 16
+    port, count = rsa_port(), 48 if lib.SLOW == 1 else 16
     lib.helper_restart_later()
     lib.defer(lib.helper_kill, signal.SIGTERM)
     seconds, alone = {1: [], 2: []}, {1: [], 2: []}
-    for _ in range(3):
+    for _ in lib.some_of(range(3)):
         for workers in (1, 2):
             lib.helper_kill(signal.SIGTERM)
             lib.helper_start(env=os.environ | {"TLSPORT_WORKERS": str(workers)})
@@ -178,4 +178,4 @@ def scaling():
     scale, most = (statistics.median(times[1]) / statistics.median(times[2]) for times in (seconds, alone))
     lib.note(f"{count / statistics.median(seconds[1]):.1f} and {count / statistics.median(seconds[2]):.1f} first flights "
              f"with RSA-4096 a second, {scale:.2f} times; threads that share nothing: {most:.2f} times")
-    assert scale > 0.9 * most, f"two workers do {scale:.2f} times the work of one, two threads {most:.2f} times"
+    assert scale > 0.85 * most, f"two workers do {scale:.2f} times the work of one, two threads {most:.2f} times"
