@@ -233,6 +233,52 @@ static void test_profiles(void **state)
 	assert_int_equal(port->groups[0], GROUP_X25519);
 }
 
+/* A client that speaks both versions must not get the one that has no suite. */
+static void test_versions_without_a_suite(void **state)
+{
+	const struct port_config *port;
+	char note[PORT_CONFIG_ERROR_LEN];
+
+	(void)state;
+	put_file(
+		etc, "tlsport.conf",
+		"[port 1]\ncert = /a\nciphers = ECDHE-RSA-AES128-GCM-SHA256\n"
+		"[port 2]\ncert = /a\nciphers = TLS_AES_128_GCM_SHA256\n"
+		"[port 3]\ncert = /a\nciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-AES128-GCM-SHA256\n"
+		"[port 4]\ncert = /a\nmin-version = 1.3\nciphers = TLS_AES_128_GCM_SHA256\n");
+	assert_int_equal(load(), 0);
+	port = config_find(&config, 1);
+	assert_int_equal(port->min_version, TLS_1_2);
+	assert_int_equal(port->max_version, TLS_1_2);
+	assert_int_equal(port_config_policy(port).max_version, TLS_1_2);
+	assert_true(port_config_note(port, note, sizeof(note)));
+	assert_string_equal(note, "TLS 1.3 is not spoken: ciphers has no suite of it");
+	port = config_find(&config, 2);
+	assert_int_equal(port->min_version, TLS_1_3);
+	assert_int_equal(port->max_version, TLS_1_3);
+	assert_true(port_config_note(port, note, sizeof(note)));
+	assert_string_equal(note, "TLS 1.2 is not spoken: ciphers has no suite of it");
+	port = config_find(&config, 3);
+	assert_int_equal(port->min_version, TLS_1_2);
+	assert_int_equal(port->max_version, TLS_1_3);
+	assert_false(port_config_note(port, note, sizeof(note)));
+	assert_false(port_config_note(config_find(&config, 4), note, sizeof(note)));
+	config_free(&config);
+#define CONTRADICTS(keys, piece) COMPLAINS("[port 443]\ncert = /a\n" keys "\n", 1, piece)
+	CONTRADICTS("ciphers = ECDHE-RSA-AES128-GCM-SHA256\nmin-version = 1.3",
+		    "port 443: ciphers has no suite of TLS 1.3, which min-version asks for");
+	CONTRADICTS("ciphers = ECDHE-RSA-AES128-GCM-SHA256\nmax-version = 1.3",
+		    "ciphers has no suite of TLS 1.3, which max-version asks for");
+	CONTRADICTS("ciphers = ECDHE-RSA-AES128-GCM-SHA256\nprofile = modern",
+		    "ciphers has no suite of TLS 1.3, which the profile asks for");
+	CONTRADICTS("ciphers = TLS_AES_128_GCM_SHA256\nmin-version = 1.2",
+		    "ciphers has no suite of TLS 1.2, which min-version asks for");
+	CONTRADICTS("ciphers = TLS_AES_128_GCM_SHA256\nmax-version = 1.2",
+		    "ciphers has no suite of TLS 1.2, which max-version asks for");
+	CONTRADICTS("ciphers = TLS_AES_128_GCM_SHA256\noffload = require",
+		    "offload = require leaves no TLS version with ciphers of TLS 1.3 alone");
+}
+
 /* What the kernel is told. */
 static void test_policy(void **state)
 {
@@ -545,6 +591,7 @@ int main(void)
 		TEST(test_every_key),
 		TEST(test_offload_takes_tls13_away),
 		TEST(test_profiles),
+		TEST(test_versions_without_a_suite),
 		TEST(test_policy),
 		TEST(test_times),
 		TEST(test_long_lines),

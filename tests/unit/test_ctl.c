@@ -115,6 +115,8 @@ static void bad_input_is_one_exact_line(void **state)
 		  "--self-signed makes certificate and key: without --cert and --key" },
 		{ "enable 443 --profile modern --max-version 1.2", 2,
 		  "this profile is TLS 1.3, max-version is below it" },
+		{ "enable 443 --ciphers ECDHE-RSA-AES128-GCM-SHA256 --min-version 1.3", 2,
+		  "ciphers has no suite of TLS 1.3, which min-version asks for" },
 		{ "enable 443 --ciphers A,B", 2,
 		  "--ciphers: 'A,B' is not one of TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256, "
 		  "ECDHE-ECDSA-AES256-GCM-SHA384, ECDHE-RSA-AES256-GCM-SHA384, ECDHE-ECDSA-AES128-GCM-SHA256, "
@@ -426,7 +428,7 @@ static void enable_makes_a_certificate(void **state)
 static void enable_keeps_a_list_of_several_lines(void **state)
 {
 	static const char list[] =
-		"cert = /c.pem\nciphers = TLS_AES_128_GCM_SHA256:\n\tTLS_AES_256_GCM_SHA384\n";
+		"cert = /c.pem\nciphers = TLS_AES_128_GCM_SHA256:\n\tECDHE-RSA-AES128-GCM-SHA256\n";
 	char want[256];
 
 	(void)state;
@@ -435,6 +437,28 @@ static void enable_keeps_a_list_of_several_lines(void **state)
 	expect("enable 443 --alpn h2", 0, NULL, "");
 	snprintf(want, sizeof(want), "%salpn = h2\n", list);
 	expect_file("etc/ports.d/443.conf", want);
+}
+
+/* All of its lines say which versions are spoken. */
+static void enable_reads_all_of_a_list(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf",
+		   "cert = /c.pem\nciphers = TLS_AES_128_GCM_SHA256: ; best\n"
+		   "\tTLS_AES_256_GCM_SHA384\n  :ECDHE-RSA-AES128-GCM-SHA256: ; old\n# end\n");
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --max-version 1.2", 0, NULL, "");
+	assert_int_equal(mock_port(443)->policy.min_version, 0x0303);
+	assert_int_equal(mock_port(443)->policy.max_version, 0x0303);
+}
+
+static void enable_tells_of_a_version_that_falls_away(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 4711 --cert /c.pem --ciphers ECDHE-RSA-AES128-GCM-SHA256", 0, NULL,
+	       "tlsportctl: warning: port 4711: TLS 1.3 is not spoken: ciphers has no suite of it\n");
+	assert_int_equal(mock_port(4711)->policy.max_version, 0x0303);
 }
 
 static void enable_takes_numbers_and_equal_signs(void **state)
@@ -1048,6 +1072,8 @@ int main(void)
 		PROMISE(enable_goes_in_this_order),
 		PROMISE(enable_makes_a_certificate),
 		PROMISE(enable_keeps_a_list_of_several_lines),
+		PROMISE(enable_reads_all_of_a_list),
+		PROMISE(enable_tells_of_a_version_that_falls_away),
 		PROMISE(enable_takes_numbers_and_equal_signs),
 		PROMISE(enable_again_changes_what_is_given),
 		PROMISE(enable_checks_given_against_kept),

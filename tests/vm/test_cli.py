@@ -157,6 +157,20 @@ def settings():
         equal(client.tls.cipher()[0], "TLS_CHACHA20_POLY1305_SHA256", "suite")
 
 
+@test("a TLS version that no suite is of is not spoken, and clients that know both get the other")
+def versions_by_suites():
+    port = lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    for ciphers, spoken in (("ECDHE-ECDSA-AES128-GCM-SHA256", "1.2"), ("TLS_AES_128_GCM_SHA256", "1.3")):
+        done = lib.enable(port, ciphers=ciphers)
+        assert "is not spoken: ciphers has no suite of it" in done.err, done.err
+        policy = lib.status(port)["policy"]
+        equal((policy["min_version"], policy["max_version"]), (spoken, spoken), "versions")
+        with lib.TlsClient(port) as client:
+            equal(client.tls.version(), "TLSv" + spoken, "version")
+
+
 @test("disable: new listeners are plain TCP, established connections go on as TLS")
 def disable_keeps():
     port = lib.new_port()

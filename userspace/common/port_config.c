@@ -633,6 +633,57 @@ static void fill_in(struct port_config *port)
 	}
 }
 
+static bool has_suite_of(const struct port_config *port, uint16_t version)
+{
+	for (size_t i = 0; i < port->suite_count; i++)
+		if (tls_suite_by_id(port->suites[i])->version == version)
+			return true;
+	return false;
+}
+
+/* Whose wish it is that a version is spoken, NULL: nobody has said so */
+static const char *who_asks_for(const struct port_config *port, uint16_t version)
+{
+	if (port->min_version == version && port_config_has(port, "min-version"))
+		return "min-version";
+	if (port->max_version == version && port_config_has(port, "max-version"))
+		return "max-version";
+	return port->min_version == version && version == TLS_1_3 ? "the profile" : NULL;
+}
+
+/*
+ * A version without a suite falls away: it would be chosen with clients that speak it, and
+ * they be refused, though they speak the other one, too.
+ */
+static int finish_versions(struct port_config *port, char *why)
+{
+	for (uint16_t version = TLS_1_2; version <= TLS_1_3; version++) {
+		const char *who = who_asks_for(port, version);
+
+		if (version < port->min_version || version > port->max_version ||
+		    !port->suite_count || has_suite_of(port, version))
+			continue;
+		if (who)
+			return wrong(why, "ciphers has no suite of TLS %s, which %s asks for",
+				     version == TLS_1_2 ? "1.2" : "1.3", who);
+		port->unspoken = version;
+		if (version == TLS_1_2)
+			port->min_version = TLS_1_3;
+		else
+			port->max_version = TLS_1_2;
+	}
+	return 0;
+}
+
+bool port_config_note(const struct port_config *port, char *text, size_t len)
+{
+	if (!port->unspoken)
+		return false;
+	snprintf(text, len, "TLS %s is not spoken: ciphers has no suite of it",
+		 port->unspoken == TLS_1_2 ? "1.2" : "1.3");
+	return true;
+}
+
 /* A certificate that is proven in each handshake, so that its end and its revocation count. */
 static int finish_client_auth(struct port_config *port, char *why)
 {
@@ -670,11 +721,14 @@ int port_config_finish(struct port_config *port, char *why)
 					  "min-version is above max-version" :
 					  "this profile is TLS 1.3, max-version is below it");
 	}
+	if (finish_versions(port, why))
+		return -1;
 	if (port->offload == TLSPORT_OFFLOAD_REQUIRE && port->min_version == TLS_1_3) {
 		port->offload = TLSPORT_OFFLOAD_AUTO;
 		return wrong(
 			why,
-			"offload = require leaves no TLS version with min-version 1.3: the kernel offloads TLS 1.2 only");
+			"offload = require leaves no TLS version with %s: the kernel offloads TLS 1.2 only",
+			port->unspoken ? "ciphers of TLS 1.3 alone" : "min-version 1.3");
 	}
 	return 0;
 }

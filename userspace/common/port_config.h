@@ -63,6 +63,7 @@ enum port_client_auth {
  * @cert_dir: more certificates, chosen by name
  * @strict_sni: who asks for no name that a certificate has is refused
  * @max_version: as given; see port_config_max_version()
+ * @unspoken: version that fell away for want of a suite, 0: none
  * @client_order: of suites that both have the client's first choice is taken
  * @groups_chosen: by the administrator; else all that the library has
  * @truncation: enum tlsport_truncation
@@ -94,6 +95,7 @@ struct port_config {
 	enum port_profile profile;
 	uint16_t min_version;
 	uint16_t max_version;
+	uint16_t unspoken;
 	uint16_t suites[TLS_SUITES];
 	size_t suite_count;
 	bool client_order;
@@ -158,12 +160,16 @@ void port_config_init(struct port_config *port, uint16_t number);
 int port_config_set(struct port_config *port, int key, const char *value, char *why);
 
 /**
- * port_config_finish() - when all keys are set: the profile fills in what was not
+ * port_config_finish() - when all keys are set: the profile fills in what was not, and
+ * a version that has no suite is not spoken
  * @why: on failure which keys do not go together
  *
  * Return: 0 or -1; @port can be kept shut as it is then.
  */
 int port_config_finish(struct port_config *port, char *why);
+
+/* Something that follows from its keys and may not have been meant?  Then @text says what. */
+bool port_config_note(const struct port_config *port, char *text, size_t len);
 
 /* 0 or -1: out of memory, and @copy is empty */
 int port_config_copy(const struct port_config *port, struct port_config *copy);

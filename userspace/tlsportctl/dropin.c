@@ -129,23 +129,46 @@ bool dropin_is_foreign(const struct dropin *dropin, uint16_t port)
 	return false;
 }
 
+/* Of a value without the comment and the blanks behind it */
+static size_t text_len(const char *text)
+{
+	const char *end = strstr(text, " ;");
+	size_t len = end ? (size_t)(end - text) : strlen(text);
+
+	while (len && isspace((unsigned char)text[len - 1]))
+		len--;
+	return len;
+}
+
+/* What the lines behind it have of a list, as tlsportd reads it: one ':' between two. */
+static void add_continuation(const struct dropin *dropin, size_t first, char *value, size_t len)
+{
+	size_t used = strlen(value), i;
+
+	for (i = first; i < dropin->nlines && goes_on(dropin->lines[i]); i++) {
+		const char *text = dropin->lines[i] + strspn(dropin->lines[i], " \t:");
+
+		used -= used && value[used - 1] == ':';
+		used += snprintf(value + used, len - used, ":%.*s", (int)text_len(text), text);
+		if (used >= len)
+			return;
+	}
+	if (used && value[used - 1] == ':')
+		value[used - 1] = '\0';
+}
+
 bool dropin_get(const struct dropin *dropin, const char *key, char *value, size_t len)
 {
 	const char *text;
 	size_t i, n;
-	char *end;
 
 	for (i = 0; i < dropin->nlines; i++) {
 		text = line_value(dropin->lines[i], key);
-		if (!text)
-			continue;
-		end = strstr(text, " ;");
-		n = end ? (size_t)(end - text) : strlen(text);
-		while (n && isspace((unsigned char)text[n - 1]))
-			n--;
+		n = text ? text_len(text) : 0;
 		if (!n)
 			continue;
 		snprintf(value, len, "%.*s", (int)n, text);
+		add_continuation(dropin, i + 1, value, len);
 		return true;
 	}
 	return false;

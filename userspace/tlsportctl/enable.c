@@ -179,18 +179,16 @@ static int take_stored(const struct change *change, struct wanted *wanted)
 	for (i = 0; i < PORT_KEYS; i++) {
 		const char *want = wanted->given[i];
 
-		if (!want && dropin_get(&change->new, port_keys[i].name, value, sizeof(value))) {
-			/* A list that goes on in the next line: tlsportd reads all of it. */
-			if (port_keys[i].list && *value && value[strlen(value) - 1] == ':')
-				value[strlen(value) - 1] = '\0';
+		if (!want && dropin_get(&change->new, port_keys[i].name, value, sizeof(value)))
 			want = value;
-		}
 		if (want && port_config_set(&wanted->config, i, want, why))
 			return fail("%s", why);
 	}
 	if (port_config_finish(&wanted->config, why))
 		/* what is kept is no wrong use of the command */
 		return change->new.exists ? fail("%s", why) : usage("%s", why);
+	if (port_config_note(&wanted->config, why, sizeof(why)))
+		warn("port %u: %s", change->port, why);
 	if (!wanted->config.cert && !wanted->config.cert_dir)
 		return fail(
 			"port %u is not enabled yet: name its certificate with --cert FILE, or more with --cert-dir DIR",

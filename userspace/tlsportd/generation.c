@@ -136,6 +136,9 @@ static void load_port(struct served_port *port, const char *run_dir, struct tick
 	char err[512] = "";
 	size_t before;
 
+	if (port_config_note(port->config, err, sizeof(err)))
+		log_notice("port %u: %s", port->config->port, err);
+	err[0] = '\0';
 	/* Without them it is served all the same, if there is no better generation. */
 	if (port->config->ticket_keys &&
 	    ticket_store_add(tickets, port->config->ticket_keys, err, sizeof(err)))
