@@ -2,7 +2,7 @@
 /*
  * tlsportd: start, options, and the parent's event loop.
  *
- * No core dumps, with or without --verbose: they would hold private keys.
+ * No core dumps, with or without --verbose, and no swapping: they would hold private keys.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -607,6 +607,7 @@ int main(int argc, char **argv)
 	}
 	log_start(verbose);
 	forbid_core_dumps();
+	sandbox_lock_memory();
 	signer_run_dir(daemon->parent.run_dir);
 	if (test)
 		return test_configuration(daemon->parent.config_dir, daemon->parent.run_dir);

@@ -28,8 +28,8 @@ int sandbox_find_user(const char *const *names, struct sandbox_user *user)
 	return -1;
 }
 
-/* Keys must not reach a disk.  What may not be locked is no reason not to serve. */
-static void lock_memory(void)
+/* What may not be locked is no reason not to serve. */
+void sandbox_lock_memory(void)
 {
 	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
 	struct rlimit limit;
@@ -40,7 +40,7 @@ static void lock_memory(void)
 	    !setrlimit(RLIMIT_MEMLOCK, &all))
 		flags |= MCL_FUTURE;
 	if (mlockall(flags))
-		log_debug("worker: memory cannot be locked: %s", strerror(errno));
+		log_debug("memory cannot be locked: %s", strerror(errno));
 }
 
 static int drop_rights(const struct sandbox_user *user, bool net_admin)
@@ -148,7 +148,7 @@ static int filter_calls(void)
 
 int sandbox_enter(const struct sandbox_user *user)
 {
-	lock_memory();
+	sandbox_lock_memory(); /* which a fork undoes */
 	return drop_rights(user, true) || filter_calls() ? -1 : 0;
 }
 

@@ -26,6 +26,9 @@ struct sandbox_user {
 /* The first of these users that there is.  0, or -1: none */
 int sandbox_find_user(const char *const *names, struct sandbox_user *user);
 
+/* Keys must not reach a disk: for the parent, which reads them, and for what it executes itself as. */
+void sandbox_lock_memory(void);
+
 /**
  * sandbox_enter() - for good
  *
