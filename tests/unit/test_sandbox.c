@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The worker's walls: what still goes and what ends the process. */
+#include <cap-ng.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -201,16 +202,63 @@ static void test_users(void **state)
 	user = found;
 }
 
+/* What it says of a choice, in a child without the right to change user */
+static int choose_without_rights(const char *name, char *said, size_t len)
+{
+	int fds[2], status;
+	ssize_t n = 0, more;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (!pid) {
+		dup2(fds[1], STDERR_FILENO);
+		capng_get_caps_process();
+		capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SETUID);
+		if (capng_apply(CAPNG_SELECT_CAPS))
+			_exit(9);
+		_exit(sandbox_choose_user(name, &user) ? 1 : 0);
+	}
+	close(fds[1]);
+	while ((more = read(fds[0], said + n, len - 1 - n)) > 0)
+		n += more;
+	said[n] = '\0';
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void test_user_that_it_cannot_become(void **state)
+{
+	char said[512];
+
+	(void)state;
+	if (geteuid())
+		skip();
+	assert_int_equal(sandbox_choose_user("nobody", &user), 0);
+	assert_int_equal(sandbox_choose_user("no-such-user", &user), -1);
+	assert_int_equal(choose_without_rights("nobody", said, sizeof(said)), 1);
+	assert_non_null(strstr(said, "the workers cannot become 'nobody': CAP_SETUID"));
+	assert_int_equal(choose_without_rights("root", said, sizeof(said)), 0);
+	assert_string_equal(said, "");
+	assert_int_equal(choose_without_rights(NULL, said, sizeof(said)), 0);
+	assert_non_null(strstr(said, "the workers stay root: to change the user CAP_SETUID"));
+	assert_int_equal(sandbox_choose_user("nobody", &user), 0);
+}
+
 int main(void)
 {
 #ifdef __SANITIZE_ADDRESS__
 	/* Its own system calls are not a worker's. */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_users),
+		cmocka_unit_test(test_user_that_it_cannot_become),
 	};
 #else
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_users),
+		cmocka_unit_test(test_user_that_it_cannot_become),
 		cmocka_unit_test(test_what_a_worker_does),
 		cmocka_unit_test(test_what_it_does_not),
 		cmocka_unit_test(test_abort_is_seen_as_such),

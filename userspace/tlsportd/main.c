@@ -492,17 +492,6 @@ static int parse_workers(const char *text, unsigned int *workers)
 	return 0;
 }
 
-/* @name: NULL: the default */
-static int choose_user(const char *name, struct sandbox_user *user)
-{
-	const char *const names[] = { name ? name : "tlsport", name ? NULL : "nobody", NULL };
-
-	if (!sandbox_find_user(names, user) || !name)
-		return 0;
-	fprintf(stderr, "tlsportd: --user: there is no user '%s'\n", name);
-	return -1;
-}
-
 /* "12h", "90m", "600s" */
 static int parse_rotation(const char *text, time_t *rotation)
 {
@@ -611,7 +600,7 @@ int main(int argc, char **argv)
 	signer_run_dir(daemon->parent.run_dir);
 	if (test)
 		return test_configuration(daemon->parent.config_dir, daemon->parent.run_dir);
-	if (choose_user(user, &daemon->parent.user))
+	if (sandbox_choose_user(user, &daemon->parent.user))
 		return 2;
 	succeeds = handover_begun(&daemon->handover);
 	if (!succeeds)

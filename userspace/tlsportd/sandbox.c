@@ -43,19 +43,43 @@ void sandbox_lock_memory(void)
 		log_debug("memory cannot be locked: %s", strerror(errno));
 }
 
+#define NEEDED "CAP_SETUID, CAP_SETGID and CAP_SETPCAP are needed"
+
+static bool may_change_user(void)
+{
+	return !capng_get_caps_process() && capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID) &&
+	       capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) &&
+	       capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+}
+
+int sandbox_choose_user(const char *name, struct sandbox_user *user)
+{
+	const char *const names[] = { name ? name : "tlsport", name ? NULL : "nobody", NULL };
+
+	if (sandbox_find_user(names, user)) {
+		if (name)
+			log_error("--user: there is no user '%s'", name);
+		else if (!geteuid())
+			log_warning("there is no user tlsport or nobody: the workers stay root");
+		return name ? -1 : 0;
+	}
+	if (may_change_user() || user->uid == geteuid())
+		return 0;
+	if (name)
+		log_error("--user: the workers cannot become '%s': " NEEDED, name);
+	else if (!geteuid())
+		log_warning("the workers stay root: to change the user " NEEDED);
+	return name ? -1 : 0;
+}
+
 static int drop_rights(const struct sandbox_user *user, bool net_admin)
 {
 	pid_t parent = getppid();
-	bool may_change;
+	bool may_change = user->known && may_change_user();
 	int err;
 
-	may_change = user->known && !capng_get_caps_process() &&
-		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID) &&
-		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) &&
-		     capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 	if (user->known && !may_change && !net_admin && !geteuid()) {
-		log_error(
-			"the user cannot be changed: CAP_SETUID, CAP_SETGID and CAP_SETPCAP are needed");
+		log_error("the user cannot be changed: " NEEDED);
 		return -1;
 	}
 	capng_clear(CAPNG_SELECT_BOTH);

@@ -26,6 +26,16 @@ struct sandbox_user {
 /* The first of these users that there is.  0, or -1: none */
 int sandbox_find_user(const char *const *names, struct sandbox_user *user);
 
+/**
+ * sandbox_choose_user() - likewise, and whether it can be done
+ * @name: whom the administrator wants, NULL: the default
+ *
+ * Who wants nobody in particular gets a warning when the workers have to stay root.
+ *
+ * Return: 0, or -1 and it was logged: it is not as was wanted.
+ */
+int sandbox_choose_user(const char *name, struct sandbox_user *user);
+
 /* Keys must not reach a disk: for the parent, which reads them, and for what it executes itself as. */
 void sandbox_lock_memory(void);
 
