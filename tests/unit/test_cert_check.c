@@ -41,8 +41,9 @@ static void write_key(const char *name, EVP_PKEY *key, const char *passphrase)
 	fclose(file);
 }
 
-static void write_cert(const char *name, const char *mode, EVP_PKEY *key, const char *common_name,
-		       long from, long to)
+/* @issuer: common name, NULL: its own */
+static void write_issued(const char *name, const char *mode, EVP_PKEY *key, const char *common_name,
+			 const char *issuer, long from, long to)
 {
 	FILE *file = fopen(at(name), mode);
 	X509 *x509 = X509_new();
@@ -59,7 +60,11 @@ static void write_cert(const char *name, const char *mode, EVP_PKEY *key, const 
 	if (*common_name)
 		X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
 					   (const uint8_t *)common_name, -1, -1, 0);
-	X509_set_issuer_name(x509, subject);
+	if (issuer)
+		X509_NAME_add_entry_by_txt(X509_get_issuer_name(x509), "CN", MBSTRING_ASC,
+					   (const uint8_t *)issuer, -1, -1, 0);
+	else
+		X509_set_issuer_name(x509, subject);
 	X509_add_ext(x509, names, -1);
 	assert_true(
 		X509_sign(x509, key, EVP_PKEY_id(key) == EVP_PKEY_ED25519 ? NULL : EVP_sha256()));
@@ -67,6 +72,12 @@ static void write_cert(const char *name, const char *mode, EVP_PKEY *key, const 
 	fclose(file);
 	X509_EXTENSION_free(names);
 	X509_free(x509);
+}
+
+static void write_cert(const char *name, const char *mode, EVP_PKEY *key, const char *common_name,
+		       long from, long to)
+{
+	write_issued(name, mode, key, common_name, NULL, from, to);
 }
 
 #define DAY (24 * 3600L)
@@ -157,6 +168,25 @@ static void test_chain(void **state)
 	for (int i = 0; i < 20; i++)
 		write_cert("chain.crt", "a", other, "y", -DAY, 90 * DAY);
 	refuses("chain.crt", "p256.key", "more than 16 certificates");
+}
+
+/* cert.pem where it should have been fullchain.pem */
+static void test_issuer_is_missing(void **state)
+{
+	(void)state;
+	write_issued("leaf.crt", "w", p256, "leaf", "intermediate", -DAY, 90 * DAY);
+	warns("leaf.crt", "p256.key", "its issuer is not behind it in the file");
+	assert_int_equal(facts.warning_count, 1);
+	assert_string_equal(facts.fault, facts.warnings[0]);
+	assert_non_null(strstr(facts.fault, "not cert.pem)")); /* all of it */
+	assert_false(facts.self_signed);
+	/* The root above it need not be there. */
+	write_issued("chain.crt", "w", p256, "leaf", "intermediate", -DAY, 90 * DAY);
+	write_issued("chain.crt", "a", other, "intermediate", "root", -DAY, 90 * DAY);
+	assert_int_equal(
+		cert_check(at("chain.crt"), at("p256.key"), NULL, &facts, err, sizeof(err)), 0);
+	assert_int_equal(facts.chain_len, 2);
+	assert_int_equal(facts.warning_count, 0);
 }
 
 static void test_warnings(void **state)
@@ -374,6 +404,7 @@ int main(void)
 		cmocka_unit_test(test_name_from_the_alternative_names),
 		cmocka_unit_test(test_key_in_the_certificate_file),
 		cmocka_unit_test(test_chain),
+		cmocka_unit_test(test_issuer_is_missing),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_passphrase),

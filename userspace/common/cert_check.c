@@ -615,6 +615,10 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 	/* No warning: that it is one is said wherever it is listed. */
 	if (facts->self_signed && !facts->fault[0])
 		snprintf(facts->fault, sizeof(facts->fault), "self-signed: nobody vouches for it");
+	/* Behind an intermediate a root may be left out; a lone certificate is often cert.pem's. */
+	if (facts->chain_len == 1 && !facts->self_signed)
+		FAULT(facts,
+		      "its issuer is not behind it in the file: clients that know only the root above that refuse it (certbot: fullchain.pem, not cert.pem)");
 	if (facts->key_kind == CERT_KEY_RSA && facts->key_bits < 2048)
 		FAULT(facts, "the RSA key has only %d bits: clients may refuse it",
 		      facts->key_bits);
