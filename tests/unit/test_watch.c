@@ -149,7 +149,27 @@ static void test_directory(void **state)
 	happens(fd, "echo 1 >certs/one/privkey.pem", true);
 	assert_int_equal(watch_files(fd, &config), 0);
 	happens(fd, "echo 1 >certs/two/fullchain.pem", true);
-	happens(fd, "rm -r certs", true);
+	happens(fd, "mv certs old", true);
+	happens(fd, "rm -r old", true);
+	close(fd);
+}
+
+/* A directory in the place of another, of which only its own inode tells, and of one above. */
+static void test_directories_replaced(void **state)
+{
+	int fd;
+
+	(void)state;
+	sh("mkdir -p a/site a/new b/site; echo 1 >a/site/cert; echo 2 >a/new/cert; echo 3 >b/site/cert");
+	fd = watched("a/site/cert", NULL);
+	happens(fd, "mv a/site a/old", true);
+	close(fd);
+	sh("mv a/old a/site");
+	fd = watched("a/site/cert", NULL);
+	happens(fd, "mv a/site a/old; mv a/new a/site", true);
+	close(fd);
+	fd = watched("a/site/cert", NULL);
+	happens(fd, "mv a old; mv b a", true);
 	close(fd);
 }
 
@@ -187,6 +207,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_absolute_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_not_there_yet, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_directories_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_key_in_a_token, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links_in_a_circle, setup, teardown),
 	};

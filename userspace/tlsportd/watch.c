@@ -31,7 +31,8 @@ static int watch_directory(int fd, const char *path)
 	for (;;) {
 		if (inotify_add_watch(fd, dir[0] ? dir : "/",
 				      IN_ONLYDIR | IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO |
-					      IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF) >= 0)
+					      IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF |
+					      IN_MOVE_SELF) >= 0)
 			return 0;
 		if ((errno != ENOENT && errno != ENOTDIR) || !dir[0])
 			return -1;
@@ -61,6 +62,13 @@ static int follow(char path[PATH_MAX], size_t len)
 	return 0;
 }
 
+/* Another one may be put in the place of any directory on the way; at best. */
+static void watch_place(int fd, const char *dir)
+{
+	if (dir[0])
+		inotify_add_watch(fd, dir, IN_ONLYDIR | IN_MASK_ADD | IN_MOVE_SELF);
+}
+
 /* The directory of each link on the way, and that of the file. */
 static int watch_path(int fd, const char *name)
 {
@@ -82,6 +90,7 @@ static int watch_path(int fd, const char *name)
 		path[end] = byte;
 		if ((link || last) && watch_directory(fd, dir))
 			return -1;
+		watch_place(fd, dir);
 		if (link) {
 			if (++links > LINKS_MAX || follow(path, end))
 				return 0; /* who loads the file says what is wrong with it */

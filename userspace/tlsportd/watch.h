@@ -2,7 +2,8 @@
 /*
  * Watches the files of certificates and keys, by the directories in which they, and the
  * symbolic links that lead to them, can be replaced: certbot changes a link in live/,
- * Kubernetes a link to a directory, others rename a new file over the old one.
+ * Kubernetes a link to a directory, others rename a new file over the old one, or move a
+ * directory away and another in its place.
  */
 #ifndef _TLSPORTD_WATCH_H
 #define _TLSPORTD_WATCH_H
