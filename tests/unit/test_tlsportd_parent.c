@@ -797,6 +797,40 @@ static void test_directory_is_missing(void **state)
 	text_free(&errors);
 }
 
+/* Its names are served on when it goes, or all that is in it. */
+static void test_directory_goes(void **state)
+{
+	char dir[80], file[96];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/certs", root);
+	snprintf(file, sizeof(file), "%s/a.pem", dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	put_certificate("certs/a.pem", TEST_P384);
+	configure("[port 443]\ncert = %s\ncert-dir = %s\n", certificate, dir);
+	parent_start(&parent);
+	assert_int_equal(usable(443), 2);
+	remove(file);
+	renews(1, "certs: no certificate in it: NAME.pem, NAME.crt with NAME.key, or "
+		  "NAME/fullchain.pem; the certificate in force stays");
+	assert_int_equal(usable(443), 2);
+	put_certificate("cert.pem", TEST_RSA);
+	renews(2, "; the certificate in force stays");
+	served(443, "RSA 2048");
+	assert_int_equal(usable(443), 2);
+	assert_int_equal(rmdir(dir), 0);
+	put_certificate("cert.pem", TEST_P256);
+	renews(3, "certs: No such file or directory; the certificate in force stays");
+	assert_int_equal(usable(443), 2);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	put_certificate("certs/b.pem", TEST_RSA);
+	renews(4, NULL);
+	assert_int_equal(usable(443), 2);
+	assert_string_equal(
+		generation_port(parent.generation, 443)->certificates.list[1].facts.key_type,
+		"RSA 2048");
+}
+
 /* Good certificates for which no worker can be started: they are tried again. */
 static void test_renewal_is_tried_again(void **state)
 {
@@ -1239,6 +1273,7 @@ int main(int argc, char **argv)
 		TEST(test_ocsp_file),
 		TEST(test_one_of_a_directory_is_broken),
 		TEST(test_directory_is_missing),
+		TEST(test_directory_goes),
 		TEST(test_renewal_is_tried_again),
 		TEST(test_strict_profile),
 		TEST(test_stop_is_bounded),

@@ -267,6 +267,27 @@ int certificates_copy(const struct certificates *from, struct certificates *to)
 	return -1;
 }
 
+int certificates_keep_others(const struct certificates *from, struct certificates *to)
+{
+	struct certificate *list;
+
+	list = realloc(to->list, (to->count + from->count + 1) * sizeof(*list));
+	if (!list)
+		return -1;
+	memset(list + to->count, 0, (from->count + 1) * sizeof(*list));
+	to->list = list;
+	for (size_t i = 0; i < from->count; i++) {
+		const struct certificate *one = &from->list[i];
+
+		if (!one->usable || certificates_of_file(to, one->cert))
+			continue;
+		if (add(to, one->cert, one->key, one) ||
+		    certificate_keep(&to->list[to->count - 1], one))
+			return -1;
+	}
+	return 0;
+}
+
 size_t certificates_usable(const struct certificates *certificates)
 {
 	size_t count = 0;

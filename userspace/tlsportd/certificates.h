@@ -77,6 +77,9 @@ int certificate_keep_response(struct certificate *certificate, const struct cert
 /* All of them, as far as they are usable.  0, or -1 (out of memory) with nothing to free */
 int certificates_copy(const struct certificates *from, struct certificates *to);
 
+/* Those in force that are not among @to, behind them.  0, or -1: out of memory */
+int certificates_keep_others(const struct certificates *from, struct certificates *to);
+
 size_t certificates_usable(const struct certificates *certificates);
 
 /* Is the same in the files of both, and the same stapled? */

@@ -292,6 +292,17 @@ static int keep_certificates(struct served_port *port, const struct served_port 
 	return certificates_copy(&old->certificates, &port->certificates);
 }
 
+/* The directory beside cert is not there, or empty: hardly what is meant, and no name is lost for it. */
+static void keep_directory(struct served_port *port, const struct served_port *old, const char *err,
+			   struct text *errors)
+{
+	size_t count = port->certificates.count;
+
+	if (certificates_keep_others(&old->certificates, &port->certificates))
+		text_add(errors, "out of memory\n");
+	tell_stale(port, err, port->certificates.count > count, errors);
+}
+
 static void serve_clients(struct served_port *port, struct ticket_store *tickets)
 {
 	if (port->clients.ca || !asks_clients(port))
@@ -328,14 +339,14 @@ static bool renew_port(struct served_port *port, const struct served_port *old, 
 		serve_clients(port, tickets);
 		return changed && port->context;
 	}
-	if (err[0])
-		tell_stale(port, err, false, errors);
 	for (size_t i = 0; i < certificates->count; i++) {
 		struct certificate *one = &certificates->list[i];
 
 		changed |= renew_certificate(
 			port, one, certificates_of_file(&old->certificates, one->cert), errors);
 	}
+	if (err[0])
+		keep_directory(port, old, err, errors);
 	changed |= certificates_usable(certificates) != certificates_usable(&old->certificates);
 	changed |= renew_clients(port, old, errors);
 	serve_clients(port, tickets);
