@@ -41,6 +41,16 @@ static void extend(X509 *x509, X509 *issuer, int nid, const char *value)
 	X509_EXTENSION_free(extension);
 }
 
+/* Somebody's own */
+static int strange_nid(void)
+{
+	static int nid;
+
+	if (!nid)
+		nid = OBJ_create("1.3.6.1.4.1.99999.1", "strange", "strange");
+	return nid;
+}
+
 struct party party_new(const struct wish *wish, const struct party *issuer)
 {
 	struct party party = { X509_new(), make_key(wish->algorithm) };
@@ -58,12 +68,18 @@ struct party party_new(const struct wish *wish, const struct party *issuer)
 	X509_set_issuer_name(party.x509, X509_get_subject_name(issuer->x509));
 	X509_set_pubkey(party.x509, party.key);
 	extend(party.x509, issuer->x509, NID_basic_constraints,
-	       wish->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+	       wish->basic ? wish->basic :
+	       wish->ca	   ? "critical,CA:TRUE" :
+			     "critical,CA:FALSE");
 	extend(party.x509, issuer->x509, NID_key_usage,
 	       wish->ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
 	extend(party.x509, issuer->x509, NID_subject_key_identifier, "hash");
 	if (issuer != &party)
 		extend(party.x509, issuer->x509, NID_authority_key_identifier, "keyid");
+	if (wish->allowed)
+		extend(party.x509, issuer->x509, NID_name_constraints, wish->allowed);
+	if (wish->strange)
+		extend(party.x509, issuer->x509, strange_nid(), "critical,ASN1:NULL");
 	if (wish->names)
 		extend(party.x509, issuer->x509, NID_subject_alt_name, wish->names);
 	if (wish->crl)

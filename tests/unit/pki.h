@@ -21,6 +21,9 @@ struct party {
  * @from: days from now
  * @to: likewise
  * @crl: where its revocation list is, as OpenSSL's configuration has it, NULL: nowhere
+ * @basic: basicConstraints as OpenSSL's configuration has it, NULL: as @ca says
+ * @allowed: nameConstraints, likewise, NULL: none
+ * @strange: has a critical extension that nobody knows
  * @names: subjectAltName as OpenSSL's configuration has it, NULL: none
  */
 struct wish {
@@ -32,6 +35,9 @@ struct wish {
 	int to;
 	const char *names;
 	const char *crl;
+	const char *basic;
+	const char *allowed;
+	bool strange;
 };
 
 /* @issuer NULL: by itself */

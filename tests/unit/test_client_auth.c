@@ -241,6 +241,10 @@ static void test_bad_certificates(void **state)
 		  { "x", "RSA1024", .usage = "clientAuth", .to = 10 },
 		  &root,
 		  SSL_AD_UNSUPPORTED_CERTIFICATE },
+		{ "critical extension that is not known",
+		  { "x", "P-256", .usage = "clientAuth", .to = 10, .strange = true },
+		  &root,
+		  SSL_AD_UNSUPPORTED_CERTIFICATE },
 	};
 	static const bool required[] = { true, false };
 	struct client_ca ca = { 0 };
@@ -262,6 +266,48 @@ static void test_bad_certificates(void **state)
 		engine_context_free(context);
 	}
 	client_ca_free(&ca);
+}
+
+/* What an authority may vouch for, as it says itself. */
+static void test_limits_of_authorities(void **state)
+{
+	const struct wish named = { "named", "P-256", .ca = true, .to = 100,
+				    .allowed = "critical,permitted;DNS:example.org" };
+	const struct wish lowest = { "lowest", "P-256", .ca = true, .to = 100,
+				     .basic = "critical,CA:TRUE,pathlen:0" };
+	const struct wish below = { "below", "P-256", .ca = true, .to = 50 };
+	const struct wish mine = { "x", "P-256", .usage = "clientAuth", .to = 10,
+				   .names = "DNS:x.example.org" };
+	const struct wish theirs = { "x", "P-256", .usage = "clientAuth", .to = 10,
+				     .names = "DNS:x.example.net" };
+	struct party authorities[] = { party_new(&named, NULL), party_new(&lowest, NULL) };
+	struct party deeper = party_new(&below, &authorities[1]);
+	struct party owns[] = { party_new(&mine, &authorities[0]),
+				party_new(&theirs, &authorities[0]),
+				party_new(&mine, &authorities[1]), party_new(&mine, &deeper) };
+	struct engine_context *context;
+	struct client_ca ca = { 0 };
+
+	(void)state;
+	pki_add_ca(&ca, &authorities[0]);
+	pki_add_ca(&ca, &authorities[1]);
+	context = port_for(&ca, true, TEST_P256);
+	EACH(v, versions)
+	{
+		expect_in(context, versions[v], &owns[0], NULL, "a name that is permitted");
+		expect_out(context, versions[v], &owns[1], NULL, SSL_AD_BAD_CERTIFICATE,
+			   "a name that is not");
+		expect_in(context, versions[v], &owns[2], NULL, "as far as its path may go");
+		expect_out(context, versions[v], &owns[3], &deeper, SSL_AD_UNKNOWN_CA,
+			   "further than that");
+	}
+	engine_context_free(context);
+	client_ca_free(&ca);
+	EACH(i, owns)
+	party_free(&owns[i]);
+	party_free(&deeper);
+	EACH(i, authorities)
+	party_free(&authorities[i]);
 }
 
 static void test_revocation(void **state)
@@ -723,6 +769,7 @@ int main(void)
 		cmocka_unit_test(test_without_certificate),
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_bad_certificates),
+		cmocka_unit_test(test_limits_of_authorities),
 		cmocka_unit_test(test_revocation),
 		cmocka_unit_test(test_nobody_is_asked_for_a_list),
 		cmocka_unit_test(test_no_tickets),
