@@ -133,12 +133,17 @@ static void test_every_key(void **state)
 		 "max-handshake-rate-per-source = 20\n"
 		 "key-limit = 1000\n"
 		 "resumption = off\n"
-		 "ticket-keys = /keys\n"
 		 "client-auth = request\n"
 		 "client-ca = /ca.pem\n"
 		 "client-crl = /crl.pem\n"
 		 "client-depth = 2\n"
 		 "offload = off\n"
+		 "zerocopy = off\n"
+		 "[port 8444]\n" /* what does not go with these */
+		 "cert = /c\n"
+		 "resumption = on\n"
+		 "ticket-keys = /keys\n"
+		 "offload = require\n"
 		 "offload-tls13 = refuse\n"
 		 "zerocopy = on\n");
 	assert_int_equal(load(), 0);
@@ -172,12 +177,16 @@ static void test_every_key(void **state)
 	assert_int_equal(port->max_handshake_rate_per_source, 20);
 	assert_int_equal(port->key_limit, 1000);
 	assert_false(port->resumption);
-	assert_string_equal(port->ticket_keys, "/keys");
 	assert_int_equal(port->client_auth, CLIENT_AUTH_REQUEST);
 	assert_string_equal(port->client_ca, "/ca.pem");
 	assert_string_equal(port->client_crl, "/crl.pem");
 	assert_int_equal(port->client_depth, 2);
 	assert_int_equal(port->offload, TLSPORT_OFFLOAD_OFF);
+	assert_false(port->zerocopy);
+	port = config_find(&config, 8444);
+	assert_true(port->resumption);
+	assert_string_equal(port->ticket_keys, "/keys");
+	assert_int_equal(port->offload, TLSPORT_OFFLOAD_REQUIRE);
 	assert_true(port->offload_refuse_tls13);
 	assert_true(port->zerocopy);
 }
@@ -189,11 +198,11 @@ static void test_offload_takes_tls13_away(void **state)
 	put_file(etc, "tlsport.conf",
 		 "[port 1]\ncert = /a\noffload = require\n"
 		 "[port 2]\ncert = /a\noffload = require\noffload-tls13 = refuse\n"
-		 "[port 3]\ncert = /a\noffload-tls13 = negotiate-1.2\n");
+		 "[port 3]\ncert = /a\noffload = require\noffload-tls13 = negotiate-1.2\n");
 	assert_int_equal(load(), 0);
 	assert_int_equal(port_config_max_version(config_find(&config, 1)), TLS_1_2);
 	assert_int_equal(port_config_max_version(config_find(&config, 2)), TLS_1_3);
-	assert_int_equal(port_config_max_version(config_find(&config, 3)), TLS_1_3);
+	assert_int_equal(port_config_max_version(config_find(&config, 3)), TLS_1_2);
 }
 
 /* A profile fills in what no key says. */
@@ -288,9 +297,10 @@ static void test_policy(void **state)
 	put_file(
 		etc, "tlsport.conf",
 		"[port 1]\ncert = /a\nmin-version = 1.3\ntruncation = tolerate\nhandshake-timeout = 5\n"
-		"max-handshakes = 6\nmax-handshakes-per-source = 7\nkey-limit = 8\nzerocopy = on\n"
+		"max-handshakes = 6\nmax-handshakes-per-source = 7\nkey-limit = 8\n"
 		"offload = off\nmax-handshake-rate-per-source = 9\n"
-		"[port 2]\ncert = /a\noffload = require\nmax-handshake-rate-per-source = off\n");
+		"[port 2]\ncert = /a\noffload = require\nmax-handshake-rate-per-source = off\n"
+		"zerocopy = on\n");
 	assert_int_equal(load(), 0);
 	policy = port_config_policy(config_find(&config, 1));
 	assert_int_equal(policy.given, TLSPORT_NL_POLICY_ALL);
@@ -303,9 +313,10 @@ static void test_policy(void **state)
 	assert_int_equal(policy.max_handshake_rate_per_source, 9);
 	assert_int_equal(policy.key_limit, 8);
 	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_OFF);
-	assert_int_equal(policy.zerocopy, 1);
+	assert_int_equal(policy.zerocopy, 0);
 	policy = port_config_policy(config_find(&config, 2));
 	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_REQUIRE);
+	assert_int_equal(policy.zerocopy, 1);
 	assert_int_equal(policy.max_handshake_rate_per_source, 0);
 	assert_int_equal(policy.max_version, TLS_1_2);
 }
@@ -498,6 +509,15 @@ static void test_keys(void **state)
 	COMPLAINS(
 		"[port 443]\ncert = /a\nclient-auth = request\nclient-ca = /ca\nresumption = on\n",
 		1, "resumption = on does not go with client-auth");
+	COMPLAINS("[port 443]\ncert = /a\nticket-keys = /t\nresumption = off\n", 1,
+		  "ticket-keys does nothing with resumption = off");
+	COMPLAINS(
+		"[port 443]\ncert = /a\nclient-auth = request\nclient-ca = /ca\nticket-keys = /t\n",
+		1, "ticket-keys does nothing with client-auth: there is no resumption");
+	COMPLAINS("[port 443]\ncert = /a\noffload-tls13 = negotiate-1.2\n", 1,
+		  "offload-tls13 does nothing without offload = require");
+	COMPLAINS("[port 443]\ncert = /a\nzerocopy = on\noffload = off\n", 1,
+		  "zerocopy = on does nothing with offload = off");
 	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\noffload = require\n", 1,
 		  "offload = require leaves no TLS version with min-version 1.3");
 }

@@ -710,10 +710,25 @@ static int finish_client_auth(struct port_config *port, char *why)
 	return 0;
 }
 
+/* What was given for nothing was given by mistake. */
+static int refuse_idle_keys(const struct port_config *port, char *why)
+{
+	if (port_config_has(port, "ticket-keys") && !port->resumption)
+		return wrong(why, "ticket-keys does nothing %s",
+			     port->client_auth == CLIENT_AUTH_NONE ?
+				     "with resumption = off" :
+				     "with client-auth: there is no resumption");
+	if (port_config_has(port, "offload-tls13") && port->offload != TLSPORT_OFFLOAD_REQUIRE)
+		return wrong(why, "offload-tls13 does nothing without offload = require");
+	if (port->zerocopy && port->offload == TLSPORT_OFFLOAD_OFF)
+		return wrong(why, "zerocopy = on does nothing with offload = off");
+	return 0;
+}
+
 int port_config_finish(struct port_config *port, char *why)
 {
 	fill_in(port);
-	if (finish_client_auth(port, why))
+	if (finish_client_auth(port, why) || refuse_idle_keys(port, why))
 		return -1;
 	if (port->min_version > port->max_version) {
 		port->min_version = port->max_version;
