@@ -381,6 +381,32 @@ static void test_lists_go_on(void **state)
 	assert_int_equal(config.ports[0].group_count, 1);
 }
 
+/* What follows it is of its port, never of the one before. */
+static void test_indented_sections(void **state)
+{
+	(void)state;
+	put_file(etc, "tlsport.conf",
+		 " [port 1]\n[port 2]\n\t [port 3]\ncert = /three\n  [port 4]\n  cert = /four\n");
+	assert_int_equal(load(), -1);
+	assert_int_equal(config.count, 4);
+	assert_null(config_find(&config, 1)->cert);
+	assert_null(config_find(&config, 2)->cert);
+	assert_string_equal(config_find(&config, 3)->cert, "/three");
+	assert_string_equal(config_find(&config, 4)->cert, "/four");
+	assert_false(config_find(&config, 4)->broken);
+	config_free(&config);
+	text_free(&errors);
+	put_file(etc, "tlsport.conf", "");
+	/* behind a list, which goes on in indented lines */
+	put_file(etc, "ports.d/a.conf",
+		 " [port 443]\ncert = /a\nalpn = h2:\n http/1.1\n [port 8443]\ncert = /b\n");
+	if (load())
+		fail_msg("%s", errors.chars);
+	assert_int_equal(config_find(&config, 443)->alpn.len, 12);
+	assert_string_equal(config_find(&config, 443)->cert, "/a");
+	assert_string_equal(config_find(&config, 8443)->cert, "/b");
+}
+
 static void test_drop_ins(void **state)
 {
 	(void)state;
@@ -408,6 +434,10 @@ static void test_nothing_is_a_configuration(void **state)
 	assert_int_equal(config.count, 0);
 }
 
+/* Given to inih in pieces */
+#define LONG \
+	"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+
 static void test_sections(void **state)
 {
 	(void)state;
@@ -422,6 +452,7 @@ static void test_sections(void **state)
 	COMPLAINS("[port 443]\ncert = /a\n[port 444]\ncert = /b\n[port 443]\ncert = /c\n", 5,
 		  "port 443 is configured already, at ");
 	COMPLAINS("[port 443]\ncert = /a\nfoo\n", 3, "not \"key = value\"");
+	COMPLAINS("[port 443]\ncert = /" LONG LONG LONG "\nfoo\n", 3, "not \"key = value\"");
 	complains_in("ports.d/web.conf", "cert = /a\n", 1, "outside a section");
 	put_file(etc, "ports.d/443.conf", "cert = /a\n");
 	complains_in("ports.d/x.conf", "[port 443]\ncert = /a\n", 1, "configured already");
@@ -616,6 +647,7 @@ int main(void)
 		TEST(test_times),
 		TEST(test_long_lines),
 		TEST(test_lists_go_on),
+		TEST(test_indented_sections),
 		TEST(test_drop_ins),
 		TEST(test_nothing_is_a_configuration),
 		TEST(test_sections),

@@ -328,9 +328,9 @@ static void what_is_configured_by_hand_is_left_alone(void **state)
 	char err[256];
 
 	(void)state;
-	mock_write("etc/tlsport.conf", "[port 443]\ncert = /c.pem\n");
+	mock_write("etc/tlsport.conf", "  [port 443]\ncert = /c.pem\n");
 	mock_write("etc/ports.d/993.conf",
-		   "[port 993]\ncert = /c.pem\n[port 995]\ncert = /c.pem\n");
+		   "[port 993]\ncert = /c.pem\n [port 995]\ncert = /c.pem\n");
 	mock.ports[mock.port_count++].number = 443;
 	snprintf(
 		err, sizeof(err),

@@ -99,7 +99,7 @@ static bool goes_on(const char *line)
 {
 	const char *c = line + strspn(line, " \t");
 
-	return c != line && *c && *c != '#' && *c != ';';
+	return c != line && *c && *c != '#' && *c != ';' && *c != '[';
 }
 
 /* The number in "[port N]", 0: another section, -1: no section line */
@@ -108,6 +108,7 @@ static long line_section(const char *line)
 	long number;
 	char *end;
 
+	line += strspn(line, " \t");
 	if (line[0] != '[')
 		return -1;
 	if (strncmp(line, "[port ", 6) || !isdigit((unsigned char)line[6]))

@@ -25,6 +25,8 @@
  * struct reader - one file that is being read
  * @default_port: of keys before the first section; 0: there is none
  * @line: number of the line that inih has
+ * @lines: that, of each piece that inih got: it counts these
+ * @pieces: how many
  * @rest: what inih did not get yet of a long line
  * @piece: inih has a further piece of a long line
  * @port: index of the section's port + 1; 0: no section, or one to be skipped
@@ -37,6 +39,8 @@ struct reader {
 	FILE *stream;
 	unsigned int default_port;
 	unsigned int line;
+	unsigned int *lines;
+	size_t pieces;
 	char buffer[LINE_MAX_LEN];
 	char *rest;
 	bool piece;
@@ -159,6 +163,27 @@ static void cut_comment(char *line)
 	}
 }
 
+/* Where inih would take one: with blanks before it, too, which would make it a value behind a key. */
+static void take_section(struct reader *reader)
+{
+	const char *at = reader->buffer + strspn(reader->buffer, " \t\v\f");
+
+	if (*at != '[')
+		return;
+	memmove(reader->buffer, at, strlen(at) + 1);
+	begin_section(reader, reader->buffer);
+}
+
+static void remember_line(struct reader *reader)
+{
+	unsigned int *lines = realloc(reader->lines, (reader->pieces + 1) * sizeof(*reader->lines));
+
+	if (!lines)
+		return;
+	reader->lines = lines;
+	lines[reader->pieces++] = reader->line;
+}
+
 /* inih's reader: like fgets(), but counts lines and breaks long ones. */
 static char *read_line(char *to, int size, void *arg)
 {
@@ -175,13 +200,13 @@ static char *read_line(char *to, int size, void *arg)
 		reader->buffer[strcspn(reader->buffer, "\r\n")] = '\0';
 		reader->rest = reader->buffer;
 		cut_comment(reader->buffer);
+		take_section(reader);
 		reader->indented = isspace((unsigned char)reader->buffer[0]);
-		if (reader->buffer[0] == '[')
-			begin_section(reader, reader->buffer);
 	} else {
 		*to++ = ' '; /* makes it a continuation */
 		room--;
 	}
+	remember_line(reader);
 	from = reader->rest;
 	len = strlen(from);
 	if (len > room) {
@@ -304,8 +329,9 @@ static void load_file(struct config *config, const char *path, bool optional,
 		text_add(errors, "%s: %s\n", path, strerror(errno ? errno : EIO));
 	else if (line > 0 && errors->len == before)
 		text_add(errors,
-			 "%s:%d: not a section [port N], not \"key = value\", not a comment\n",
-			 path, line);
+			 "%s:%u: not a section [port N], not \"key = value\", not a comment\n",
+			 path,
+			 (size_t)line <= reader.pieces ? reader.lines[line - 1] : reader.line);
 	else if (line < 0)
 		text_add(errors, "%s: cannot be read\n", path);
 	if (reader.default_port) {
@@ -316,6 +342,7 @@ static void load_file(struct config *config, const char *path, bool optional,
 	/* A line that could not be split may have belonged to any of them. */
 	for (size_t i = first; line && i < config->count; i++)
 		config->ports[i].broken = true;
+	free(reader.lines);
 	fclose(reader.stream);
 }
 
