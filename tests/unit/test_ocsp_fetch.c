@@ -342,6 +342,38 @@ static void test_not_wanted_any_more(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+/* Of certificates that were replaced while no tlsportd ran */
+static void test_left_by_another(void **state)
+{
+	static const char old[] = "ocsp/00112233445566778899aabbccddeeff",
+			  half[] = "ocsp/00112233445566778899aabbccddeeff.new";
+	char wanted[PATH_MAX], path[128];
+
+	(void)state;
+	mode = GOOD;
+	if (!engine_staples())
+		skip();
+	assert_true(ask_once());
+	strcpy(wanted, fetches.list->path);
+	put_file(old, "");
+	put_file(half, "");
+	generation.run_dir = root;
+	ocsp_fetch_close(&fetches);
+	memset(&fetches, 0, sizeof(fetches));
+	ocsp_fetch_update(&fetches, &generation);
+	snprintf(path, sizeof(path), "%s/%s", root, old);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof(path), "%s/%s", root, half);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(wanted, F_OK), 0);
+	/* What comes later is somebody's who knows. */
+	put_file(old, "");
+	ocsp_fetch_update(&fetches, &generation);
+	snprintf(path, sizeof(path), "%s/%s", root, old);
+	assert_int_equal(unlink(path), 0);
+	generation.run_dir = NULL;
+}
+
 /* The thread does not come back from it. */
 static void test_silence(void **state)
 {
@@ -370,6 +402,7 @@ int main(int argc, char **argv)
 		TEST(test_bad),
 		TEST(test_failure_and_recovery),
 		TEST(test_not_wanted_any_more),
+		TEST(test_left_by_another),
 		TEST(test_silence),
 		TEST(test_refusal),
 	};

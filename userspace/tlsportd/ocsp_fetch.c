@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Asks OCSP responders, see ocsp_fetch.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -177,6 +178,36 @@ static void drop_unwanted(struct ocsp_fetches *fetches)
 	}
 }
 
+/* "NAME" or "NAME.new", where NAME is that of an answer that is asked for */
+static bool is_wanted(const struct ocsp_fetches *fetches, const char *name)
+{
+	size_t len = strcspn(name, ".");
+
+	for (const struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next) {
+		const char *own = strrchr(fetch->path, '/') + 1;
+
+		if (strlen(own) == len && !strncmp(own, name, len))
+			return true;
+	}
+	return false;
+}
+
+/* What was replaced while no tlsportd ran. */
+static void sweep(const struct ocsp_fetches *fetches, const char *run_dir)
+{
+	const struct dirent *entry;
+	char path[PATH_MAX];
+	DIR *dir = NULL;
+
+	if (run_dir && snprintf(path, sizeof(path), "%s/ocsp", run_dir) < PATH_MAX)
+		dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && !is_wanted(fetches, entry->d_name))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
 void ocsp_fetch_update(struct ocsp_fetches *fetches, const struct generation *generation)
 {
 	for (struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next)
@@ -193,6 +224,9 @@ void ocsp_fetch_update(struct ocsp_fetches *fetches, const struct generation *ge
 		}
 	}
 	drop_unwanted(fetches);
+	if (!fetches->swept)
+		sweep(fetches, generation->run_dir);
+	fetches->swept = true;
 }
 
 /* The answer comes beside its file, and takes its place when it is whole. */

@@ -24,11 +24,13 @@ struct ocsp_fetch;
  * struct ocsp_fetches - what is fetched; all zeros: nothing
  * @running: processes that ask
  * @fresh: an answer came that no generation has
+ * @swept: answers that an earlier tlsportd left and nobody wants are gone
  */
 struct ocsp_fetches {
 	struct ocsp_fetch *list;
 	unsigned int running;
 	bool fresh;
+	bool swept;
 };
 
 /* The name that such a process has, by which main() knows it. */
