@@ -320,6 +320,11 @@ static void test_self_signed(void **state)
 	assert_string_equal(err, "a b: not the name of a host, nor an address");
 	assert_int_equal(self_signed_write(cert, key, "", err, sizeof(err)), -1);
 	assert_int_equal(self_signed_write("/nowhere/x", key, "a", err, sizeof(err)), -1);
+	assert_int_equal(access(at("self.key.tmp"), F_OK), -1);
+	assert_int_equal(mkdir(at("dir.crt"), 0700), 0);
+	assert_int_equal(self_signed_write(at("dir.crt"), at("dir.key"), "a", err, sizeof(err)),
+			 -1);
+	assert_int_equal(access(at("dir.crt.tmp"), F_OK), -1);
 	assert_int_equal(cert_check(cert, key, NULL, &facts, err, sizeof(err)), 0);
 }
 

@@ -415,6 +415,7 @@ static void enable_makes_a_certificate(void **state)
 	expect_file("etc/ports.d/443.conf", drop_in);
 	mock.self_signed_error = "the TLS library: it made no key";
 	expect("enable 444 --self-signed", 1, "", "tlsportctl: the TLS library: it made no key\n");
+	assert_false(mock_exists("etc/self-signed/444.key"));
 	assert_null(mock_port(444));
 	mock.cert_fault = "self-signed: nobody vouches for it";
 	mock.self_signed_error = NULL;

@@ -191,6 +191,15 @@ static int commit(const char *path, char *err, size_t errlen)
 	return rename(name, path) ? refuse(err, errlen, path, strerror(errno)) : 0;
 }
 
+/* What was staged and is of no use without the other. */
+static void discard(const char *path)
+{
+	char name[PATH_MAX];
+
+	snprintf(name, sizeof(name), "%s.tmp", path);
+	unlink(name);
+}
+
 int self_signed_write(const char *cert, const char *key, const char *names, char *err,
 		      size_t errlen)
 {
@@ -202,5 +211,9 @@ int self_signed_write(const char *cert, const char *key, const char *names, char
 	      stage(cert, made.cert, made.cert_len, 0644, err, errlen) ||
 	      commit(key, err, errlen) || commit(cert, err, errlen);
 	explicit_bzero(&made, sizeof(made));
+	if (ret) {
+		discard(key);
+		discard(cert);
+	}
 	return ret ? -1 : 0;
 }

@@ -105,6 +105,12 @@ static int free_names(uint16_t port, char *cert, char *key)
 	return -EEXIST;
 }
 
+static void drop_self_signed(const struct wanted *wanted)
+{
+	unlink(wanted->paths[port_key_index("cert")]);
+	unlink(wanted->paths[port_key_index("key")]);
+}
+
 /* --self-signed: makes the certificate, and gives it as --cert and --key do. */
 static int make_self_signed(const struct change *change, const char *names, struct args *args,
 			    struct wanted *wanted)
@@ -123,17 +129,13 @@ static int make_self_signed(const struct change *change, const char *names, stru
 	ret = free_names(change->port, cert, key);
 	if (ret)
 		return fail("%s/self-signed: %s", ctl.config_dir, strerror(-ret));
-	if (self_signed_write(cert, key, names, why, sizeof(why)))
+	if (self_signed_write(cert, key, names, why, sizeof(why))) {
+		drop_self_signed(wanted); /* one of the two may be there */
 		return fail("%s", why);
+	}
 	args->values[port_key_index("cert")] = cert;
 	args->values[port_key_index("key")] = key;
 	return CTL_DONE;
-}
-
-static void drop_self_signed(const struct wanted *wanted)
-{
-	unlink(wanted->paths[port_key_index("cert")]);
-	unlink(wanted->paths[port_key_index("key")]);
 }
 
 static int check_self_signed(const struct args *args)
