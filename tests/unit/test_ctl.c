@@ -747,6 +747,43 @@ static void disable_goes_in_this_order(void **state)
 	assert_string_equal(mock.steps, "port_del 443 dropin=none\nreload dropin=none\n");
 }
 
+static void write_self_signed_dropin(uint16_t port, uint16_t of)
+{
+	char name[64], text[512];
+
+	snprintf(name, sizeof(name), "etc/ports.d/%u.conf", port);
+	snprintf(text, sizeof(text),
+		 "cert = %s/etc/self-signed/%u.crt\nkey = %s/etc/self-signed/%u.key\n", mock.root,
+		 of, mock.root, of);
+	mock_write(name, text);
+}
+
+static void disable_removes_what_self_signed_made(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --self-signed --name a", 0, NULL, "");
+	mock_write("etc/self-signed/443.crt", "");
+	mock_write("etc/self-signed/444.crt", "");
+	mock_write("etc/self-signed/44.key", "");
+	write_self_signed_dropin(444, 443); /* another's: its own are not named */
+	expect("disable 444", 0, NULL, "");
+	assert_true(mock_exists("etc/self-signed/443.key"));
+	assert_true(mock_exists("etc/self-signed/444.crt"));
+	write_self_signed_dropin(4, 44);
+	expect("disable 4", 0, NULL, "");
+	assert_true(mock_exists("etc/self-signed/44.key"));
+	mock_write("etc/ports.d/a.conf", "[port 1]\ncert-dir = /etc/self-signed\n");
+	write_self_signed_dropin(44, 44);
+	expect("disable 44", 0, NULL, "");
+	assert_true(mock_exists("etc/self-signed/44.key"));
+	mock_write("etc/ports.d/a.conf", "[port 1]\ncert-dir = /etc/certs\n");
+	expect("disable 443", 0, NULL, "");
+	assert_false(mock_exists("etc/self-signed/443.key"));
+	assert_false(mock_exists("etc/self-signed/443.crt"));
+	assert_true(mock_exists("etc/self-signed/444.crt"));
+}
+
 static void failed_disable_changes_nothing(void **state)
 {
 	(void)state;
@@ -1094,6 +1131,7 @@ int main(void)
 		PROMISE(many_holders_are_counted),
 		PROMISE(foreign_and_unknown_listeners_are_told),
 		PROMISE(disable_goes_in_this_order),
+		PROMISE(disable_removes_what_self_signed_made),
 		PROMISE(failed_disable_changes_nothing),
 		PROMISE(dropin_can_go_without_the_module),
 		PROMISE(list_tells_who_is_served),

@@ -180,6 +180,11 @@ bool dropin_elsewhere(uint16_t port, char *path, size_t len);
  */
 void dropin_each(void (*fn)(uint16_t port, const char *path, void *arg), void *arg);
 
+/* enable.c: below the config directory */
+#define SELF_SIGNED_DIR "self-signed"
+/* Has it made this file for the port, by --self-signed? */
+bool enable_wrote(uint16_t port, const char *path);
+
 /* daemon.c: the control socket of tlsportd */
 
 enum daemon_answer {

@@ -83,22 +83,45 @@ static const char *absolute_path(const char *file, char *path)
 	return path;
 }
 
-/* Names that no file has yet: those of a certificate in force must not change before all is checked. */
-static int free_names(uint16_t port, char *cert, char *key)
+/* Where --self-signed writes: certificate and key of a port begin with it, or NULL */
+static const char *self_signed_stem(uint16_t port, char *stem)
 {
 	char path[CTL_PATH_LEN];
 	const char *dir = absolute_path(ctl.config_dir, path);
-	int i;
 
 	if (strlen(dir) > CTL_PATH_LEN - 64)
+		return NULL;
+	snprintf(stem, CTL_PATH_LEN, "%.4032s/" SELF_SIGNED_DIR "/%u", dir, port);
+	return stem;
+}
+
+bool enable_wrote(uint16_t port, const char *path)
+{
+	char stem[CTL_PATH_LEN];
+	size_t len;
+
+	if (!self_signed_stem(port, stem))
+		return false;
+	len = strlen(stem);
+	return !strncmp(path, stem, len) && (path[len] == '.' || path[len] == '-') &&
+	       !strchr(path + len, '/');
+}
+
+/* Names that no file has yet: those of a certificate in force must not change before all is checked. */
+static int free_names(uint16_t port, char *cert, char *key)
+{
+	char stem[CTL_PATH_LEN];
+	int i;
+
+	if (!self_signed_stem(port, stem))
 		return -ENAMETOOLONG;
 	for (i = 0; i < 1000; i++) {
 		char number[8] = "";
 
 		if (i)
 			snprintf(number, sizeof(number), "-%d", i);
-		snprintf(cert, CTL_PATH_LEN, "%.4032s/self-signed/%u%s.crt", dir, port, number);
-		snprintf(key, CTL_PATH_LEN, "%.4032s/self-signed/%u%s.key", dir, port, number);
+		snprintf(cert, CTL_PATH_LEN, "%.4080s%s.crt", stem, number);
+		snprintf(key, CTL_PATH_LEN, "%.4080s%s.key", stem, number);
 		if (access(cert, F_OK) && access(key, F_OK))
 			return dropin_make_directory(cert);
 	}

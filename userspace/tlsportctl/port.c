@@ -46,14 +46,58 @@ static void put_back(const struct removal *removal)
 }
 
 /* tlsportd has no say in it: the kernel does not hand it connections any more. */
-static void reload_after_removal(uint16_t port)
+static bool reload_after_removal(uint16_t port)
 {
+	enum daemon_answer answer;
 	char *text;
 
-	if (daemon_reload(&text) == DAEMON_ERROR)
+	answer = daemon_reload(&text);
+	if (answer == DAEMON_ERROR)
 		warn("port %u is disabled, but tlsportd did not reload: %s", port,
 		     text ? text : "out of memory");
 	free(text);
+	return answer != DAEMON_ERROR;
+}
+
+struct use {
+	const char *path;
+	bool found;
+};
+
+/* Another port may have been given the file, or all that are beside it. */
+static void look_for_use(uint16_t port, const char *file, void *arg)
+{
+	struct dropin dropin;
+	struct use *use = arg;
+
+	(void)port;
+	if (dropin_load(file, &dropin)) {
+		use->found = true; /* who knows */
+		return;
+	}
+	for (size_t i = 0; i < dropin.nlines; i++)
+		use->found |= strstr(dropin.lines[i], use->path) ||
+			      (strstr(dropin.lines[i], "cert-dir") &&
+			       strstr(dropin.lines[i], "/" SELF_SIGNED_DIR));
+	dropin_free(&dropin);
+}
+
+/* A key that --self-signed made for this port is of no more use than its drop-in. */
+static void remove_self_signed(const struct removal *removal, uint16_t port)
+{
+	static const char *const keys[] = { "cert", "key" };
+	char path[CTL_PATH_LEN];
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		struct use use = { .path = path };
+
+		if (!dropin_get(&removal->old, keys[i], path, sizeof(path)) ||
+		    !enable_wrote(port, path))
+			continue;
+		dropin_each(look_for_use, &use);
+		if (!use.found && unlink(path) && errno != ENOENT)
+			warn("%s was not removed: %s", path, strerror(errno));
+	}
 }
 
 static int disable_port(struct tlsport_nl *nl, bool loaded, uint16_t port,
@@ -93,7 +137,10 @@ static int disable_port(struct tlsport_nl *nl, bool loaded, uint16_t port,
 		put_back(runtime);
 		return ret;
 	}
-	reload_after_removal(port);
+	if (reload_after_removal(port)) {
+		remove_self_signed(permanent, port);
+		remove_self_signed(runtime, port);
+	}
 	output_line("port %u is disabled: new listening sockets are plain TCP", port);
 	output_json(json_pack("{s:i, s:s}", "port", (int)port, "state", "disabled"));
 	return CTL_DONE;
