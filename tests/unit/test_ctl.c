@@ -547,6 +547,8 @@ static void bad_certificate_changes_nothing(void **state)
 
 static void authorities_of_clients_are_checked_first(void **state)
 {
+	char *text;
+
 	(void)state;
 	mock_daemon_start("ok", STATUS_REPLY);
 	mock.client_ca_error = "/ca.pem: no certificate in it";
@@ -558,7 +560,9 @@ static void authorities_of_clients_are_checked_first(void **state)
 	mock.client_ca_error = NULL;
 	expect("enable 443 --cert /c.pem --client-auth require --client-ca /ca.pem", 0,
 	       "port 443 (https) speaks TLS\n", "");
-	assert_non_null(strstr(mock_read("etc/ports.d/443.conf"), "client-auth = require\n"));
+	text = mock_read("etc/ports.d/443.conf");
+	assert_non_null(strstr(text, "client-auth = require\n"));
+	free(text);
 	/* one setting alone goes with those that are kept */
 	expect("enable 443 --client-auth request", 0, "port 443 (https) speaks TLS\n", "");
 	/* what makes no sense together is refused before anything is looked at */
