@@ -29,6 +29,7 @@ sbindir ?= $(prefix)/sbin
 mandir ?= $(prefix)/share/man
 includedir ?= $(prefix)/include
 libdir ?= $(prefix)/lib
+libexecdir ?= $(prefix)/libexec
 pythondir ?= $(prefix)/lib/python3/dist-packages
 unitdir ?= $(prefix)/lib/systemd/system
 sysusersdir ?= $(prefix)/lib/sysusers.d
@@ -203,6 +204,7 @@ FILES = $(foreach p,$(PROGRAMS),755:$(B)/$(p):$(sbindir)/$(p)) \
 	644:lib/tlsport.h:$(includedir)/tlsport.h \
 	755:$(LIBRARY):$(libdir)/libtlsport.so.0 \
 	644:lib/tlsport.py:$(pythondir)/tlsport.py \
+	755:scripts/deploy-hook:$(libexecdir)/tlsport/deploy-hook \
 	644:userspace/tlsportctl/completion.bash:$(completiondir)/tlsportctl \
 	644:$(B)/tlsport.service:$(unitdir)/tlsport.service \
 	644:$(B)/tlsport@.service:$(unitdir)/tlsport@.service \
@@ -235,7 +237,7 @@ install: userspace
 uninstall:
 	@[ -n "$(DESTDIR)" ] || ! [ -d /run/systemd/system ] || systemctl disable --now tlsport
 	rm -f $(foreach f,$(FILES),$(DESTDIR)$(call part,3,$(f))) $(DESTDIR)$(libdir)/libtlsport.so
-	@for dir in $(moduledir) /etc/tlsport/ports.d /etc/tlsport; do \
+	@for dir in $(moduledir) $(libexecdir)/tlsport /etc/tlsport/ports.d /etc/tlsport; do \
 		! [ -d $(DESTDIR)$$dir ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$dir; \
 	done
 	$(refresh)
