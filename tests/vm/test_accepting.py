@@ -248,6 +248,44 @@ def full_backlog():
     equal(lib.status(port)["ended"], {"closed": CLIENTS}, "why they ended")
 
 
+BURST = 20
+
+
+@test("a burst of clients: whose handshake was under way before the backlog was full becomes ready past it, unseen by "
+      "ss; who comes then waits in TCP's own queue; all are served", timeout=240)
+def burst():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="120s")
+    listener = lib.listen(port, backlog=BACKLOG)
+    listener.settimeout(60 * lib.SLOW)
+
+    def states():
+        return [c["state"] for c in lib.conns(port)]
+
+    def client():
+        peer = lib.TlsClient(port, lib.TLS13, timeout=100, handshake=False)
+        lib.defer(peer.sock.close)
+        return peer
+    clients = [client() for _ in range(BURST)]
+    lib.wait_for(lambda: len(states()) == BURST, what=lambda: f"all are in their handshake, {states()}")
+    for peer in clients:
+        peer.handshake()
+    lib.wait_for(lambda: states() == ["ready"] * BURST, what=lambda: f"all are ready, {states()}")
+    equal(lib.accept_queues(port), [(0, BACKLOG)], "queue and backlog that ss shows")
+    late = [client() for _ in range(BACKLOG + 1)]
+    lib.wait_for(lambda: lib.accept_queues(port) == [(BACKLOG + 1, BACKLOG)], what="those after wait in TCP's queue")
+    equal(states(), ["ready"] * BURST, "connections that have been taken")
+    for number, peer in enumerate(clients):
+        with listener.accept()[0] as conn:
+            lib.echo_to(peer, (conn,))
+        equal(lib.accept_queues(port)[0][0] == BACKLOG + 1, number < BURST - BACKLOG - 1,
+              f"those after still wait, {number + 1} of {BURST} accepted")
+    for peer in late:
+        peer.handshake()
+        with listener.accept()[0] as conn:
+            lib.echo_to(peer, (conn,))
+
+
 @test("clients that say nothing keep nobody from a server with a small backlog")
 def idle_clients():
     port = lib.new_port()
