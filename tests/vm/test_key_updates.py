@@ -10,6 +10,7 @@ from lib import TYPE_ALERT, TYPE_DATA, TYPE_HANDSHAKE, equal, test
 NOT_ASKED, ASKED = (lib.KEY_UPDATE_HEAD + bytes([request]) for request in (0, 1))
 RUN_MAX = 32  # control records without data between
 SIZE = 2 << 20
+ANSWER = lib.HEADER_LEN + len(NOT_ASKED) + 1 + lib.TAG_LEN  # a record that holds one KeyUpdate
 
 
 class Client:
@@ -113,12 +114,22 @@ def flood():
       "answer waits, the server's memory does not grow")
 def flood_with_data():
     with Client(lib.World()) as client:
+        data = lib.fill(client.conn)
+        client.conn.setblocking(True)
+        before, waiting = lib.Memory(), lib.unacknowledged(client.conn)
         for _ in range(400):
             client.key_update()
             client.send(TYPE_DATA, b"x")
             equal(client.conn.recv(10), b"x", "the byte")
-        client.echo(b"the end")
-        assert 1 <= len(client.messages) <= 400, len(client.messages)
+        assert lib.unacknowledged(client.conn) <= waiting + ANSWER, \
+            f"bytes that wait: {waiting} before, {lib.unacknowledged(client.conn)} now"
+        after = lib.memory_is_back(before, slab=64, helper=1000)
+        lib.note(after.change(before))
+        result = lib.in_thread(client.conn.send, b"the end")
+        client.pull_until(lambda: len(client.data) >= len(data) + 7)
+        equal(result(), 7, "sent behind it")
+        equal(lib.digest(bytes(client.data)), lib.digest(data + b"the end"), "what the client received")
+        assert 1 <= len(client.messages) <= 2, f"answers to 400: {len(client.messages)}"
         client.is_over()
 
 
