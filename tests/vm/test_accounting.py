@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import struct
 
 import lib
 from lib import as_on_tcp, equal, test
@@ -153,17 +154,28 @@ def marked(listener):
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 12345)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 30000)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 40000)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 7, 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 8, 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 30000)
 
 
-@as_on_tcp("a connection inherits mark, priority, TOS, keepalive, buffers and timeouts of its listening socket", marked,
-           core=True)
+INHERITED = (
+    (socket.SOL_SOCKET, socket.SO_MARK), (socket.SOL_SOCKET, socket.SO_PRIORITY), (socket.IPPROTO_IP, socket.IP_TOS),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF), (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    (socket.SOL_SOCKET, socket.SO_LINGER), (socket.SOL_SOCKET, socket.SO_RCVTIMEO),
+    (socket.SOL_SOCKET, socket.SO_SNDTIMEO), (socket.IPPROTO_TCP, socket.TCP_CORK),
+    (socket.IPPROTO_TCP, socket.TCP_CONGESTION), (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT))
+
+
+@as_on_tcp("a connection inherits mark, priority, TOS, keepalive, buffers, timeouts, linger, cork and congestion "
+           "control of its listening socket", marked, core=True)
 def inherited(pair):
-    return [pair.conn.getsockopt(*option) for option in (
-        (socket.SOL_SOCKET, socket.SO_MARK), (socket.SOL_SOCKET, socket.SO_PRIORITY),
-        (socket.IPPROTO_IP, socket.IP_TOS),
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_NODELAY),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
-        (socket.SOL_SOCKET, socket.SO_SNDBUF), (socket.SOL_SOCKET, socket.SO_RCVBUF))]
+    return [pair.conn.getsockopt(*option, 16) for option in INHERITED]
 
 
 @as_on_tcp("a connection of IPv6 inherits the traffic class of its listening socket",

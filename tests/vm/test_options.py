@@ -73,11 +73,20 @@ def connection(pair):
     return names(options(pair.conn))
 
 
-@as_on_tcp("socket options of a listening socket, and of a connection that comes after")
+@as_on_tcp("socket options of a listening socket, and of a connection that comes after", mss=MSS)
 def listening(pair):
     got = options(pair.listener)
+    with pair.another_client() as client:
+        client.write(b"x")  # TCP_DEFER_ACCEPT
+        with pair.listener.accept()[0] as conn:
+            conn.setblocking(True)
+            equal(conn.recv(1), b"x", "what the client sent")
+            values = [(f"after {level}", option, value_of(conn, level, option, 16)) for level, option, _ in SET]
+            values += [(f"after {level}", option, value_of(conn, level, option, length))
+                       for level, option, length in GET]
+            client.close_notify()
     pair.client.close_notify()
-    return names(got)
+    return names(got + values)
 
 
 @test("SOL_TLS is unknown and TCP_ULP refused on a connection: no keys, no other protocol below the application",

@@ -19,15 +19,19 @@ class Pair:
         self.listener = listen(self.port, address)
         if prepare:
             prepare(self.listener)
-        if version:
-            self.client = TlsClient(self.port, version, **options)
-        else:
-            self.client = TcpClient(self.port, **options)
+        self.options = options
+        self.client = self.another_client()
         defer(self.client.sock.close)
         self.conn, self.peer = self.listener.accept()
         self.conn.setblocking(True)  # a timeout of Python's would make it non-blocking
         defer(self.conn.close)
         self.rings = []
+
+    def another_client(self):
+        """Of the same kind, to the same listening socket."""
+        if self.version:
+            return TlsClient(self.port, self.version, **self.options)
+        return TcpClient(self.port, **self.options)
 
     def ring(self):
         """io_uring at the application's end."""
