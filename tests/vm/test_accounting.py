@@ -135,13 +135,13 @@ def cgroups():
     if re.search("^net_cls\t", lib.read_text("/proc/cgroups"), re.M):
         net_cls()
         wanted.insert(0, "class_id:0x10007")
-    else:
-        lib.note("this kernel has no net_cls")
     for version in (None, lib.TLS13, lib.TLS12):
         group.enter()
         pair = lib.Pair(version, lambda _: group.leave())
         equal([word for word in placed(pair) if word in wanted], wanted, f"{version}: {placed(pair)}")
         pair.close()
+    if len(wanted) == 1:
+        raise lib.Skip("this kernel has no net_cls: the cgroup alone was looked at")
 
 
 def marked(listener):
