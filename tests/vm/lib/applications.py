@@ -117,6 +117,11 @@ def in_flight(sock):
     return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)[0]
 
 
+def bytes_received(sock):
+    """By TCP, and in order: tcpi_bytes_received, which counts records"""
+    return struct.unpack_from("Q", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136), 128)[0]
+
+
 def fill(conn):
     """Sends until neither the send buffer nor the peer's receive buffer takes more; returns what they took."""
     conn.setblocking(False)
