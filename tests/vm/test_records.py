@@ -136,6 +136,19 @@ def warnings():
                 equal(peer.read(), "data", NAMES[version])
 
 
+@test("TLS 1.2: a warning of any description but close_notify is ignored, and not answered: data goes on both ways")
+def warnings_12():
+    with good(VERSION12) as peer:
+        for description in range(1, 256):
+            peer.send(TYPE_ALERT, bytes([1, description]))
+            if description % 32 == 0 or description == 255:
+                peer.send(TYPE_DATA, b"data")
+                equal(peer.read(), "data", f"behind warnings up to {description}")
+        equal(peer.life.conn.send(b"answer"), 6, "sent")
+        data, headers, _, _ = peer.life.client.recvmsg(100, 100)
+        equal((data, [value for _, _, value in headers]), (b"answer", [bytes([TYPE_DATA])]), "what the peer gets first")
+
+
 def queued(conn):
     """Bytes of records that nobody has taken out of TCP's receive queue"""
     line, = lib.run("ss", "-tnH", f"sport = :{conn.getsockname()[1]}").stdout.decode().splitlines()
