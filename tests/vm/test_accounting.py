@@ -203,3 +203,69 @@ def shown(pair):
            address="::1", host="::1")
 def shown_6(pair):
     return show(pair, f"[::1]:{pair.port}", "/proc/net/tcp6")
+
+
+class Captured:
+    """What tcpdump writes of a port while this is entered: the payload of each direction, by its source port."""
+
+    def __init__(self, port):
+        self.port, self.file, self.sent = port, f"{lib.WORK}/captured-{port}", {}
+
+    def __enter__(self):
+        self.tool = lib.Tool("tcpdump", "-i", "lo", "-U", "--immediate-mode", "-Z", "root", "-w", self.file,
+                             f"tcp port {self.port} or udp port {self.port}")
+        lib.wait_for(lambda: b"listening on" in self.tool.err, what=lambda: f"tcpdump: {bytes(self.tool.err)!r}")
+        return self
+
+    def __exit__(self, *_):
+        last = os.urandom(16)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(last, ("127.0.0.1", self.port))
+        lib.wait_for(lambda: last in self.read(), what="tcpdump has written all")
+        self.tool.process.terminate()
+        self.tool.finish()
+        self.parse()
+
+    def read(self):
+        with open(self.file, "rb") as file:
+            return file.read()
+
+    def parse(self):
+        """pcap(5), Ethernet, IPv4; loopback keeps the order."""
+        data, at = self.read(), 24
+        while at < len(data):
+            size, = struct.unpack_from("=I", data, at + 8)
+            packet = data[at + 16 + 14:at + 16 + size]
+            at += 16 + size
+            if packet[9] != socket.IPPROTO_TCP:
+                continue
+            head = (packet[0] & 15) * 4
+            source, seq = struct.unpack_from(">H2xI", packet, head)
+            if source not in self.sent:
+                self.sent[source] = lib.Stream(source, seq + 1, source == self.port)
+            else:
+                self.sent[source].add(seq, packet[head + (packet[head + 12] >> 4) * 4:])
+
+
+@test("tcpdump on a port, as who looks after the machine calls it: TLS records and no plaintext, where a port of TCP "
+      "shows all; both directions")
+def captured():
+    for version in (None, lib.TLS13, lib.TLS12):
+        port = lib.new_port()
+        if version:
+            lib.enable(port)
+        listener = lib.listen(port)
+        with Captured(port) as capture:
+            with (lib.TlsClient if version else lib.TcpClient)(port, *([version] if version else [])) as client:
+                client.write(lib.CLIENT_MARKER)
+                with listener.accept()[0] as conn:
+                    equal(conn.recv(100), lib.CLIENT_MARKER, "what the client sent")
+                    conn.sendall(lib.MARKER)
+                equal(client.read_all(), lib.MARKER, "what the server sent")
+        equal(len(capture.sent), 2, "directions")
+        for stream in capture.sent.values():
+            data, marker = bytes(stream.data), lib.MARKER if stream.from_server else lib.CLIENT_MARKER
+            if version:
+                assert lib.parse_records(data)[0] and marker not in data, f"{version}: {data!r}"
+            else:
+                equal(data, marker, "of TCP")
