@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
+import signal
 import ssl
-import time
 
 import lib
 from lib import test, equal
@@ -19,47 +19,109 @@ def served(port):
         return client.tls.getpeercert(binary_form=True)
 
 
-def replaced(port, kind, function):
-    """Returns after how many seconds the other certificate is served."""
-    began = time.monotonic()
+def renewed_in_a_second(port, kind, function):
+    """Renews the files; the other certificate is served within a second."""
     function()
-    lib.wait_for(lambda: served(port) == der(kind), 10, "the new certificate is served")
-    return time.monotonic() - began
+    with lib.takes(0, 1, "the new certificate"):
+        lib.wait_for(lambda: served(port) == der(kind), 10, "the new certificate is served")
 
 
-@test("a certificate is replaced, by a link and by rename: the new one is served, no client fails; a broken one: not",
-      timeout=240)
-def replace():
-    port, directory = lib.new_port(), f"{lib.WORK}/renewal"
+def certificates(name, *kinds):
+    """A directory with a subdirectory for each, 1, 2 and so on, and the port that has the first, by the link now."""
+    port, directory = lib.new_port(), f"{lib.WORK}/{name}"
     shutil.rmtree(directory, ignore_errors=True)
-    for kind, name in (("ec", "1"), ("rsa", "2"), ("ec", "3")):
-        os.makedirs(f"{directory}/{name}")
-        shutil.copy(lib.cert_path(kind), f"{directory}/{name}/cert")
-        shutil.copy(lib.key_path(kind), f"{directory}/{name}/key")
+    for number, kind in enumerate(kinds, 1):
+        os.makedirs(f"{directory}/{number}")
+        shutil.copy(lib.cert_path(kind), f"{directory}/{number}/cert")
+        shutil.copy(lib.key_path(kind), f"{directory}/{number}/key")
     lib.defer(shutil.rmtree, directory)
     os.symlink("1", directory + "/now")
-    cert, key = directory + "/now/cert", directory + "/now/key"
-    lib.ctl("enable", port, "--cert", cert, "--key", key)
+    lib.ctl("enable", port, "--cert", directory + "/now/cert", "--key", directory + "/now/key")
     lib.defer(lib.ctl, "disable", port, check=False)
     lib.serve(lib.listen(port))
+    return port, directory
+
+
+def by_rename(directory, number):
+    for name in ("cert", "key"):
+        os.rename(f"{directory}/{number}/{name}", f"{directory}/now/{name}")
+
+
+@test("a certificate is replaced, by a link and by rename: the new one is served within a second, no client fails; a "
+      "broken one: not", timeout=240)
+def replace():
+    port, directory = certificates("renewal", "ec", "rsa", "ec")
     clients = lib.Clients(port)
 
     def link():
         os.symlink("2", directory + "/next")
         os.rename(directory + "/next", directory + "/now")
-
-    def rename():
-        for name in ("cert", "key"):
-            os.rename(f"{directory}/3/{name}", f"{directory}/now/{name}")
-    for kind, function in (("rsa", link), ("ec", rename)):
-        before = clients.count
-        seconds = replaced(port, kind, function)
-        lib.note(f"{function.__name__}: {seconds:.1f} s, {clients.count - before} clients meanwhile")
-    lib.write_file(cert, "junk\n")
+    for kind, function in (("rsa", link), ("ec", lambda: by_rename(directory, 3))):
+        renewed_in_a_second(port, kind, function)
+    lib.write_file(directory + "/now/cert", "junk\n")
     lib.wait_for(lambda: "the certificate in force stays" in lib.read_text(lib.RUN_DIR + "/log"), what="it is said")
     equal(served(port), der("ec"), "the certificate")
     clients.end()
     equal(clients.failed, [], f"of {clients.count} clients")
+
+
+@test("SIGHUP to tlsportd: it reads configuration and certificates again; what is wrong is told, and all stays as is")
+def hangup():
+    port, old, log = lib.new_port(), lib.new_port(), lib.RUN_DIR + "/log"
+    lib.enable(old)
+    path = lib.drop_in(port)
+    for number in (port, old):
+        lib.serve(lib.listen(number))
+
+    def hang_up(text):
+        lib.write_file(path, text)
+        os.kill(lib.helper_parent(), signal.SIGHUP)
+    with lib.TlsClient(old) as client:
+        for kind in ("ec", "rsa"):
+            hang_up(f"cert = {lib.cert_path(kind)}\nkey = {lib.key_path(kind)}\n")
+            lib.wait_for(lambda kind=kind: lib.outcome(serves, port, kind), what=f"{kind} is served")
+        said = len(lib.read_text(log))
+        hang_up("colour = blue\n")
+        lib.wait_for(lambda: "the old configuration stays in force" in lib.read_text(log)[said:], what="it is said")
+        assert "unknown key 'colour'" in lib.read_text(log)[said:], "the log has no reason"
+        for number, kind in ((port, "rsa"), (old, "ec")):
+            equal(served(number), der(kind), "the certificate")
+        equal(client.read_exactly(len(lib.MARKER)), lib.MARKER, "on a connection from before")
+
+
+def serves(port, kind):
+    try:
+        return served(port) == der(kind)
+    except ssl.SSLError:
+        return False
+
+
+HOOK = lib.TOP + "/scripts/deploy-hook"
+
+
+def hook(*words, **environment):
+    return lib.run(HOOK, *words, check=False, env={
+        **os.environ, "PATH": f"{os.path.dirname(lib.CTL)}:{os.environ['PATH']}", **environment})
+
+
+@test("the deploy hook as lego and acme.sh call it ends when the renewed certificate is served; without one, and for a "
+      "file of no port, it says why it cannot")
+def hooks():
+    port, directory = certificates("hooks", "ec", "rsa", "ec")
+    cert = directory + "/now/cert"
+    for number, kind, words, variables in (
+            (2, "rsa", (), {"LEGO_CERT_DOMAIN": "acme.test", "LEGO_CERT_PATH": cert,
+                            "LEGO_CERT_KEY_PATH": directory + "/now/key"}),
+            (3, "ec", (cert,), {"CERT_FULLCHAIN_PATH": cert, "Le_Domain": "acme.test"})):
+        by_rename(directory, number)
+        done = hook(*words, **variables)
+        equal((done.returncode, done.stderr), (0, b""), f"status and words of the hook, {words} {variables}")
+        equal(served(port), der(kind), "the certificate")
+    done = hook()
+    equal((done.returncode, done.stderr[:6]), (2, b"usage:"), "without a certificate")
+    done = hook(lib.cert_path("rsa"))
+    equal(done.returncode, 1, "with a file of no port")
+    assert b"no port has cert" in done.stderr, done.stderr
 
 
 class Acme:
@@ -111,10 +173,8 @@ def acme():
         lib.defer(conn.close)
         first = old.tls.getpeercert(binary_form=True)
         lib.serve(listener)
-        hook = lib.TOP + "/scripts/deploy-hook"
-        path = {"PATH": f"{os.path.dirname(lib.CTL)}:{os.environ['PATH']}"}
-        renewed = authority.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew", "--deploy-hook", hook,
-                                    **path)
+        renewed = authority.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew", "--deploy-hook", HOOK,
+                                    PATH=f"{os.path.dirname(lib.CTL)}:{os.environ['PATH']}")
         assert "deploy-hook: " not in renewed and "ran with error" not in renewed, renewed
         new = served(port)
         assert new != first, "the first certificate is still served"
@@ -123,7 +183,7 @@ def acme():
         lib.echo_to(old, [conn])
     lib.write_file(authority.live("privkey"), "junk\n")
     lib.write_file(authority.live("fullchain"), lib.read_text(lib.cert_path("other")))
-    done = lib.run(hook, authority.live("fullchain"), check=False, env={**os.environ, **path})
+    done = hook(authority.live("fullchain"))
     equal(done.returncode, 1, "of the hook, with a broken key")
     assert b"is not served" in done.stderr, done.stderr
 
