@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The client's side of a round: our load generator here, in a namespace or on another machine; wrk and h2load."""
+import collections
 import contextlib
 import json
 import os
@@ -15,6 +16,7 @@ from .base import Failure, Unavailable, built, find_program
 from .site import write_pattern
 
 CLIENT_PORT = 9390
+PROTOCOL = 2  # both machines have the same
 
 
 def arguments(case, address, port, tls, seconds, warm_up, threads, rate):  # pylint: disable=too-many-arguments
@@ -79,16 +81,13 @@ class Local:
 
 
 class RemoteLoaded:
-    def __init__(self, remote):
-        self.remote = remote
+    def __init__(self, remote, number):
+        self.remote, self.number = remote, number
         self.ended = False
 
     def lines(self):
         while True:
-            line = self.remote.reader.readline()
-            if not line:
-                raise Failure("the client on the other machine has gone")
-            answer = json.loads(line)
+            answer = self.remote.answer(self.number)
             if "line" in answer:
                 yield answer["line"]
                 continue
@@ -99,92 +98,133 @@ class RemoteLoaded:
 
     def close(self):
         if not self.ended:
-            self.remote.send({"stop": True})
+            self.remote.send({"stop": self.number})
             with contextlib.suppress(Failure):
                 for _ in self.lines():
                     pass
 
 
 class Remote:
-    """tlsport-bench client on another machine, at ADDRESS:PORT or as a command ("ssh host tlsport-bench client
-    --stdio")."""
+    """tlsport-bench client on another machine.  Several load generators may run there at once: each message has the
+    number of the one that it is for, or of."""
 
-    def __init__(self, peer, command):
-        self.sock = self.popen = None
-        if command:
-            self.popen = subprocess.Popen(  # pylint: disable=consider-using-with
-                shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            self.reader, self.writer = self.popen.stdout, self.popen.stdin
-        else:
-            host, _, port = peer.rpartition(":") if peer.count(":") == 1 else (peer, "", "")
-            try:
-                self.sock = socket.create_connection((host, int(port or CLIENT_PORT)), 10)
-            except OSError as error:
-                raise Failure(f"{peer}: {error}; start 'tlsport-bench client' there") from None
-            self.sock.settimeout(None)
-            self.reader, self.writer = self.sock.makefile("r"), self.sock.makefile("w")
+    def __init__(self, where, reader, writer, end=lambda: None):
+        self.where, self.reader, self.writer, self.end = where, reader, writer, end
+        self.answers = {}  # {number: those that have come and were not asked for}
         hello = json.loads(self.reader.readline() or "{}")
         if "threads" not in hello:
-            raise Failure(f"{peer or command}: no tlsport-bench client answers")
+            raise Failure(f"{where}: no tlsport-bench client answers")
+        if hello.get("protocol") != PROTOCOL:
+            raise Failure(f"{where}: the tlsport-bench client there is of another version")
         self.threads, self.facts = hello["threads"], hello.get("facts")
 
     def send(self, what):
         self.writer.write(json.dumps(what) + "\n")
         self.writer.flush()
 
+    def answer(self, number):
+        """The next of that load generator."""
+        while not self.answers[number]:
+            line = self.reader.readline()
+            if not line:
+                raise Failure("the client on the other machine has gone")
+            answer = json.loads(line)
+            self.answers.setdefault(answer["of"], collections.deque()).append(answer)
+        return self.answers[number].popleft()
+
     def run(self, words):
-        self.send({"run": words})
-        return RemoteLoaded(self)
+        number = len(self.answers)
+        self.answers[number] = collections.deque()
+        self.send({"run": words, "number": number})
+        return RemoteLoaded(self, number)
 
     def close(self):
         with contextlib.suppress(OSError):
             self.writer.close()
-        if self.sock:
-            self.sock.close()
-        if self.popen:
-            self.popen.wait(10)
+        self.end()
+
+
+def reach(peer, command):
+    """The client at ADDRESS:PORT, or started by a command ("ssh host tlsport-bench client --stdio")."""
+    if command:
+        popen = subprocess.Popen(  # pylint: disable=consider-using-with
+            shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return Remote(command, popen.stdout, popen.stdin, lambda: popen.wait(10))
+    host, _, port = peer.rpartition(":") if peer.count(":") == 1 else (peer, "", "")
+    try:
+        sock = socket.create_connection((host, int(port or CLIENT_PORT)), 10)
+    except OSError as error:
+        raise Failure(f"{peer}: {error}; start 'tlsport-bench client' there") from None
+    sock.settimeout(None)
+    return Remote(peer, sock.makefile("r"), sock.makefile("w"), sock.close)
 
 
 OPTION = re.compile(r"--[a-z-]+|PATTERN|/[\w/]*|[\w.:\[\]]+")
 
 
-def end_when_told(reader, loaded):
-    reader.readline()
-    loaded.popen.stdin.close()
+class Server:
+    """The other end of Remote: runs nothing but the load generator, with arguments that look like its own."""
+
+    def __init__(self, writer, cpus, pattern):
+        self.writer, self.pattern = writer, pattern
+        self.prefix = ["taskset", "-c", ",".join(map(str, cpus))]
+        self.lock, self.running, self.threads = threading.Lock(), {}, []
+
+    def send(self, what):
+        with self.lock:
+            self.writer.write(json.dumps(what) + "\n")
+            self.writer.flush()
+
+    def run(self, number, words):
+        if not all(isinstance(word, str) and OPTION.fullmatch(word) for word in words):
+            self.send({"of": number, "error": "these are no arguments of a load generator"})
+            return
+        try:
+            self.running[number] = Loaded([*self.prefix, built("load", "bench"),
+                                           *(self.pattern if word == "PATTERN" else word for word in words)])
+        except (Failure, OSError) as error:
+            self.send({"of": number, "error": str(error)})
+            return
+        self.threads.append(threading.Thread(target=self.tell, args=(number, self.running[number])))
+        self.threads[-1].start()
+
+    def tell(self, number, loaded):
+        error = None
+        with contextlib.suppress(OSError, ValueError):  # nobody is there any more
+            try:
+                for text in loaded.lines():
+                    self.send({"of": number, "line": text})
+            except Failure as failure:
+                error = str(failure)
+            self.send({"of": number, "error": error})
+
+    def stop(self, number):
+        if number in self.running:
+            self.running[number].popen.terminate()
+
+    def close(self):
+        for loaded in self.running.values():
+            loaded.popen.terminate()
+        for thread in self.threads:
+            thread.join()
+        for loaded in self.running.values():
+            loaded.close()
 
 
 def serve(reader, writer, cpus, facts):
-    """The other end of Remote: runs nothing but the load generator, with arguments that look like its own."""
-    def send(what):
-        writer.write(json.dumps(what) + "\n")
-        writer.flush()
-    send({"threads": len(cpus), "facts": facts})
     with tempfile.TemporaryDirectory() as directory:
         write_pattern(directory + "/pattern")
-        for line in reader:
-            words = json.loads(line).get("run")
-            if words is None:
-                continue
-            if not all(isinstance(word, str) and OPTION.fullmatch(word) for word in words):
-                send({"end": True, "error": "these are no arguments of a load generator"})
-                continue
-            loaded = Loaded(["taskset", "-c", ",".join(map(str, cpus)), built("load", "bench"),
-                             *(directory + "/pattern" if word == "PATTERN" else word for word in words)])
-            stopper = None
-            if "--idle" in words:  # it ends when the server's side says so
-                stopper = threading.Thread(target=end_when_told, args=(reader, loaded), daemon=True)
-                stopper.start()
-            error = None
-            try:
-                for text in loaded.lines():
-                    send({"line": text})
-            except Failure as failure:
-                error = str(failure)
-            if stopper:
-                stopper.join()
-            with contextlib.suppress(BrokenPipeError, ValueError):
-                loaded.close()
-            send({"end": True, "error": error})
+        server = Server(writer, cpus, directory + "/pattern")
+        server.send({"threads": len(cpus), "facts": facts, "protocol": PROTOCOL})
+        try:
+            for line in reader:
+                asked = json.loads(line)
+                if "run" in asked:
+                    server.run(asked.get("number"), asked["run"])
+                else:
+                    server.stop(asked.get("stop"))
+        finally:
+            server.close()
 
 
 def wrk_seconds(text):

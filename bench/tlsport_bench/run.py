@@ -14,7 +14,7 @@ from . import floor, machine, memory
 from .base import Failure, Unavailable, find_program, say
 from .case import Case, chosen
 from .engine import ENGINES
-from .load import Local, Remote, Tool
+from .load import Local, Tool, reach
 from .perf import Perf
 from .round import Rounds, figures
 from .site import Site, divide_cpus, parse_cpus
@@ -38,7 +38,7 @@ def choose_client(options, topology, site, cpus):
     if options.dev:
         if options.generator != "load":
             raise Failure(f"{options.generator} runs on this machine alone: not with --dev")
-        return Remote(options.peer, options.client)
+        return reach(options.peer, options.client)
     if options.generator != "load":
         return Tool(options.generator, topology, site.pattern, cpus)
     return Local(topology, site.pattern, cpus)

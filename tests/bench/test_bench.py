@@ -8,8 +8,11 @@ import json
 import math
 import os
 import re
+import socket
 import sys
 import tempfile
+import threading
+from unittest import mock
 from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
@@ -209,12 +212,56 @@ def tools():
 
 @test("the client on another machine runs nothing but the load generator")
 def elsewhere():
-    asked = io.StringIO('{"run": ["--connect", "1.2.3.4:5; reboot"]}\n{"run": [7]}\n{"stop": true}\n')
+    asked = io.StringIO('{"run": ["--connect", "1.2.3.4:5; reboot"], "number": 0}\n{"run": [7], "number": 1}\n'
+                        '{"stop": 5}\n')
     said = io.StringIO()
     load.serve(asked, said, [0], {"kernel": "x"})
     lines = [json.loads(line) for line in said.getvalue().splitlines()]
-    assert lines[0] == {"threads": 1, "facts": {"kernel": "x"}}
-    assert [line["error"] for line in lines[1:]] == ["these are no arguments of a load generator"] * 2
+    assert lines[0] == {"threads": 1, "facts": {"kernel": "x"}, "protocol": load.PROTOCOL}
+    assert lines[1:] == [{"of": n, "error": "these are no arguments of a load generator"} for n in (0, 1)]
+
+
+@contextlib.contextmanager
+def a_client(script):
+    """Remote, and at the other end of a socket pair what "client" does, with that script as the load generator."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        path = directory + "/load"
+        with open(path, "w", encoding="ascii") as file:
+            file.write("#!/bin/sh\n" + script)
+        os.chmod(path, 0o755)
+        stack.enter_context(mock.patch.object(load, "built", lambda *_: path))
+        ours, theirs = (stack.enter_context(sock) for sock in socket.socketpair())
+        for sock in (ours, theirs):
+            sock.settimeout(20)  # that what hangs fails
+        reader, writer = theirs.makefile("r"), theirs.makefile("w")
+        thread = threading.Thread(target=load.serve, args=(reader, writer, load.cpus_of_client(), {}), daemon=True)
+        thread.start()
+        remote = load.Remote("there", ours.makefile("r"), ours.makefile("w"))
+        try:
+            yield remote
+        finally:
+            remote.close()
+            ours.shutdown(socket.SHUT_RDWR)
+            thread.join(20)
+            assert not thread.is_alive(), "the client does not end with its connection"
+
+
+@test("two load generators on another machine hold their connections side by side, and end when they are told")
+def two_holds():
+    with a_client('echo "ready $1"\nexec cat\n') as remote:
+        held = [remote.run([word]) for word in ("--one", "--two")]
+        lines = [loaded.lines() for loaded in held]
+        assert [next(of) for of in reversed(lines)] == ["ready --two", "ready --one"]
+        for loaded in held:
+            loaded.close()
+            assert loaded.ended
+        assert next(remote.run(["--three"]).lines()) == "ready --three"
+
+
+@test("a client of another version is refused")
+def other_version():
+    refused("another version", load.Remote, "there", io.StringIO('{"threads": 1, "facts": {}}\n'), io.StringIO())
+    refused("no tlsport-bench client", load.Remote, "there", io.StringIO(""), io.StringIO())
 
 
 @test("every argument of a case can be sent to another machine")
