@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What all files here share: where things are, errors for the user, commands, units."""
+import contextlib
 import os
 import re
 import shutil
@@ -91,4 +92,5 @@ def wait_for(condition, what, seconds=30):
 
 
 def say(text):
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may have gone, the run goes on
+        print(text, file=sys.stderr, flush=True)

@@ -40,12 +40,22 @@ def arguments(case, address, port, tls, seconds, warm_up, threads, rate):  # pyl
     return [str(word) for word in words]
 
 
+class Gone(Failure):
+    """The machine of the client, or what ran there, cannot be reached any more: no round will do better."""
+
+    def __init__(self, where, error=None):
+        super().__init__(f"the client on the other machine has gone: {where}{f': {error}' if error else ''}")
+
+
 class Loaded:
     """A load generator that runs: lines() as they come, close()."""
 
     def __init__(self, command):
-        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE,  # pylint: disable=consider-using-with
-                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            self.popen = subprocess.Popen(command, stdin=subprocess.PIPE,  # pylint: disable=consider-using-with
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        except OSError as error:
+            raise Failure(f"{command[0]}: {error.strerror}") from None
 
     def lines(self):
         for line in self.popen.stdout:
@@ -98,8 +108,8 @@ class RemoteLoaded:
 
     def close(self):
         if not self.ended:
-            self.remote.send({"stop": self.number})
             with contextlib.suppress(Failure):
+                self.remote.send({"stop": self.number})
                 for _ in self.lines():
                     pass
 
@@ -111,7 +121,10 @@ class Remote:
     def __init__(self, where, reader, writer, end=lambda: None):
         self.where, self.reader, self.writer, self.end = where, reader, writer, end
         self.answers = {}  # {number: those that have come and were not asked for}
-        hello = json.loads(self.reader.readline() or "{}")
+        try:
+            hello = json.loads(self.reader.readline() or "{}")
+        except (OSError, ValueError):
+            hello = {}
         if "threads" not in hello:
             raise Failure(f"{where}: no tlsport-bench client answers")
         if hello.get("protocol") != PROTOCOL:
@@ -119,16 +132,22 @@ class Remote:
         self.threads, self.facts = hello["threads"], hello.get("facts")
 
     def send(self, what):
-        self.writer.write(json.dumps(what) + "\n")
-        self.writer.flush()
+        try:
+            self.writer.write(json.dumps(what) + "\n")
+            self.writer.flush()
+        except OSError as error:
+            raise Gone(self.where, error.strerror) from None
 
     def answer(self, number):
         """The next of that load generator."""
         while not self.answers[number]:
-            line = self.reader.readline()
-            if not line:
-                raise Failure("the client on the other machine has gone")
-            answer = json.loads(line)
+            try:
+                line = self.reader.readline()
+                answer = json.loads(line) if line else None
+            except (OSError, ValueError) as error:
+                raise Gone(self.where, error) from None
+            if not answer:
+                raise Gone(self.where)
             self.answers.setdefault(answer["of"], collections.deque()).append(answer)
         return self.answers[number].popleft()
 
@@ -144,18 +163,33 @@ class Remote:
         self.end()
 
 
+def end_process(popen):
+    try:
+        popen.wait(10)
+    except subprocess.TimeoutExpired:
+        popen.kill()
+        popen.wait()
+
+
 def reach(peer, command):
     """The client at ADDRESS:PORT, or started by a command ("ssh host tlsport-bench client --stdio")."""
     if command:
-        popen = subprocess.Popen(  # pylint: disable=consider-using-with
-            shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return Remote(command, popen.stdout, popen.stdin, lambda: popen.wait(10))
+        try:
+            popen = subprocess.Popen(  # pylint: disable=consider-using-with
+                shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        except (OSError, ValueError, IndexError) as error:
+            raise Failure(f"--client: {error}") from None
+        return Remote(command, popen.stdout, popen.stdin, lambda: end_process(popen))
     host, _, port = peer.rpartition(":") if peer.count(":") == 1 else (peer, "", "")
     try:
         sock = socket.create_connection((host, int(port or CLIENT_PORT)), 10)
     except OSError as error:
         raise Failure(f"{peer}: {error}; start 'tlsport-bench client' there") from None
     sock.settimeout(None)
+    # a machine that has lost its power is found out in a minute
+    for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 4)):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return Remote(peer, sock.makefile("r"), sock.makefile("w"), sock.close)
 
 
@@ -182,7 +216,7 @@ class Server:
         try:
             self.running[number] = Loaded([*self.prefix, built("load", "bench"),
                                            *(self.pattern if word == "PATTERN" else word for word in words)])
-        except (Failure, OSError) as error:
+        except Failure as error:
             self.send({"of": number, "error": str(error)})
             return
         self.threads.append(threading.Thread(target=self.tell, args=(number, self.running[number])))

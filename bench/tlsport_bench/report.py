@@ -290,6 +290,8 @@ def warnings(result):
     if result.topology["kind"] in ("loopback", "netns", "nicsim"):
         found.append(f"Client and server share this machine, over {result.topology['label']}: no figure is one of a "
                      "NIC.")
+    if not result.document.get("complete", True):
+        found.append("The run ended before all was measured.")
     if result.document["configuration"]["generator"] != "load":
         found.append(f"{result.document['configuration']['generator']} does not look at payloads.")
     return "".join(f'<p class="warn">{escape(text)}</p>' for text in found)

@@ -7,7 +7,7 @@ from .base import Failure
 from .case import Case
 from .engine import ENGINES
 from .floor import server_seconds
-from .run import FORMAT
+from .record import FORMAT
 from .stats import paired_ratio, summary, unpaired_ratio
 
 

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A run: every engine takes its turn in every case, round after round; one JSON with all of it."""
 import contextlib
-import dataclasses
 import datetime
-import json
 import os
 import resource
 import signal
@@ -14,13 +12,13 @@ from . import floor, machine, memory
 from .base import Failure, Unavailable, find_program, say
 from .case import Case, chosen
 from .engine import ENGINES
-from .load import Local, Tool, reach
+from .load import Gone, Local, Tool, reach
 from .perf import Perf
+from .record import Record
 from .round import Rounds, figures
 from .site import Site, divide_cpus, parse_cpus
 from .topology import Device, Loopback, Netns, Nicsim
 
-FORMAT = 1
 FILES = 100000
 # parts of the limit; samples have the rest
 MEASURING, IDLE = 0.7, 0.2
@@ -63,6 +61,7 @@ class Run:
         self.results = {case: {} for case in cases}  # {case: {engine: [round]}}
         self.left_out = {case: {} for case in cases}
         self.samples = {case: {} for case in cases}
+        self.idle_found = {}
         self.labels, self.began = {}, time.monotonic()
         self.done, self.total = 0, options.rounds * len(cases) * len(engines)
 
@@ -96,7 +95,9 @@ class Run:
         except Unavailable as why:
             self.left_out[case][name] = str(why)
             return f"left out: {why}"
-        except Failure as failure:
+        except Gone:
+            raise
+        except (Failure, OSError) as failure:
             self.left_out[case][name] = f"failed: {failure}"
             return f"failed: {failure}"
         result["figures"] = figures(case, result)
@@ -123,7 +124,7 @@ class Run:
         self.cases.sort(key=lambda case: bool(case.rate))
         self.total = self.options.rounds * len(self.cases) * len(self.engines)
 
-    def measure(self):
+    def measure(self, after_round):
         self.add_closed_loops()
         for _ in range(self.options.rounds):
             for case in self.cases:
@@ -137,6 +138,7 @@ class Run:
                     text = self.turn(case, name)
                     self.done += 1
                     self.progress(case, name, text)
+            after_round()
 
     def sample(self):
         """One round more of each, whose figures do not count, for perf disturbs."""
@@ -144,16 +146,18 @@ class Run:
             for name in self.results[case]:
                 if case.rate or self.out_of_time(1):
                     continue
-                with contextlib.suppress(Failure, Unavailable):
+                with contextlib.suppress(Failure, Unavailable, OSError):
                     found = self.rounds.sample(self.site.engine(name, case.sending), case)
                     self.samples[case][name] = found
                     if found:
                         say(f"[samples] {case.label()}: {self.labels[name]}: " + ", ".join(
                             f"{owner} {part:.0%}" for owner, part in found.items() if owner != "samples"))
 
-    def idle(self, connections):
+    def idle(self):
         """Bytes a connection that does nothing; of the second so many, for by then what is allocated once is."""
-        found = {}
+        found, connections = self.idle_found, self.options.idle
+        if not connections:
+            return
         case = Case(size=100)
         self.site.topology.impair(case)
         self.site.make_object(100)
@@ -173,17 +177,14 @@ class Run:
                 found[name] = usages[1].since(usages[0], connections)
                 say(f"[idle] {engine.label}: slab {found[name]['slab']:.0f}, processes {found[name]['private']:.0f} "
                     "bytes a connection")
-            except (Unavailable, Failure) as why:
+            except Gone:
+                raise
+            except (Unavailable, Failure, OSError) as why:
                 found[name] = {"why_not": str(why)}
                 say(f"[idle] {self.labels.get(name, name)}: left out: {why}")
             finally:
                 for loaded in held:
                     loaded.close()
-        return found
-
-    def document(self):
-        return [{"case": dataclasses.asdict(case), "label": case.label(), "engines": self.results[case],
-                 "left_out": self.left_out[case], "samples": self.samples[case]} for case in self.cases]
 
     def wrong(self):
         """Engines whose answers were not what they had to be."""
@@ -229,6 +230,28 @@ def on_signal(number, _):
     raise SystemExit(128 + number)
 
 
+def configuration(options, given, engines, server_cpus, client_cpus):
+    return {"profile": options.profile if not given else None, "given": given, "rounds": options.rounds,
+            "duration": options.duration, "warm_up": options.warm_up, "server_cpus": server_cpus,
+            "client_cpus": client_cpus, "generator": options.generator, "engines": engines, "limit": options.limit,
+            "certificate": "ECDSA P-256", "group": "X25519"}
+
+
+def measure_all(run, record):
+    """Each of the three, as far as there is time.  Whatever ends it, what has been measured is written."""
+    complete = False
+    try:
+        run.measure(lambda: record.write(run))
+        run.idle()
+        if run.options.sample and run.rounds.perf.sampler:
+            run.sample()
+        complete = True
+    except KeyboardInterrupt:
+        say("interrupted: what has been measured is written")
+    finally:
+        record.write(run, complete)
+
+
 def main(options):
     check_root()
     allow_files()
@@ -248,43 +271,18 @@ def main(options):
         seconds = run.total * (options.duration + options.warm_up + 1)
         say(f"{topology.label}: {len(cases)} cases, {len(engines)} engines, {options.rounds} rounds: about "
             f"{seconds / 60:.0f} minutes" + (f", at most {options.limit / 60:.0f}" if options.limit else ""))
-        found_floor = floor.measure() if options.floor else None
         began = datetime.datetime.now(datetime.timezone.utc)
-        idle = {}
-        try:
-            run.measure()
-            idle = run.idle(options.idle) if options.idle else {}
-            if options.sample and perf.sampler:
-                run.sample()
-        except KeyboardInterrupt:
-            say("interrupted: what has been measured is written")
+        record = Record(options.output, {
+            "time": began.isoformat(timespec="seconds"), "topology": topology.describe(),
+            "machine": machine.facts(topology), "client": getattr(client, "facts", None), "perf": perf.describe(),
+            "floor": floor.measure() if options.floor else None,
+            "configuration": configuration(options, given, engines, server_cpus, client_cpus)})
+        measure_all(run, record)
         if not any(run.results.values()):
             reasons = {f"{name}: {why}" for by in run.left_out.values() for name, why in by.items()}
             raise Failure("nothing could be measured: " + ("; ".join(sorted(reasons)) or "the limit came first"))
-        document = {
-            "format": FORMAT, "tool": "tlsport-bench", "time": began.isoformat(timespec="seconds"),
-            "topology": topology.describe(), "machine": machine.facts(topology),
-            "client": getattr(client, "facts", None), "perf": perf.describe(), "floor": found_floor,
-            "labels": run.labels,
-            "configuration": {"profile": options.profile if not given else None, "given": given,
-                              "rounds": options.rounds, "duration": options.duration,
-                              "warm_up": options.warm_up, "server_cpus": server_cpus,
-                              "client_cpus": client_cpus, "generator": options.generator, "engines": engines,
-                              "limit": options.limit, "certificate": "ECDSA P-256", "group": "X25519"},
-            "absent": {f"{name}, {sending}": why for (name, sending), why in site.absent.items()},
-            "cases": run.document(), "idle": idle}
-    save(options.output, document)
-    wrong = run.wrong()
-    for text in wrong:
-        say(f"WRONG DATA: {text}")
+        say(f"written to {options.output}")
+        wrong = run.wrong()
+        for text in wrong:
+            say(f"WRONG DATA: {text}")
     return 1 if wrong else 0
-
-
-def save(path, document):
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(document, file)
-            file.write("\n")
-    except OSError as error:
-        raise Failure(f"{path}: {error.strerror}") from None
-    say(f"written to {path}")

@@ -117,8 +117,10 @@ class Site:
         return self.engines[key]
 
     def close(self):
-        for engine in self.engines.values():
-            engine.stop()
-        if self._product:
-            self._product.stop()
-        shutil.rmtree(self.work, ignore_errors=True)
+        try:
+            for engine in self.engines.values():
+                engine.stop()
+            if self._product:
+                self._product.stop()
+        finally:
+            shutil.rmtree(self.work, ignore_errors=True)

@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 sys.path.insert(0, TOP + "/bench")
 # pylint: disable=wrong-import-position
-from tlsport_bench import case, compare, floor, load, main, perf, report, result, site, stats  # noqa: E402
+from tlsport_bench import case, compare, floor, load, main, perf, record, report, result, run, site, stats  # noqa: E402
 from tlsport_bench.base import Failure, parse_size, show_size  # noqa: E402
 from tlsport_bench.round import figures  # noqa: E402
 
@@ -258,6 +258,18 @@ def two_holds():
         assert next(remote.run(["--three"]).lines()) == "ready --three"
 
 
+@test("a client that has gone, or whose machine has, is told in a line and ends the run")
+def gone_client():
+    with a_client("exit 0\n") as remote:
+        remote.reader = mock.Mock(readline=mock.Mock(side_effect=ConnectionResetError(104, "Connection reset by peer")))
+        refused("has gone: there", lambda: next(remote.run(["--x"]).lines()))
+        remote.reader = io.StringIO("")
+        refused("has gone: there", lambda: next(remote.run(["--x"]).lines()))
+        remote.writer = mock.Mock(write=mock.Mock(side_effect=BrokenPipeError(32, "Broken pipe")))
+        refused("has gone: there: Broken pipe", remote.run, ["--x"])
+        remote.writer = mock.Mock()
+
+
 @test("a client of another version is refused")
 def other_version():
     refused("another version", load.Remote, "there", io.StringIO('{"threads": 1, "facts": {}}\n'), io.StringIO())
@@ -330,6 +342,68 @@ def a_result(directory, name, factor=1.0, cpu=1.0, kernel="6.1.0", kind="loopbac
     with open(path, "w", encoding="utf-8") as file:
         json.dump(document, file)
     return path
+
+
+def a_run(directory, *errors):
+    """A run of two cases whose rounds are made up, until the first of the errors; and its record."""
+    options = main.parse(["--rounds", "3", "--idle", "0", "-o", directory + "/run.json"])
+    turns = iter([a_round(100 << 20, 0.5) for _ in range(5)] + list(errors))
+    fake = mock.Mock(absent={}, connections=1)
+    rounds = mock.Mock(run=mock.Mock(side_effect=turns), perf=mock.Mock(sampler=None))
+    fake.engine.return_value.label = "plain TCP"
+    cases = [case.Case(size=size) for size in (100, 1 << 20)]
+    found = run.Run(options, fake, rounds, ["plain"], cases)
+    with contextlib.redirect_stderr(io.StringIO()):
+        head = json.loads(read(a_result(directory, "head")))
+        return found, record.Record(options.output, {name: head[name] for name in head if name not in (
+            "format", "tool", "labels", "cases", "idle")})
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+@test("what was measured is written, whatever ends the run: a signal, a client that has gone, an error nobody foresaw")
+def written():
+    for error in (SystemExit(143), KeyboardInterrupt(), load.Gone("there"), RuntimeError("x")):
+        with tempfile.TemporaryDirectory() as directory:
+            found, kept = a_run(directory, error)
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(type(error)):
+                run.measure_all(found, kept)
+            done = result.Result(kept.path)
+            assert [len(done.values(some, "plain", "failures")) for some in done.cases] == [3, 2], error
+            assert not done.document["complete"] and "ended before all" in report.page([done])
+            assert sorted(os.listdir(directory)) == ["head.json", "run.json"]
+
+
+@test("each round is written when it has ended, and an error of a file or a process is one of that turn alone")
+def rounds_written():
+    with tempfile.TemporaryDirectory() as directory:
+        found, kept = a_run(directory, OSError(5, "broken"))
+        counts, write = [], kept.write
+        kept.write = lambda *words: (write(*words), counts.append(sum(
+            len(entry["engines"]["plain"]) for entry in json.loads(read(kept.path))["cases"])))
+        with contextlib.redirect_stderr(io.StringIO()):
+            run.measure_all(found, kept)
+        assert counts == [2, 4, 5, 5], counts
+        assert json.loads(read(kept.path))["complete"]
+        assert "broken" in json.loads(read(kept.path))["cases"][1]["left_out"]["plain"]
+
+
+@test("a result that cannot be written is refused before anything is measured, and an old one stays until then")
+def unwritable():
+    with tempfile.TemporaryDirectory() as directory:
+        refused("No such file", record.Record, directory + "/no/x.json", {})
+        refused("Is a directory", record.Record, directory, {})
+        path = a_result(directory, "a")
+        before = read(path)
+        record.Record(path, {})
+        with contextlib.suppress(TypeError):
+            record.save(path, {"x": object()})
+        assert read(path) == before
+        record.save("/dev/null", {})
+        assert not os.path.isfile("/dev/null")
 
 
 @test("figures of a round: a part of a long answer counts as a part, and the client is not the server's side")
