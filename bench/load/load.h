@@ -70,8 +70,8 @@ struct options {
 };
 extern struct options o;
 
-/* Only what happens while it is MEASURE counts. */
-enum phase { WARM_UP, MEASURE, DONE };
+/* Only what happens while it is MEASURE counts; in AFTER all goes on as before. */
+enum phase { WARM_UP, MEASURE, AFTER, DONE };
 extern _Atomic enum phase phase;
 extern _Atomic unsigned int served; /* connections of which one byte of a response has come */
 

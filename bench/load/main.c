@@ -46,9 +46,11 @@ static const char usage[] =
 	"  --per-connection N requests; --resume sessions\n"
 	"  --key-update N   one after so many requests, of both directions (TLS 1.3)\n"
 	"  --pace BYTES     a second that a connection takes, or sends\n"
+	"  --told           says \"served\" and waits for a line before what counts, says \"end\" and goes\n"
+	"                   on until a line has come after it\n"
 	"  --idle           opens, asks once, says \"ready\" and keeps them until its input ends\n";
 
-static bool idle;
+static bool idle, waits;
 
 void tell_failure(enum failure why, const char *text)
 {
@@ -145,6 +147,7 @@ enum choice {
 	O_RESUME,
 	O_KEY_UPDATE,
 	O_PACE,
+	O_TOLD,
 	O_IDLE
 };
 
@@ -168,6 +171,7 @@ static const struct option long_options[] = {
 	{ "resume", 0, NULL, O_RESUME },
 	{ "key-update", 1, NULL, O_KEY_UPDATE },
 	{ "pace", 1, NULL, O_PACE },
+	{ "told", 0, NULL, O_TOLD },
 	{ "idle", 0, NULL, O_IDLE },
 	{ NULL, 0, NULL, 0 },
 };
@@ -233,6 +237,9 @@ static void take_option(int option, char *value, const char *name)
 		break;
 	case O_PACE:
 		o.pace = number(name, value, 1, 1e15);
+		break;
+	case O_TOLD:
+		waits = true;
 		break;
 	case O_IDLE:
 		idle = true;
@@ -406,6 +413,15 @@ static void say(const char *word)
 	fflush(stdout);
 }
 
+/* Who measures needs time to look, and what counts is not to run meanwhile. */
+static void wait_until_told(void)
+{
+	char byte;
+
+	if (waits && read(0, &byte, 1) != 1)
+		errx(1, "nobody measures any more");
+}
+
 int main(int argc, char **argv)
 {
 	struct results *all = calloc(1, sizeof(*all));
@@ -428,15 +444,20 @@ int main(int argc, char **argv)
 			;
 		return 0;
 	}
+	if (waits)
+		say("served");
+	wait_until_told();
 	say("begin");
 	elapsed = now() / (double)NS_PER_S;
 	cpu = cpu_time();
 	phase = MEASURE;
 	sleep_for(o.duration);
-	phase = DONE;
+	phase = AFTER;
 	elapsed = now() / (double)NS_PER_S - elapsed;
 	cpu = cpu_time() - cpu;
 	say("end");
+	wait_until_told();
+	phase = DONE;
 	for (unsigned int i = 0; i < o.threads; i++) {
 		pthread_join(threads[i], NULL);
 		add_results(all, workers[i].results);

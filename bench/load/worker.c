@@ -149,23 +149,29 @@ static int sleep_time(const struct worker *w)
 }
 
 /* What is due and has no answer is as old as it is, at least. */
-static void end(struct worker *w)
+static void count_unfinished(struct worker *w)
 {
 	int64_t time = now();
 
 	for (unsigned int i = 0; i < w->count; i++) {
 		struct connection *c = &w->connections[i];
 
-		if (o.rate && c->intended) {
-			w->results->unfinished++;
-			histogram_add(&w->results->latency, time - c->intended);
-		}
-		connection_end(c);
-		SSL_SESSION_free(c->session);
+		if (!c->intended)
+			continue;
+		w->results->unfinished++;
+		histogram_add(&w->results->latency, time - c->intended);
 	}
-	for (; o.rate && w->due && w->due <= time; w->due += until_next(w)) {
+	for (; w->due && w->due <= time; w->due += until_next(w)) {
 		w->results->unfinished++;
 		histogram_add(&w->results->latency, time - w->due);
+	}
+}
+
+static void end(struct worker *w)
+{
+	for (unsigned int i = 0; i < w->count; i++) {
+		connection_end(&w->connections[i]);
+		SSL_SESSION_free(w->connections[i].session);
 	}
 }
 
@@ -174,6 +180,7 @@ void *worker_run(void *argument)
 	struct worker *w = argument;
 	struct epoll_event events[EVENTS];
 	int64_t looked = now();
+	bool measured = false;
 
 	for (unsigned int i = 0; i < w->count; i++)
 		begin_connection(&w->connections[i]);
@@ -190,7 +197,13 @@ void *worker_run(void *argument)
 			looked = now();
 			look_for_timeouts(w);
 		}
+		if (o.rate && !measured && phase >= AFTER) {
+			measured = true;
+			count_unfinished(w);
+		}
 	}
+	if (o.rate && !measured)
+		count_unfinished(w);
 	end(w);
 	return NULL;
 }

@@ -64,8 +64,15 @@ class Loaded:
         if self.popen.wait():
             raise Failure(error.splitlines()[-1] if error else f"load: status {self.popen.returncode}")
 
+    def go(self):
+        """On, to what counts or to the end."""
+        with contextlib.suppress(OSError):  # it has ended: lines() tells why
+            self.popen.stdin.write("\n")
+            self.popen.stdin.flush()
+
     def close(self):
-        self.popen.stdin.close()
+        with contextlib.suppress(OSError):
+            self.popen.stdin.close()
         if self.popen.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.popen.wait(5)
@@ -105,6 +112,9 @@ class RemoteLoaded:
             if answer.get("error"):
                 raise Failure(f"at the client: {answer['error']}")
             return
+
+    def go(self):
+        self.remote.send({"go": self.number})
 
     def close(self):
         if not self.ended:
@@ -232,6 +242,10 @@ class Server:
                 error = str(failure)
             self.send({"of": number, "error": error})
 
+    def go(self, number):
+        if number in self.running:
+            self.running[number].go()
+
     def stop(self, number):
         if number in self.running:
             self.running[number].popen.terminate()
@@ -255,6 +269,8 @@ def serve(reader, writer, cpus, facts):
                 asked = json.loads(line)
                 if "run" in asked:
                     server.run(asked.get("number"), asked["run"])
+                elif "go" in asked:
+                    server.go(asked["go"])
                 else:
                     server.stop(asked.get("stop"))
         finally:

@@ -10,16 +10,16 @@ from .base import try_read
 TICK = os.sysconf("SC_CLK_TCK")
 CPUCLOCK_SCHED = 2  # the kernel's; clock_getcpuclockid(3) makes a clock of it and a pid
 # what each of them has run is added up; a thread of the kernel has no program
-OWNERS = ("server", "proxy", "helper", "kernel", "load", "others")
+OWNERS = ("server", "proxy", "helper", "kernel", "interrupts", "load", "others")
+SERVER_SIDE = OWNERS[:5]
+KTHREAD = 0x00200000  # of the flags in /proc/PID/stat
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
 def is_kernel(pid):
-    try:
-        os.readlink(f"/proc/{pid}/exe")
-        return False
-    except OSError:
-        return True
+    """False also: it has ended."""
+    words = (try_read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return len(words) > 6 and bool(int(words[6]) & KTHREAD)
 
 
 def run_times():
@@ -75,25 +75,26 @@ def tls_counters(pid):
 
 
 class Moment:
-    """How it is now; taken when a round begins, and when it ends.  Counters of the device cost a process and are read
-    only on demand."""
+    """How it is now; taken before what counts in a round begins, and, with what it was then as begin, after it.
+    Clocks are read next to what counts, and all that takes time at the other side of them."""
 
-    def __init__(self, engine, site, load_pids, device=True):
+    def __init__(self, engine, site, load_pids, begin=None):
+        if begin:
+            self.read_clocks()
         self.pids = engine.pids()
-        first = next(iter(self.pids.values()))[0]
-        self.device = site.topology.counters() if device else {}
-        self.tls, self.tcp = tls_counters(first), tcp_counters(first)
+        self.tcp = tcp_counters(next(iter(self.pids.values()))[0])
         self.switches = {name: switches(pids) for name, pids in self.pids.items()}
         self.all_switches = int(re.search(r"^ctxt (\d+)", try_read("/proc/stat"), re.M).group(1))
         self.owners = {pid: name for name, pids in self.pids.items() for pid in pids}
         self.owners.update({pid: "load" for pid in load_pids})
-        self.processors = processor_times()
-        self.ran = run_times()
-        self.clock = time.monotonic()
+        # who has ended by then cannot be asked later
+        self.owners.update({pid: "kernel" for pid in (self.ran.keys() - begin.ran.keys() if begin else run_times())
+                            if is_kernel(pid)})
+        if not begin:
+            self.read_clocks()
 
-
-def owner_of(pid, owners):
-    return owners.get(pid) or ("kernel" if is_kernel(pid) else "others")
+    def read_clocks(self):
+        self.processors, self.ran, self.clock = processor_times(), run_times(), time.monotonic()
 
 
 def changes(after, before):
@@ -106,29 +107,36 @@ def switched(before, after):
     return found if min(found) >= 0 else None
 
 
-def between(begin, end, server_cpus):
-    """What happened from one moment to the other."""
+def interrupted_idle(seconds, states, times):
+    """Seconds that interrupts and softirqs took from idle processors: of no process, for whose clocks run only while
+    it does.  Where the kernel has CONFIG_IRQ_TIME_ACCOUNTING these clocks stop for all others, too, which are in it
+    then."""
+    worked = sum(seconds - part["idle"] - part["iowait"] - part["steal"] for part in states.values())
+    return max(worked - sum(times.values()), 0.0)
+
+
+def between(begin, end, server_cpus, alone):
+    """What happened from one moment to the other.  alone: the client is on another machine; if it is not, those
+    processors' part of the interrupts is the server's where their softirqs were."""
     times = dict.fromkeys(OWNERS, 0.0)
-    owners = {**begin.owners, **end.owners}
+    owners = {**end.owners, **begin.owners}
     for pid, ran in end.ran.items():
         delta = ran - begin.ran.get(pid, 0)
         if delta:
-            times[owner_of(pid, owners)] += delta / 1e9
+            times[owners.get(pid, "others")] += delta / 1e9
     states = {cpu: {state: value - begin.processors[cpu].get(state, 0) for state, value in now.items()}
               for cpu, now in end.processors.items() if cpu in begin.processors}
     softirq = {cpu: part["softirq"] + part["irq"] for cpu, part in states.items()}
-    busy = {cpu: sum(value for state, value in part.items() if state not in ("idle", "iowait"))
-            for cpu, part in states.items()}
-    return {"seconds": end.clock - begin.clock, "cpu": times,
-            "softirq": {"all": sum(softirq.values()), "server_cpus": sum(softirq.get(cpu, 0) for cpu in server_cpus)},
-            "busy": {"all": sum(busy.values()), "server_cpus": sum(busy.get(cpu, 0) for cpu in server_cpus)},
+    total, ours = sum(softirq.values()), sum(softirq.get(cpu, 0) for cpu in server_cpus)
+    times["interrupts"] = interrupted_idle(end.clock - begin.clock, states, times) * (
+        1 if alone else ours / total if total else 0)
+    return {"seconds": end.clock - begin.clock, "cpu": times, "softirq": {"all": total, "server_cpus": ours},
             "switches": {"all": end.all_switches - begin.all_switches,
                          **{name: switched(begin.switches.get(name, (0, 0)), now)
                             for name, now in end.switches.items()}},
-            "tls": changes(end.tls, begin.tls), "tcp": changes(end.tcp, begin.tcp),
-            "device": changes(end.device, begin.device)}
+            "tcp": changes(end.tcp, begin.tcp)}
 
 
 def server_side(times):
     """Seconds of all that is not the client's, and not of programs that have no part in it."""
-    return sum(times[name] for name in ("server", "proxy", "helper", "kernel"))
+    return sum(times[name] for name in SERVER_SIDE)

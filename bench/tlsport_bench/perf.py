@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 from .base import try_read
 
@@ -65,7 +66,7 @@ class Controlled:
 
     def __init__(self, perf, words):
         self.directory = tempfile.mkdtemp(prefix="tlsport-bench-perf-")
-        self.fifos = []
+        self.fifos, self.seconds = [], 0.0  # between enable() and disable()
         for name in ("control", "ack"):
             os.mkfifo(f"{self.directory}/{name}")
             self.fifos.append(os.open(f"{self.directory}/{name}", os.O_RDWR | os.O_NONBLOCK))
@@ -81,8 +82,10 @@ class Controlled:
 
     def enable(self):
         self.order("enable")
+        self.seconds = -time.monotonic()
 
     def disable(self):
+        self.seconds += time.monotonic()
         self.order("disable")
 
     def close(self):
@@ -155,11 +158,12 @@ class Counter:
             part.disable()
 
     def close(self):
-        """{group: {event: count}}, of the machine also "memory" {direction: bytes}"""
+        """{group: {event: count, "seconds": for so long}}, of the machine also "memory" {direction: bytes}"""
         found = {}
         for name, part in self.parts.items():
             counted = parse_stat(part.close())
             found[name] = {event: counted[event][0] for event in self.perf.events if event in counted}
+            found[name]["seconds"] = part.seconds
             memory = {direction: sum(to_bytes(*counted[event]) for event in events if event in counted)
                       for direction, events in self.perf.memory.items() if events} if name == "all" else {}
             if memory:

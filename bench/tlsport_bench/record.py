@@ -7,7 +7,7 @@ import os
 from . import machine
 from .base import Failure
 
-FORMAT = 1
+FORMAT = 2
 
 
 def document(run):

@@ -12,7 +12,7 @@ from .engine import ENGINES
 from .result import BY_KEY, METRICS, Result, show
 from .stats import merge, percentile
 
-PARTS = ("server", "proxy", "helper", "kernel")
+PARTS = ("server", "proxy", "helper", "kernel", "interrupts")
 STYLE = """
 :root { --ink: #1d2025; --dim: #6a7078; --rule: #d9dce0; --page: #fff; --bar: #3f6fb5; --a: #3f6fb5; --b: #d08a2e;
   --c: #2e8f6f; --d: #8c5aa8; --e: #b8453c; --f: #6f7d1f; --g: #2f93a8; --h: #9a6a4a; --i: #777f8a; }
@@ -31,7 +31,7 @@ h3 { font-size: 1.05em; margin: 1.6em 0 .4em } table { border-collapse: collapse
 .warn { border-left: 4px solid var(--e); padding: .3em .8em; margin: 1em 0 }
 svg { font: 12px system-ui, sans-serif; max-width: 100%; height: auto } svg text { fill: var(--ink) }
 svg .value { fill: var(--dim) } .bar { fill: var(--bar) } .server, .fa { fill: var(--a) } .proxy { fill: var(--b) }
-.helper { fill: var(--c) } .kernel { fill: var(--d) } .crypto { fill: var(--e) } .softirq { fill: var(--b) }
+.helper { fill: var(--c) } .kernel { fill: var(--d) } .crypto { fill: var(--e) } .softirq { fill: var(--b) } .interrupts { fill: var(--f) }
 .client, .others { fill: var(--i) }
 .whisker, .axis { stroke: var(--ink); stroke-width: 1 } .grid { stroke: var(--rule) }
 .mark { stroke: var(--e); stroke-width: 1.5; stroke-dasharray: 4 3 } .range { stroke: var(--bar); stroke-width: 2 }

@@ -34,7 +34,7 @@ METRICS = (
     Metric("cpu_server_side_per_byte", "server's side", "ns/byte", 1, -1),
     Metric("cpu_server_side_per_request", "server's side", "µs/request", 1e3, -1),
     *(Metric(f"cpu_{owner}_per_request", owner, "µs/request", 1e3, -1)
-      for owner in ("server", "proxy", "helper", "kernel", "softirq")),
+      for owner in ("server", "proxy", "helper", "kernel", "interrupts", "softirq")),
     Metric("cycles_per_byte", "cycles, all", "1/byte", 1, -1),
     Metric("instructions_per_byte", "instructions, all", "1/byte", 1, -1),
     *(Metric(f"{event}_{owner}_per_byte", f"{event}, {owner}", "1/byte", 1, -1)

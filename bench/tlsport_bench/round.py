@@ -106,13 +106,16 @@ class Rounds:
         self.site.topology.impair(case)
         modes = self.probe(engine, case)
         engine.before()
-        port = engine.counters()
+        port, counted = engine.counters(), self.counters(engine)
         if isinstance(self.client, loads.Tool):
             result = self.run_tool(engine, case)
         else:
             result = self.run_load(engine, case, rate, self.options.duration)
         result["modes"] = modes
         result["cost"]["port"] = changes(engine.counters(), port)
+        # of the whole round: connections that stay come in its warm-up
+        for group, now in self.counters(engine).items():
+            result["cost"][group] = changes(now, counted[group])
         if case.direction == "upload":
             wrong = wrong_uploads(engine, case.size)
             if wrong:
@@ -120,32 +123,38 @@ class Rounds:
                 result["load"]["first_failure"] = wrong
         return result
 
+    def counters(self, engine):
+        return {"tls": tls_counters(next(iter(engine.pids().values()))[0]), "device": self.site.topology.counters()}
+
+    def between(self, begin, end):
+        return between(begin, end, self.server_cpus, isinstance(self.client, loads.Remote))
+
     def run_load(self, engine, case, rate, seconds):
         counter = self.perf.counter(engine.pids())
-        loaded = self.client.run(self.words(engine, case, seconds, self.options.warm_up, rate))
+        loaded = self.client.run(self.words(engine, case, seconds, self.options.warm_up, rate) + ["--told"])
         begin = end = None
         answer = None
         try:
             local = [loaded.popen.pid, *children(loaded.popen.pid)] if hasattr(loaded, "popen") else []
-            device = Moment(engine, self.site, local)  # here a process may still be started
             for line in loaded.lines():
-                if line == "begin":
-                    begin = Moment(engine, self.site, local, device=False)
+                if line == "served":
                     if counter:
                         counter.enable()
+                    begin = Moment(engine, self.site, local)
+                    loaded.go()
                 elif line == "end":
+                    end = Moment(engine, self.site, local, begin)
                     if counter:
                         counter.disable()
-                    end = Moment(engine, self.site, local, device=False)
-                else:
+                    loaded.go()
+                elif line != "begin":
                     answer = json.loads(line)
         finally:
             loaded.close()
             counted = counter.close() if counter else None
         if not (begin and end and answer):
             raise Failure("the load generator ended early")
-        begin.device, end.device = device.device, self.site.topology.counters()
-        return {"load": answer, "cost": between(begin, end, self.server_cpus), "perf": counted}
+        return {"load": answer, "cost": self.between(begin, end), "perf": counted}
 
     def run_tool(self, engine, case):
         """wrk and h2load do not say when what they count begins: all of it counts."""
@@ -157,11 +166,11 @@ class Rounds:
         try:
             begin = Moment(engine, self.site, [loaded.popen.pid])
             text = "\n".join(loaded.lines())
-            end = Moment(engine, self.site, [])
+            end = Moment(engine, self.site, [], begin)
         finally:
             loaded.close()
         answer = self.client.parse(self.client.name, text, case.size, seconds)
-        return {"load": answer, "cost": between(begin, end, self.server_cpus), "perf": None}
+        return {"load": answer, "cost": self.between(begin, end), "perf": None}
 
     def sample(self, engine, case):
         """Where the time goes: parts of all samples; None: perf does not sample here."""
@@ -172,13 +181,15 @@ class Rounds:
         self.site.topology.impair(case)
         engine.before()
         names = command_names(engine.pids())
-        loaded = self.client.run(self.words(engine, case, self.options.duration, self.options.warm_up))
+        loaded = self.client.run(self.words(engine, case, self.options.duration, self.options.warm_up) + ["--told"])
         try:
             for line in loaded.lines():
-                if line == "begin":
+                if line == "served":
                     sampler.enable()
+                    loaded.go()
                 elif line == "end":
                     sampler.disable()
+                    loaded.go()
         finally:
             loaded.close()
             found = sampler.close(names)
@@ -187,12 +198,22 @@ class Rounds:
         return found
 
 
+def in_window(counts, seconds):
+    """What was counted for somewhat longer than the load generator did, as of its seconds; load goes on meanwhile."""
+    part = seconds / counts["seconds"]
+    return {name: {direction: n * part for direction, n in value.items()} if isinstance(value, dict) else value * part
+            for name, value in counts.items() if name != "seconds"}
+
+
 def figures(case, result):
     """What a round comes to: {name: value}, None where there is nothing to divide by."""
-    load, cost, perf = result["load"], result["cost"], result["perf"]
+    load, cost = result["load"], result["cost"]
+    perf = {group: in_window(counts, load["elapsed"]) for group, counts in (result["perf"] or {}).items()}
+    # what wrk and h2load do is counted from their beginning to their end
+    part = 1 if load.get("unchecked") else load["elapsed"] / cost["seconds"]
     moved = load["received"] + load["sent"]
     seconds = load["elapsed"]
-    side = server_side(cost["cpu"])
+    owners = {name: value * part for name, value in cost["cpu"].items()}
     # of long answers only a part may fall into the round: a part counts as a part
     requests = moved / case.size if case.size else load["requests"]
     found = {"bytes_per_second": moved / seconds, "requests_per_second": load["requests"] / seconds,
@@ -200,20 +221,21 @@ def figures(case, result):
              "failures": sum(load["failures"].values())}
     handshakes = load["full"] + load["resumed"]
     found["resumed_part"] = load["resumed"] / handshakes if handshakes else None
-    for name, value in (("server_side", side), *cost["cpu"].items(), ("softirq", cost["softirq"]["all"])):
+    for name, value in (("server_side", server_side(owners)), *owners.items(),
+                        ("softirq", cost["softirq"]["all"] * part)):
         found[f"cpu_{name}_per_byte"] = value / moved * 1e9 if moved else None
         found[f"cpu_{name}_per_request"] = value / requests * 1e9 if requests else None
-    found["switches_per_request"] = cost["switches"]["all"] / requests if requests else None
+    found["switches_per_request"] = cost["switches"]["all"] * part / requests if requests else None
     for name in ("latency", "first_byte", "handshake"):
         for percent in (50, 99, 99.9):
             found[f"{name}_p{percent:g}"] = loads_percentile(load, name, percent)
-    counted = (perf or {}).get("all", {})
+    counted = perf.get("all", {})
     for event, name in (("cycles", "cycles"), ("instructions", "instructions"), ("sched:sched_wakeup", "wakeups"),
                         ("cache-misses", "cache_misses")):
         if event in counted:
             found[f"{name}_per_byte"] = counted[event] / moved if moved else None
             found[f"{name}_per_request"] = counted[event] / requests if requests else None
-    for group, counts in (perf or {}).items():
+    for group, counts in perf.items():
         if group != "all" and moved:
             found.update({f"{event}_{group}_per_byte": value / moved for event, value in counts.items()})
     if "memory" in counted and moved:

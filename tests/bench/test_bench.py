@@ -19,7 +19,8 @@ sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 sys.path.insert(0, TOP + "/bench")
 # pylint: disable=wrong-import-position
-from tlsport_bench import case, compare, floor, load, main, perf, record, report, result, run, site, stats  # noqa: E402
+from tlsport_bench import case, compare, floor, load, main, measure, perf, record, report, result, run, site, \
+    stats  # noqa: E402
 from tlsport_bench.base import Failure, parse_size, show_size  # noqa: E402
 from tlsport_bench.round import figures  # noqa: E402
 
@@ -300,15 +301,16 @@ def stored():
 
 def a_round(speed, cpu, size=1 << 20, latency=1000000, failures=0):
     """What a round leaves, so many bytes in a second."""
-    owners = {"server": cpu * 0.5, "proxy": 0.0, "helper": 0.0, "kernel": cpu * 0.5, "load": 0.1, "others": 0.2}
+    owners = {"server": cpu * 0.5, "proxy": 0.0, "helper": 0.0, "kernel": cpu * 0.4, "interrupts": cpu * 0.1,
+              "load": 0.1, "others": 0.2}
     found = {"load": {"elapsed": 1.0, "requests": speed // size, "received": speed, "sent": 0, "full": 0,
                       "resumed": 0, "latency": [[latency, 99], [latency * 10, 1]],
                       "first_byte": [[latency, 100]], "handshake": [], "percentiles": {},
                       "failures": {"payload": failures}, "first_failure": ""},
-             "cost": {"cpu": owners, "softirq": {"all": 0.01, "server_cpus": 0.01}, "busy": {},
+             "cost": {"cpu": owners, "softirq": {"all": 0.01, "server_cpus": 0.01},
                       "switches": {"all": 1000}, "tls": {"TlsTxSw": 3}, "tcp": {}, "device": {}, "seconds": 1.0},
              "perf": {"all": {"cycles": 3e9, "instructions": 4e9, "sched:sched_wakeup": 500,
-                              "memory": {"read": speed * 2.0}}}}
+                              "memory": {"read": speed * 2.0}, "seconds": 1.0}}}
     found["figures"] = figures(case.Case(size=size), found)
     return found
 
@@ -321,7 +323,7 @@ def a_result(directory, name, factor=1.0, cpu=1.0, kernel="6.1.0", kind="loopbac
     processor = {"model": "A <b>", "count": 2, "flags": ["aes"], "governor": None, "emulated": True,
                  "hypervisor": True}
     document = {
-        "format": 1, "tool": "tlsport-bench", "time": "2026-01-02T03:04:05+00:00",
+        "format": record.FORMAT, "tool": "tlsport-bench", "time": "2026-01-02T03:04:05+00:00",
         "topology": {"kind": kind, "label": kind, "address": "127.0.0.1", "device": None},
         "machine": {"kernel": kernel, "arch": "x", "build": "#1", "commit": "abc", "processor": processor,
                     "distribution": "D", "crypto_driver": "generic-gcm-aesni", "command_line": "quiet",
@@ -418,6 +420,49 @@ def round_figures():
     near(found["wakeups_per_request"], 500 / 100.5)
     assert found["latency_p50"] == 1000000 and found["latency_p99.9"] == 10000000
     assert found["handshakes_per_second"] == 0 and found["handshake_p50"] is None
+
+
+@test("what was counted for longer than what came is taken down to the same time")
+def windows():
+    usual = a_round(100 << 20, 0.5)
+    longer = a_round(100 << 20, 1.0)
+    longer["cost"].update(seconds=2.0, switches={"all": 2000}, softirq={"all": 0.02})
+    longer["perf"]["all"] = {name: value * 2 if name != "memory" else {"read": value["read"] * 2}
+                             for name, value in longer["perf"]["all"].items()}
+    longer["cost"]["cpu"].update(load=0.2, others=0.4)
+    for name, value in figures(case.Case(), longer).items():
+        assert value == usual["figures"][name] or math.isclose(value, usual["figures"][name]), name
+    longer["load"]["unchecked"] = True
+    near(figures(case.Case(), longer)["cpu_server_side_per_byte"], usual["figures"]["cpu_server_side_per_byte"] * 2)
+
+
+def a_moment(clock, ran, owners, idle, softirq=(0, 0)):
+    processors = {cpu: {**dict.fromkeys(measure.STATES, 0.0), "idle": idle[cpu], "softirq": softirq[cpu]}
+                  for cpu in (0, 1)}
+    return mock.Mock(clock=clock, ran={pid: int(seconds * 1e9) for pid, seconds in ran.items()}, owners=owners,
+                     processors=processors, tcp={}, switches={}, all_switches=0)
+
+
+@test("a process of which nothing is known is no part of the server's side, nor is one that ended meanwhile")
+def owners():
+    begin = a_moment(10, {1: 5.0, 2: 1.0, 3: 0}, {1: "server", 2: "kernel"}, (0, 0))
+    end = a_moment(11, {1: 5.5, 2: 1.25, 3: 0.2, 2 ** 22 + 1: 0.05}, {1: "server"}, (0.5, 0.5))
+    found = measure.between(begin, end, [0], False)["cpu"]
+    near(found["server"], 0.5), near(found["kernel"], 0.25), near(found["others"], 0.25)
+    near(measure.server_side(found), 0.75)
+    assert not measure.is_kernel(os.getpid()) and not measure.is_kernel(2 ** 22 + 1)
+    with mock.patch.object(measure, "try_read", return_value="2 (kthread) d) S 0 0 0 0 -1 2129984 0 0"):
+        assert measure.is_kernel(2)
+
+
+@test("interrupts on idle processors are the server's side, those on its processors where the client is here too")
+def interrupts():
+    begin = a_moment(10, {1: 5.0}, {1: "server"}, (0, 0))
+    end = a_moment(12, {1: 6.0}, {1: "server"}, (0.6, 1.2), (0.3, 0.1))
+    near(measure.between(begin, end, [0], True)["cpu"]["interrupts"], 4 - 1.8 - 1)
+    found = measure.between(begin, end, [0], False)
+    near(found["cpu"]["interrupts"], 1.2 * 0.75)
+    near(measure.server_side(found["cpu"]), 1 + 1.2 * 0.75)
 
 
 @test("the floor is what plain TCP costs and the cipher for the same bytes")
