@@ -104,6 +104,14 @@ def system():
                        "srcversion": try_read("/sys/module/tlsport/srcversion")}}
 
 
+def place():
+    """Equal for processes of which one reaches the other without a device."""
+    try:
+        return [try_read("/proc/sys/kernel/random/boot_id"), os.readlink("/proc/self/ns/net")]
+    except OSError:
+        return None
+
+
 def facts(topology):
     return {**system(), "versions": versions(), "commit": commit(), "crypto_driver": crypto_driver(),
             "device": device_facts(topology)}

@@ -84,10 +84,11 @@ def add_run(commands):
 
 def client(options):
     cpus = parse_cpus(options.cpus) if options.cpus else load.cpus_of_client()
+    facts = {**machine.system(), "place": machine.place()}
     if options.stdio:
-        load.serve(sys.stdin, sys.stdout, cpus, machine.system())
+        load.serve(sys.stdin, sys.stdout, cpus, facts)
         return 0
-    load.listen(options.listen, cpus, machine.system())
+    load.listen(options.listen, cpus, facts)
     return 0
 
 

@@ -11,7 +11,9 @@ from .perf import command_names
 from .site import is_pattern
 from .stats import percentile
 
-TX = ("TlsTxSw", "TlsTxDevice")
+# who does it: the counter of its connections
+TX = {"sw": "TlsTxSw", "nic": "TlsTxDevice"}
+RX = {"sw": "TlsRxSw", "nic": "TlsRxDevice"}
 
 
 def wrong_uploads(engine, size):
@@ -63,10 +65,13 @@ class Rounds:
         if key not in self.probes:
             try:
                 self.probes[key] = self.look(engine, case)
+            except loads.Gone:
+                raise
             except (Failure, Unavailable) as why:
                 self.probes[key] = str(why)
         if isinstance(self.probes[key], str):
             raise Unavailable(self.probes[key])
+        self.judge(engine, case, self.probes[key])
         return self.probes[key]
 
     def look(self, engine, case):
@@ -77,14 +82,13 @@ class Rounds:
         before = tls_counters(pid)
         loaded = self.hold(engine, small, 1)
         try:
-            after = tls_counters(pid)
-            risen = [name for name in TX if after.get(name, 0) > before.get(name, 0)]
-            modes = {"tx": {"TlsTxSw": "sw", "TlsTxDevice": "nic"}[risen[0]]} if risen else {}
+            risen = changes(tls_counters(pid), before)
+            modes = {direction: who for direction, names in (("tx", TX), ("rx", RX))
+                     for who, name in names.items() if risen.get(name, 0) > 0}
             if hasattr(engine, "mode"):
                 modes = self.site.product().modes(engine.port) or modes
         finally:
             loaded.close()
-        self.judge(engine, case, modes)
         return modes
 
     @staticmethod
@@ -95,10 +99,29 @@ class Rounds:
         if engine.kernel_tls and not mode:
             raise Unavailable("OpenSSL of this distribution, or this kernel, has no kTLS: TlsTxSw did not rise"
                               if engine.name == "ktls" else "the port's connections are not encrypted by the kernel")
+        if not engine.kernel_tls:
+            return
         wanted = getattr(engine, "mode", "sw")
-        if engine.kernel_tls and mode != wanted:
+        if mode != wanted:
             raise Unavailable(f"the device does not encrypt TLS {case.tls} {case.cipher}: the kernel did"
                               if wanted == "nic" else "the device encrypted, where the kernel is to do it")
+        if wanted == "nic" and case.direction == "upload" and modes.get("rx") != "nic":
+            raise Unavailable(f"the device does not decrypt TLS {case.tls} {case.cipher}: the kernel did")
+        if wanted == "sw" and modes.get("rx") == "nic":
+            raise Unavailable("the device decrypted, where the kernel is to do it")
+
+    @staticmethod
+    def judge_all(engine, case, risen):
+        """As judge(), of every connection of a round: net/tls counts them, of the whole network namespace."""
+        if not engine.kernel_tls:
+            return
+        if getattr(engine, "mode", "sw") == "sw":
+            wrong, who = (TX["nic"], RX["nic"]), "the device"
+        else:
+            wrong, who = (TX["sw"], RX["sw"]) if case.direction == "upload" else (TX["sw"],), "the kernel"
+        found = ", ".join(f"{name} rose by {risen[name]}" for name in wrong if risen.get(name))
+        if found:
+            raise Unavailable(f"not all connections are what one was: {who} served some of them: {found}")
 
     def run(self, engine, case, rate=0):
         """A round's result."""
@@ -121,6 +144,7 @@ class Rounds:
             if wrong:
                 result["load"]["failures"]["payload"] += 1
                 result["load"]["first_failure"] = wrong
+        self.judge_all(engine, case, result["cost"]["tls"])
         return result
 
     def counters(self, engine):

@@ -36,7 +36,11 @@ def choose_client(options, topology, site, cpus):
     if options.dev:
         if options.generator != "load":
             raise Failure(f"{options.generator} runs on this machine alone: not with --dev")
-        return reach(options.peer, options.client)
+        client = reach(options.peer, options.client)
+        if (client.facts or {}).get("place") == machine.place():
+            client.close()
+            raise Failure(f"the client is on this machine: what it asks for goes over lo, not over {options.dev}")
+        return client
     if options.generator != "load":
         return Tool(options.generator, topology, site.pattern, cpus)
     return Local(topology, site.pattern, cpus)

@@ -19,10 +19,10 @@ sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 sys.path.insert(0, TOP + "/bench")
 # pylint: disable=wrong-import-position
-from tlsport_bench import case, compare, floor, load, main, measure, perf, record, report, result, run, site, \
-    stats  # noqa: E402
-from tlsport_bench.base import Failure, parse_size, show_size  # noqa: E402
-from tlsport_bench.round import figures  # noqa: E402
+from tlsport_bench import case, compare, engine, floor, load, machine, main, measure, perf, record, report  # noqa: E402
+from tlsport_bench import result, run, site, stats  # noqa: E402
+from tlsport_bench.base import Failure, Unavailable, parse_size, show_size  # noqa: E402
+from tlsport_bench.round import Rounds, figures  # noqa: E402
 
 tests = []
 
@@ -463,6 +463,44 @@ def interrupts():
     found = measure.between(begin, end, [0], False)
     near(found["cpu"]["interrupts"], 1.2 * 0.75)
     near(measure.server_side(found["cpu"]), 1 + 1.2 * 0.75)
+
+
+@test("an engine is what its name says in the direction of the case, and with every connection of a round")
+def judged():
+    down, up = case.Case(tls="1.2"), case.Case(tls="1.2", direction="upload")
+    nic, soft, ktls, own = engine.TlsportNic, engine.Tlsport, engine.Ktls, engine.Openssl
+
+    def unavailable(words, function, *args):
+        try:
+            function(*args)
+        except Unavailable as why:
+            assert words and words in str(why), why
+        else:
+            assert not words, args
+    for kind, point, modes, words in (
+            (nic, down, {"tx": "nic", "rx": "sw"}, ""), (nic, up, {"tx": "nic", "rx": "nic"}, ""),
+            (nic, up, {"tx": "nic", "rx": "sw"}, "does not decrypt"), (nic, down, {"tx": "sw"}, "does not encrypt"),
+            (soft, up, {"tx": "sw", "rx": "nic"}, "the device decrypted"), (soft, up, {"tx": "sw", "rx": "sw"}, ""),
+            (ktls, up, {"tx": "sw"}, ""), (own, up, {"tx": "sw"}, "to do it itself"), (own, up, {}, "")):
+        unavailable(words, Rounds.judge, kind, point, modes)
+    for kind, point, risen, words in (
+            (nic, down, {"TlsTxDevice": 8, "TlsRxSw": 8}, ""), (nic, down, {"TlsTxDevice": 7, "TlsTxSw": 1}, "by 1"),
+            (nic, up, {"TlsTxDevice": 8, "TlsRxDevice": 7, "TlsRxSw": 1}, "TlsRxSw"), (own, up, {"TlsTxSw": 3}, ""),
+            (soft, down, {"TlsTxSw": 8, "TlsRxSw": 8}, ""), (soft, up, {"TlsTxSw": 7, "TlsRxDevice": 1}, "the device")):
+        unavailable(words, Rounds.judge_all, kind, point, risen)
+
+
+@test("a client on the same machine is refused with --dev, for what it asks for does not pass the device")
+def same_machine():
+    options = main.parse(["--dev", "eth1", "--peer", "192.0.2.1"])
+    for place, words in ((machine.place(), "over lo, not over eth1"), (["x", "net:[1]"], None), (None, None)):
+        client = mock.Mock(facts={"place": place})
+        with mock.patch.object(run, "reach", return_value=client):
+            if words:
+                refused(words, run.choose_client, options, None, None, [0])
+            else:
+                assert run.choose_client(options, None, None, [0]) is client
+        assert client.close.called == bool(words)
 
 
 @test("the floor is what plain TCP costs and the cipher for the same bytes")
