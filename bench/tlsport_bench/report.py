@@ -248,7 +248,8 @@ def idle_table(result):
         rows.append([result.label(engine), *numbers, caches])
     if not rows:
         return ""
-    return "<h3>An idle connection, bytes</h3>" + table(
+    tls = {found["tls"] for found in result.document["idle"].values() if "tls" in found}
+    return f"<h3>An idle connection, bytes{', TLS '.join(['', *sorted(tls)])}</h3>" + table(
         ["engine", "slab", "per CPU", "processes, private", "resident", "slab by cache"], rows) + \
         '<p class="note">Both ends of the connection are in slab unless the client is another machine.</p>'
 

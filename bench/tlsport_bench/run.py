@@ -162,7 +162,8 @@ class Run:
         found, connections = self.idle_found, self.options.idle
         if not connections:
             return
-        case = Case(size=100)
+        # one version for all, which a device takes where there is one
+        case = Case(size=100, tls="1.2" if "tlsport-nic" in self.engines else "1.3")
         self.site.topology.impair(case)
         self.site.make_object(100)
         for name in self.engines:
@@ -178,7 +179,7 @@ class Run:
                     held.append(self.rounds.hold(engine, case, connections))
                     memory.settle()
                     usages.append(memory.Usage([pid for pids in engine.pids().values() for pid in pids]))
-                found[name] = usages[1].since(usages[0], connections)
+                found[name] = {"tls": case.tls, **usages[1].since(usages[0], connections)}
                 say(f"[idle] {engine.label}: slab {found[name]['slab']:.0f}, processes {found[name]['private']:.0f} "
                     "bytes a connection")
             except Gone:
@@ -209,9 +210,8 @@ def allow_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
 
 
-def prepare(stack, options):
+def prepare(stack, options, topology):
     """Topology, site, client, in this order; undone in the other."""
-    topology = choose_topology(options)
     stack.callback(topology.down)
     topology.up()
     engines = choose_engines(options, topology)
@@ -227,7 +227,7 @@ def prepare(stack, options):
     site.make_certificate()
     client = choose_client(options, topology, site, client_cpus)
     stack.callback(getattr(client, "close", lambda: None))
-    return topology, engines, site, client, server_cpus, client_cpus
+    return engines, site, client, server_cpus, client_cpus
 
 
 def on_signal(number, _):
@@ -265,8 +265,9 @@ def main(options):
              if name in Case.__dataclass_fields__ and value is not None}
     with contextlib.ExitStack() as stack:
         topology = choose_topology(options)
-        cases = chosen(options.profile, given, topology.wire)
-        topology, engines, site, client, server_cpus, client_cpus = prepare(stack, options)
+        chosen(options.profile, given, topology.wire)  # what is wrong is told before anything is made
+        engines, site, client, server_cpus, client_cpus = prepare(stack, options, topology)
+        cases = chosen(options.profile, given, topology.wire, "tlsport-nic" in engines)
         perf = Perf()
         rounds = Rounds(site, client, perf, options, server_cpus)
         run = Run(options, site, rounds, engines, cases)

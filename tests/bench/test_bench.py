@@ -119,6 +119,32 @@ def matrices():
         assert cases and len(set(labels)) == len(labels), "two cases of one label"
 
 
+@test("where a device encrypts, a profile has what it can: TLS 1.2, down and up, and first of all")
+def cases_of_a_nic():
+    for profile in ("quick", "standard", "smoke"):
+        usual, more = case.chosen(profile, {}, False), case.chosen(profile, {}, False, True)
+        assert len(set(more)) == len(more) and set(usual) < set(more), profile
+        assert [c.tls for c in more[:len(more) - len(usual)]] == ["1.2"] * (len(more) - len(usual))
+        assert profile == "smoke" or any(c.direction == "upload" for c in more if c.tls == "1.2")
+        assert not [c for c in usual if c.tls == "1.2"] or profile == "standard"
+    assert case.chosen("quick", {"size": "100"}, False, True) == case.chosen("quick", {"size": "100"}, False)
+
+
+@test("the memory of idle connections is that of TLS 1.2 where a device is to have them, for each engine")
+def idle_of_a_nic():
+    for engines, tls in ((["tlsport", "tlsport-nic"], "1.2"), (["tlsport"], "1.3")):
+        with tempfile.TemporaryDirectory() as directory:
+            found, _ = a_run(directory)
+            found.options.idle, found.engines = 10, engines
+            found.site.engine.return_value.pids.return_value = {"server": [os.getpid()]}
+            with mock.patch.object(run.memory, "settle"), mock.patch.object(run.memory, "objects", return_value={}), \
+                    contextlib.redirect_stderr(io.StringIO()):
+                found.idle()
+        asked = [call.args[1].tls for call in found.rounds.hold.call_args_list]
+        assert asked == [tls] * 2 * len(engines), asked
+        assert [entry.get("tls") for entry in found.idle_found.values()] == [tls] * len(engines), found.idle_found
+
+
 @test("bad command lines get one line")
 def command_lines():
     for words in (["--foo"], ["run", "--rounds", "0"], ["--duration", "nan"], ["--loopback", "--netns"], ["nonsense"],
