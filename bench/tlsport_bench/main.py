@@ -72,6 +72,7 @@ def add_run(commands):
     parser.add_argument("--duration", type=positive, default=5.0, metavar="SECONDS", help="of a round")
     parser.add_argument("--warm-up", type=positive, default=1.0, metavar="SECONDS")
     parser.add_argument("--limit", type=positive, default=0, metavar="SECONDS", help="of all; rounds take 0.7 of it")
+    parser.add_argument("--until", type=float, metavar="TIME", help="a limit, in seconds since 1970")
     parser.add_argument("--idle", type=count, default=500, metavar="N",
                         help="connections of the memory measurement; 0: none")
     parser.add_argument("--no-sample", dest="sample", action="store_false", help="no round with perf's samples")

@@ -58,6 +58,10 @@ def choose_engines(options, topology):
     return [name for name in ENGINES if name != "tlsport-nic" or topology.nic_label]
 
 
+class OutOfTime(Exception):
+    """The limit, in the middle of something."""
+
+
 class Run:
     def __init__(self, options, site, rounds, engines, cases):
         # pylint: disable=too-many-arguments
@@ -234,6 +238,32 @@ def on_signal(number, _):
     raise SystemExit(128 + number)
 
 
+def on_alarm(*_):
+    raise OutOfTime
+
+
+@contextlib.contextmanager
+def alarm(seconds):
+    """OutOfTime after so many, 0: never; a server that does not answer may else take a minute."""
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def take_limit(options):
+    """--until is a limit from now on."""
+    if options.until:
+        left = options.until - time.time()
+        if left < options.warm_up + options.duration:
+            raise Failure(f"no time is left: --until was {-left:.0f} seconds ago" if left < 0 else
+                          f"--until leaves {left:.0f} seconds, less than a round")
+        options.limit = min(options.limit or left, left)
+
+
 def configuration(options, given, engines, server_cpus, client_cpus):
     return {"profile": options.profile if not given else None, "given": given, "rounds": options.rounds,
             "duration": options.duration, "warm_up": options.warm_up, "server_cpus": server_cpus,
@@ -245,11 +275,14 @@ def measure_all(run, record):
     """Each of the three, as far as there is time.  Whatever ends it, what has been measured is written."""
     complete = False
     try:
-        run.measure(lambda: record.write(run))
-        run.idle()
-        if run.options.sample and run.rounds.perf.sampler:
-            run.sample()
+        with alarm(max(run.options.limit - (time.monotonic() - run.began), 0.001) if run.options.limit else 0):
+            run.measure(lambda: record.write(run))
+            run.idle()
+            if run.options.sample and run.rounds.perf.sampler:
+                run.sample()
         complete = True
+    except OutOfTime:
+        say(f"the {run.options.limit:.0f} s are over: what has been measured is written")
     except KeyboardInterrupt:
         say("interrupted: what has been measured is written")
     finally:
@@ -261,6 +294,8 @@ def main(options):
     allow_files()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
+    take_limit(options)
+    began = time.monotonic()
     given = {name: value for name, value in vars(options).items()
              if name in Case.__dataclass_fields__ and value is not None}
     with contextlib.ExitStack() as stack:
@@ -271,14 +306,15 @@ def main(options):
         perf = Perf()
         rounds = Rounds(site, client, perf, options, server_cpus)
         run = Run(options, site, rounds, engines, cases)
+        run.began = began  # what was made before is in the limit
         if perf.why:
             say(perf.why)
         seconds = run.total * (options.duration + options.warm_up + 1)
         say(f"{topology.label}: {len(cases)} cases, {len(engines)} engines, {options.rounds} rounds: about "
             f"{seconds / 60:.0f} minutes" + (f", at most {options.limit / 60:.0f}" if options.limit else ""))
-        began = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.timezone.utc)
         record = Record(options.output, {
-            "time": began.isoformat(timespec="seconds"), "topology": topology.describe(),
+            "time": now.isoformat(timespec="seconds"), "topology": topology.describe(),
             "machine": machine.facts(topology), "client": getattr(client, "facts", None), "perf": perf.describe(),
             "floor": floor.measure() if options.floor else None,
             "configuration": configuration(options, given, engines, server_cpus, client_cpus)})

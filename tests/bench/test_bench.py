@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from unittest import mock
 from xml.etree import ElementTree
 
@@ -417,6 +418,25 @@ def rounds_written():
         assert counts == [2, 4, 5, 5], counts
         assert json.loads(read(kept.path))["complete"]
         assert "broken" in json.loads(read(kept.path))["cases"][1]["left_out"]["plain"]
+
+
+@test("a limit ends a run also in the middle of a round, with what was measured")
+def limits():
+    with tempfile.TemporaryDirectory() as directory:
+        found, kept = a_run(directory)
+        found.options.limit = 0.5
+        good = found.rounds.run.side_effect
+        found.rounds.run.side_effect = lambda *words: next(good, None) or time.sleep(20)
+        began, said = time.monotonic(), io.StringIO()
+        with contextlib.redirect_stderr(said), mock.patch.object(found, "out_of_time", return_value=False):
+            run.measure_all(found, kept)
+        assert time.monotonic() - began < 10 and "are over" in said.getvalue()
+        assert [len(e["engines"]["plain"]) for e in json.loads(read(kept.path))["cases"]] == [3, 2]
+    options = main.parse(["--until", str(time.time() + 100), "--limit", "200"])
+    run.take_limit(options)
+    near(options.limit, 100, 0.1)
+    refused("less than a round", run.take_limit, main.parse(["--until", str(time.time() + 3)]))
+    refused("seconds ago", run.take_limit, main.parse(["--until", "1000"]))
 
 
 @test("a result that cannot be written is refused before anything is measured, and an old one stays until then")
