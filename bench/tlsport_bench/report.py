@@ -31,7 +31,8 @@ h3 { font-size: 1.05em; margin: 1.6em 0 .4em } table { border-collapse: collapse
 .warn { border-left: 4px solid var(--e); padding: .3em .8em; margin: 1em 0 }
 svg { font: 12px system-ui, sans-serif; max-width: 100%; height: auto } svg text { fill: var(--ink) }
 svg .value { fill: var(--dim) } .bar { fill: var(--bar) } .server, .fa { fill: var(--a) } .proxy { fill: var(--b) }
-.helper { fill: var(--c) } .kernel { fill: var(--d) } .crypto { fill: var(--e) } .softirq { fill: var(--b) } .interrupts { fill: var(--f) }
+.helper { fill: var(--c) } .kernel { fill: var(--d) } .crypto { fill: var(--e) } .softirq { fill: var(--b) }
+.interrupts { fill: var(--f) }
 .client, .others { fill: var(--i) }
 .whisker, .axis { stroke: var(--ink); stroke-width: 1 } .grid { stroke: var(--rule) }
 .mark { stroke: var(--e); stroke-width: 1.5; stroke-dasharray: 4 3 } .range { stroke: var(--bar); stroke-width: 2 }
@@ -138,6 +139,13 @@ def main_key(case):
     return "requests_per_second" if case.size < 1 << 17 else "bytes_per_second"
 
 
+def ratio_to(result, case, engine, base, key):
+    """None also where requests failed: what did not come took no time."""
+    if result.failures(case, engine) or result.failures(case, base):
+        return None
+    return result.ratio(case, engine, base, key)
+
+
 def figures_table(result, case):
     main = BY_KEY[main_key(case)]
     heads = ["engine", f"{main.label}, {main.unit}", "spread", "of plain (95 %)", "of kTLS (95 %)", "p50 ms",
@@ -148,10 +156,10 @@ def figures_table(result, case):
         used = "requests_per_second" if engine == "plain" and case.requests == "one" else main.key
         found = result.summary(case, engine, used)
         cpu = result.summary(case, engine, "cpu_server_side_per_request")
-        base = None if case.requests == "one" else result.ratio(case, engine, "plain", main.key)
+        base = None if case.requests == "one" else ratio_to(result, case, engine, "plain", main.key)
         rows.append([result.label(engine), show(found["median"], main.scale), f"{found['spread']:.1%}",
                      ratio_text(base) if engine != "plain" else "1",
-                     ratio_text(result.ratio(case, engine, "ktls", main.key)) if engine != "ktls" else "1",
+                     ratio_text(ratio_to(result, case, engine, "ktls", main.key)) if engine != "ktls" else "1",
                      *map(show, latencies(result, case, engine)),
                      *(show((result.summary(case, engine, name) or {}).get("median"), BY_KEY[name].scale) for name in
                        ("cpu_server_side_per_byte", "cpu_server_side_per_request")),

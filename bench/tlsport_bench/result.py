@@ -8,7 +8,7 @@ from .case import Case
 from .engine import ENGINES
 from .floor import server_seconds
 from .record import FORMAT
-from .stats import paired_ratio, summary, unpaired_ratio
+from .stats import paired_ratio, summary, unpaired_chance, unpaired_ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +95,20 @@ class Result:
         found = server_seconds(self.document.get("floor"), case.cipher, plain and plain["median"] / 1e9, case.size)
         return found and found * 1e9
 
+    def rate(self, case, engine):
+        """Requests a second that an open loop asked for; None: it was none."""
+        found = [entry["rate"] for entry in self.cases[case]["engines"].get(engine, ()) if entry.get("rate")]
+        return sum(found) / len(found) if found else None
+
     def failures(self, case, engine):
         return sum(map(int, self.values(case, engine, "failures")))
 
 
 def across(before, after, case, engine, key):
-    """Of two runs: (ratio, low, high) or None."""
-    return unpaired_ratio(after.values(case, engine, key), before.values(case, engine, key))
+    """Of two runs: ((ratio, low, high), how probable it is by chance) or None."""
+    values = after.values(case, engine, key), before.values(case, engine, key)
+    ratio = unpaired_ratio(*values)
+    return ratio and (ratio, unpaired_chance(*values))
 
 
 def show(value, scale=1):

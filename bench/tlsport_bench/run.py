@@ -69,7 +69,7 @@ class Run:
         self.results = {case: {} for case in cases}  # {case: {engine: [round]}}
         self.left_out = {case: {} for case in cases}
         self.samples = {case: {} for case in cases}
-        self.idle_found = {}
+        self.idle_found, self.rates = {}, {}
         self.labels, self.began = {}, time.monotonic()
         self.done, self.total = 0, options.rounds * len(cases) * len(engines)
 
@@ -87,12 +87,15 @@ class Run:
         """Of an open loop; a part is one of what the slowest engine did in a closed one."""
         if not case.rate or case.rate >= 1:
             return case.rate
+        if case in self.rates:  # of the first round: all rounds and engines are asked alike
+            return self.rates[case]
         closed = self.results.get(case.closed(), {})
         rates = [statistics.median(r["figures"]["requests_per_second"] for r in found)
                  for found in closed.values() if found]
         if not rates or not min(rates):
             raise Unavailable("no closed loop has told a rate")
-        return case.rate * min(rates)
+        self.rates[case] = case.rate * min(rates)
+        return self.rates[case]
 
     def turn(self, case, name):
         try:

@@ -49,19 +49,58 @@ def paired_ratio(values, base):
     return interval(statistics.mean(logs), len(logs) - 1, error)
 
 
-def unpaired_ratio(values, base):
-    """Of two runs, by Welch: (ratio, low, high), 95 %; None without."""
+def welch(values, base):
+    """Of the logarithms of two runs: (difference, its error, degrees of freedom), error None of a single round; None
+    without."""
     ones, twos = ([math.log(v) for v in side if v] for side in (values, base))
     if not ones or not twos:
         return None
     mean = statistics.mean(ones) - statistics.mean(twos)
     if len(ones) < 2 or len(twos) < 2:
-        return math.exp(mean), 0.0, math.inf
+        return mean, None, 0
     parts = statistics.variance(ones) / len(ones), statistics.variance(twos) / len(twos)
     if not sum(parts):
-        return interval(mean, len(ones) + len(twos) - 2, 0)
+        return mean, 0.0, len(ones) + len(twos) - 2
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(ones) - 1) + parts[1] ** 2 / (len(twos) - 1))
-    return interval(mean, freedom, math.sqrt(sum(parts)))
+    return mean, math.sqrt(sum(parts)), freedom
+
+
+def unpaired_ratio(values, base):
+    """Of two runs, by Welch: (ratio, low, high), 95 %; None without."""
+    found = welch(values, base)
+    if not found:
+        return None
+    mean, error, freedom = found
+    return (math.exp(mean), 0.0, math.inf) if error is None else interval(mean, freedom, error)
+
+
+def unpaired_chance(values, base):
+    """How probable so great a difference is where there is none; 1 if nothing tells."""
+    found = welch(values, base)
+    if not found or found[1] is None:
+        return 1.0
+    mean, error, freedom = found
+    if not error:
+        return 0.0 if mean else 1.0
+    return chance_of_t(mean / error, freedom)
+
+
+def chance_of_t(t, freedom):
+    """Of a t at least so far from 0, by the density's integral over the angle atan(t / sqrt(freedom))."""
+    angle, steps = math.atan(abs(t) / math.sqrt(freedom)), 2000
+    width = (math.pi / 2 - angle) / steps
+    # Simpson's rule; the density of the angle is cos(angle) ** (freedom - 1)
+    total = sum((1 if n in (0, steps) else 4 if n % 2 else 2) * max(math.cos(angle + n * width), 0.0) ** (freedom - 1)
+                for n in range(steps + 1)) * width / 3
+    logs = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
+    return min(2 * total * math.exp(logs) / math.sqrt(math.pi), 1.0)
+
+
+def discoveries(chances, part=0.05):
+    """Of many tests those that are taken for differences, of which that part is none (Benjamini and Hochberg)."""
+    most = max((chance for rank, chance in enumerate(sorted(chances), 1) if chance <= part * rank / len(chances)),
+               default=-1.0)
+    return [chance <= most for chance in chances]
 
 
 def merge(histograms):

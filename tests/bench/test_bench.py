@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import random
 import re
 import socket
 import sys
@@ -627,6 +628,92 @@ def comparison():
         assert status == 0, text
         status, text = compared(before, a_result(directory, "g", kind="netns"))
         assert status == 1 and "not to be compared" in text, text
+
+
+def changed(path, change):
+    """The result with what change(document) does."""
+    document = json.loads(read(path))
+    change(document)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    return path
+
+
+@test("an engine whose requests fail, or that is not measured any more, is worse and has no ratio")
+def failing():
+    def fail(document):
+        for entry in document["cases"][0]["engines"]["tlsport"]:
+            entry["figures"]["failures"] = 3
+
+    def leave_out(document):
+        del document["cases"][0]["engines"]["tlsport"]
+        document["cases"][0]["left_out"]["tlsport"] = "failed: gone"
+    with tempfile.TemporaryDirectory() as directory:
+        before, after = a_result(directory, "a"), changed(a_result(directory, "b", factor=1.2), fail)
+        status, text = compared(before, after)
+        assert status == 1 and "requests that failed: 0 -> 12" in text and "1 worse, 0 better" in text, text
+        assert compared(after, before)[0] == 0 and "1 better" in compared(after, before)[1]
+        page = report.page([result.Result(after)])
+        assert "1.200 (" in report.page([result.Result(before)]) and "1.440 (" not in page, "it has a ratio"
+        status, text = compared(before, changed(a_result(directory, "c"), leave_out))
+        assert status == 1 and "is not measured any more: failed: gone" in text, text
+
+
+@test("an open loop is asked alike in all rounds, and two runs that were not are not compared")
+def rates():
+    found = run.Run(main.parse([]), None, None, ["plain"], [])
+    closed, half = case.Case(size=100), case.Case(size=100, rate=0.5)
+    for speed in (1000, 3000):
+        found.results[closed] = {"plain": [{"figures": {"requests_per_second": speed}}]}
+        assert found.rate_of(half) == 500
+
+    def rate(value):
+        def change(document):
+            for entries in document["cases"][0]["engines"].values():
+                for entry in entries:
+                    entry["rate"] = value
+        return change
+    with tempfile.TemporaryDirectory() as directory:
+        before, after = (changed(a_result(directory, name, factor=factor, rate=0.5), rate(value))
+                         for name, factor, value in (("a", 1, 500), ("b", 0.5, 600)))
+        status, text = compared(before, after)
+        assert status == 0 and "was asked at 500 and 600 requests/s" in text and "worse tls" not in text, text
+        status, text = compared(before, changed(after, rate(501)))
+        assert status == 1 and "was asked" not in text, text
+
+
+@test("a comparison tells of other processors, durations and rounds, and is none with another generator")
+def unlike_settings():
+    with tempfile.TemporaryDirectory() as directory:
+        before = a_result(directory, "a")
+
+        def settings(document):
+            document["configuration"].update(server_cpus=[0, 1], duration=9.0)
+            document["machine"]["processor"].update(governor="performance")
+        text = compared(before, changed(a_result(directory, "b"), settings))[1]
+        for words in ("server cpus: [0] | [0, 1]", "duration: 1.0 | 9.0", "processors, governor: None | performance"):
+            assert words in text, f"{words} is missing: {text}"
+        other = changed(a_result(directory, "c"), lambda document: document["configuration"].update(generator="wrk"))
+        status, text = compared(before, other)
+        assert status == 1 and "one is by load, the other by wrk" in text, text
+
+
+@test("of many that did not change none is called a difference because there are so many")
+def many_tests():
+    for t, freedom, wanted in ((12.706, 1, 0.05), (2.776, 4, 0.05), (2.776, 4.0, 0.05), (4.604, 4, 0.01),
+                               (2.042, 30, 0.05), (0, 7, 1), (8.610, 4, 0.001)):
+        near(stats.chance_of_t(t, freedom), wanted, 2e-3)
+    assert stats.discoveries([0.04] + [0.5] * 99) == [False] * 100
+    assert stats.discoveries([0.0001] + [0.5] * 99) == [True] + [False] * 99
+    assert stats.discoveries([0.04, 0.05, 0.03]) == [True] * 3 and stats.discoveries([]) == []
+    numbers = random.Random(3)
+    called = one_by_one = 0
+    for _ in range(20):
+        sides = [[[math.exp(numbers.gauss(0, 0.1)) for _ in range(4)] for _ in range(100)] for _ in range(2)]
+        chances = [stats.unpaired_chance(*pair) for pair in zip(*sides)]
+        called += any(stats.discoveries(chances))
+        one_by_one += any(chance < 0.05 for chance in chances)
+    assert one_by_one >= 18 and called <= 3, (one_by_one, called)
 
 
 @test("a file that is no result is refused in a line")
