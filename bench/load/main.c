@@ -376,7 +376,7 @@ static void add_results(struct results *all, const struct results *from)
 
 static void print_results(const struct results *all, double elapsed, double cpu)
 {
-	printf("{\"elapsed\": %.6f, \"cpu\": %.6f", elapsed, cpu);
+	printf("{\"elapsed\": %.6f, \"cpu\": %.6f, \"threads\": %u", elapsed, cpu, o.threads);
 	COUNT(requests);
 	COUNT(received);
 	COUNT(sent);

@@ -10,6 +10,7 @@ from .base import Failure, show_size
 from .case import Case
 from .engine import ENGINES
 from .result import BY_KEY, METRICS, Result, show
+from .round import CLIENT_FULL
 from .stats import merge, percentile
 
 PARTS = ("server", "proxy", "helper", "kernel", "interrupts")
@@ -150,12 +151,12 @@ def figures_table(result, case):
     main = BY_KEY[main_key(case)]
     heads = ["engine", f"{main.label}, {main.unit}", "spread", "of plain (95 %)", "of kTLS (95 %)", "p50 ms",
              "p99 ms", "p99.9 ms", "CPU ns/byte", "CPU µs/request", "of the floor", "switches/request",
-             "wake-ups/request", "failures"]
+             "wake-ups/request", "client busy", "failures"]
     rows, floor = [], result.floor(case)
     for engine in result.engines(case):
         used = "requests_per_second" if engine == "plain" and case.requests == "one" else main.key
         found = result.summary(case, engine, used)
-        cpu = result.summary(case, engine, "cpu_server_side_per_request")
+        cpu, busy = (result.summary(case, engine, name) for name in ("cpu_server_side_per_request", "client_busy"))
         base = None if case.requests == "one" else ratio_to(result, case, engine, "plain", main.key)
         rows.append([result.label(engine), show(found["median"], main.scale), f"{found['spread']:.1%}",
                      ratio_text(base) if engine != "plain" else "1",
@@ -165,7 +166,8 @@ def figures_table(result, case):
                        ("cpu_server_side_per_byte", "cpu_server_side_per_request")),
                      f"{cpu['median'] / floor:.2f}" if cpu and floor else "–",
                      *(show((result.summary(case, engine, name) or {}).get("median")) for name in
-                       ("switches_per_request", "wakeups_per_request")), str(result.failures(case, engine))])
+                       ("switches_per_request", "wakeups_per_request")),
+                     f"{busy['median']:.0%}" if busy else "–", str(result.failures(case, engine))])
     return table(heads, rows)
 
 
@@ -204,6 +206,13 @@ def not_resumed(result, case):
                    for engine, part in parts.items() if part and part["median"] < 0.99)
 
 
+def client_limits(result, case):
+    busy = {engine: result.summary(case, engine, "client_busy") for engine in result.engines(case)}
+    full = [result.label(engine) for engine, part in busy.items() if part and part["median"] > CLIENT_FULL]
+    return f'<p class="warn">The client had no time left with {escape(", ".join(full))}: throughput, requests and ' \
+        "latency may be the client's. Processor time by byte is right.</p>" if full else ""
+
+
 def left_out(result, case):
     reasons = result.cases[case]["left_out"]
     return "".join(f'<p class="note">{escape(result.label(name))} is left out: {escape(why)}</p>'
@@ -217,7 +226,7 @@ def case_section(result, case):
         parts += ['<div class="plots">', *(bar_plot(result, case, BY_KEY[name]) for name in sorted(shown)),
                   latency_plot(result, case), processor_plot(result, case), sample_plot(result, case), "</div>",
                   figures_table(result, case), hardware_table(result, case), counters_table(result, case)]
-    return "".join(parts + [not_resumed(result, case), left_out(result, case)])
+    return "".join(parts + [client_limits(result, case), not_resumed(result, case), left_out(result, case)])
 
 
 def size_plots(result):

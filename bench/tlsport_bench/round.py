@@ -14,6 +14,7 @@ from .stats import percentile
 # who does it: the counter of its connections
 TX = {"sw": "TlsTxSw", "nic": "TlsTxDevice"}
 RX = {"sw": "TlsRxSw", "nic": "TlsRxDevice"}
+CLIENT_FULL = 0.9  # of its threads' time; with more it may be what is measured
 
 
 def wrong_uploads(engine, size):
@@ -244,6 +245,8 @@ def figures(case, result):
              "handshakes_per_second": (load["full"] + load["resumed"]) / seconds,
              "failures": sum(load["failures"].values())}
     handshakes = load["full"] + load["resumed"]
+    # of wrk and h2load nobody knows
+    found["client_busy"] = load["cpu"] / seconds / load["threads"] if "threads" in load else None
     found["resumed_part"] = load["resumed"] / handshakes if handshakes else None
     for name, value in (("server_side", server_side(owners)), *owners.items(),
                         ("softirq", cost["softirq"]["all"] * part)):

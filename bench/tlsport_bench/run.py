@@ -15,7 +15,7 @@ from .engine import ENGINES
 from .load import Gone, Local, Tool, reach
 from .perf import Perf
 from .record import Record
-from .round import Rounds, figures
+from .round import CLIENT_FULL, Rounds, figures
 from .site import Site, divide_cpus, parse_cpus
 from .topology import Device, Loopback, Netns, Nicsim
 
@@ -122,6 +122,8 @@ class Run:
         text = f"{found['bytes_per_second'] / 1e6:.1f} MB/s, {found['requests_per_second']:.0f} requests/s"
         if found["latency_p99"]:
             text += f", p99 {found['latency_p99'] / 1e6:.2f} ms"
+        if (found["client_busy"] or 0) > CLIENT_FULL:
+            text += f", THE CLIENT IS THE LIMIT: {found['client_busy']:.0%} busy"
         if found["failures"]:
             text += f", {found['failures']} FAILED ({result['load']['first_failure']})"
         return text

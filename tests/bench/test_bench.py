@@ -327,12 +327,12 @@ def stored():
         assert "wrong bytes" in site.is_pattern(path, 200000)
 
 
-def a_round(speed, cpu, size=1 << 20, latency=1000000, failures=0):
+def a_round(speed, cpu, size=1 << 20, latency=1000000, failures=0, busy=0.5):  # pylint: disable=R0913,R0917
     """What a round leaves, so many bytes in a second."""
     owners = {"server": cpu * 0.5, "proxy": 0.0, "helper": 0.0, "kernel": cpu * 0.4, "interrupts": cpu * 0.1,
               "load": 0.1, "others": 0.2}
-    found = {"load": {"elapsed": 1.0, "requests": speed // size, "received": speed, "sent": 0, "full": 0,
-                      "resumed": 0, "latency": [[latency, 99], [latency * 10, 1]],
+    found = {"load": {"elapsed": 1.0, "cpu": busy * 2, "threads": 2, "requests": speed // size, "received": speed,
+                      "sent": 0, "full": 0, "resumed": 0, "latency": [[latency, 99], [latency * 10, 1]],
                       "first_byte": [[latency, 100]], "handshake": [], "percentiles": {},
                       "failures": {"payload": failures}, "first_failure": ""},
              "cost": {"cpu": owners, "softirq": {"all": 0.01, "server_cpus": 0.01},
@@ -657,6 +657,24 @@ def failing():
         assert "1.200 (" in report.page([result.Result(before)]) and "1.440 (" not in page, "it has a ratio"
         status, text = compared(before, changed(a_result(directory, "c"), leave_out))
         assert status == 1 and "is not measured any more: failed: gone" in text, text
+
+
+@test("a client that has no time left is told: as the round ends, in a column, and in words")
+def full_client():
+    with tempfile.TemporaryDirectory() as directory:
+        path = a_result(directory, "a")
+        page = report.page([result.Result(path)])
+        assert "no time left" not in page and "<th>client busy</th>" in page and "<td>50%</td>" in page
+
+        def fill(document):
+            for entry in document["cases"][0]["engines"]["tlsport"]:
+                entry["figures"]["client_busy"] = 0.97
+        page = report.page([result.Result(changed(path, fill))])
+    assert page.count("no time left with tlsport software:") == 1 and "<td>97%</td>" in page
+    done = a_round(1 << 20, 0.1, busy=0.95)
+    near(done["figures"]["client_busy"], 0.95)
+    assert "THE CLIENT IS THE LIMIT: 95% busy" in run.Run.describe(done)
+    assert "CLIENT" not in run.Run.describe(a_round(1 << 20, 0.1))
 
 
 @test("an open loop is asked alike in all rounds, and two runs that were not are not compared")
