@@ -135,9 +135,8 @@ def ratio_text(ratio):
 
 
 def main_key(case):
-    if case.requests == "one":
-        return "handshakes_per_second"
-    return "requests_per_second" if case.size < 1 << 17 else "bytes_per_second"
+    """What all engines have, plain TCP too: a handshake of its own is none of its requests."""
+    return "requests_per_second" if case.size < 1 << 17 or case.requests == "one" else "bytes_per_second"
 
 
 def ratio_to(result, case, engine, base, key):
@@ -151,13 +150,13 @@ def figures_table(result, case):
     main = BY_KEY[main_key(case)]
     heads = ["engine", f"{main.label}, {main.unit}", "spread", "of plain (95 %)", "of kTLS (95 %)", "p50 ms",
              "p99 ms", "p99.9 ms", "CPU ns/byte", "CPU µs/request", "of the floor", "switches/request",
-             "wake-ups/request", "client busy", "failures"]
+             "wake-ups/request", "client busy", "failures"] + ["handshakes/s"] * (case.requests == "one")
     rows, floor = [], result.floor(case)
     for engine in result.engines(case):
-        used = "requests_per_second" if engine == "plain" and case.requests == "one" else main.key
-        found = result.summary(case, engine, used)
+        found = result.summary(case, engine, main.key)
+        handshakes = result.summary(case, engine, "handshakes_per_second") if case.requests == "one" else None
         cpu, busy = (result.summary(case, engine, name) for name in ("cpu_server_side_per_request", "client_busy"))
-        base = None if case.requests == "one" else ratio_to(result, case, engine, "plain", main.key)
+        base = ratio_to(result, case, engine, "plain", main.key)
         rows.append([result.label(engine), show(found["median"], main.scale), f"{found['spread']:.1%}",
                      ratio_text(base) if engine != "plain" else "1",
                      ratio_text(ratio_to(result, case, engine, "ktls", main.key)) if engine != "ktls" else "1",
@@ -167,7 +166,8 @@ def figures_table(result, case):
                      f"{cpu['median'] / floor:.2f}" if cpu and floor else "–",
                      *(show((result.summary(case, engine, name) or {}).get("median")) for name in
                        ("switches_per_request", "wakeups_per_request")),
-                     f"{busy['median']:.0%}" if busy else "–", str(result.failures(case, engine))])
+                     f"{busy['median']:.0%}" if busy else "–", str(result.failures(case, engine))] +
+                    ([show(handshakes["median"] or None)] if handshakes else []))
     return table(heads, rows)
 
 
@@ -223,6 +223,8 @@ def case_section(result, case):
     parts = [f"<h3>{escape(case.label())}</h3>"]
     if result.engines(case):
         shown = {main_key(case), "bytes_per_second" if case.size >= 1 << 17 else "requests_per_second"}
+        if case.requests == "one":
+            shown.add("handshakes_per_second")
         parts += ['<div class="plots">', *(bar_plot(result, case, BY_KEY[name]) for name in sorted(shown)),
                   latency_plot(result, case), processor_plot(result, case), sample_plot(result, case), "</div>",
                   figures_table(result, case), hardware_table(result, case), counters_table(result, case)]

@@ -596,6 +596,24 @@ def not_resumed():
     assert text.count("were resumed") == 1 and "nginx + OpenSSL: only 50% were resumed" in text
 
 
+@test("with a connection a request plain TCP's requests are called requests, and the others have a ratio to them")
+def one_request():
+    def one(document):
+        for engine, entries in document["cases"][0]["engines"].items():
+            for entry in entries:
+                entry["figures"]["handshakes_per_second"] = 0 if engine == "plain" else 77.0
+    with tempfile.TemporaryDirectory() as directory:
+        text = report.page([result.Result(changed(a_result(directory, "a", requests="one"), one))])
+    rows = {re.match("<td>(.*?)</td>", row).group(1): re.findall("<td>(.*?)</td>", row)
+            for row in re.findall("<tr>(<td>.*?)</tr>", text) if "%" in row}
+    heads = re.findall("<th>(.*?)</th>", next(head for head in re.findall("<tr>(<th>.*?)</tr>", text)
+                                              if "handshakes/s" in head))
+    at = {name: heads.index(name) for name in ("requests, 1/s", "of plain (95 %)", "handshakes/s")}
+    assert [rows["plain TCP"][n] for n in at.values()] == ["801.5", "1", "–"], rows["plain TCP"]
+    assert rows["tlsport software"][at["of plain (95 %)"]].startswith("0.75"), rows["tlsport software"]
+    assert rows["tlsport software"][at["handshakes/s"]] == "77.00"
+
+
 @test("the table for other programs has a line a figure and round")
 def table():
     with tempfile.TemporaryDirectory() as directory:
