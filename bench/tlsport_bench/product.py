@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The product where the server is: the module, a helper in the server's network namespace, its command line."""
+import contextlib
 import json
 import os
 import signal
 
-from .base import TOP, Failure, Unavailable, built, run, try_read, wait_for
+from .base import TOP, Failure, Unavailable, built, run, say, try_read, wait_for
 
 # of handshakes in flight, for all come from one address; their time is as nginx has it
 MOST = 1000000
+WORKERS_MOST = 256
 FIRST = "no module tlsport: load it (make start, or scripts/vm -s)"
 
 
@@ -24,28 +26,60 @@ def namespace_of(pid):
         return None
 
 
+def tasks(pids):
+    """The threads of these processes, as far as there are any."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            yield from map(int, os.listdir(f"/proc/{pid}/task"))
+
+
+def pin(pids, cpus):
+    """Returns where each thread was allowed to run."""
+    before = {}
+    for task in tasks(pids):
+        with contextlib.suppress(OSError):
+            before[task] = os.sched_getaffinity(task)
+            os.sched_setaffinity(task, cpus)
+    return before
+
+
+def unpin(before, pids):
+    """Workers that came meanwhile are as their parent, which comes first."""
+    usual = next(iter(before.values()), None)
+    for task in tasks(pids) if usual else ():
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(task, before.get(task, usual))
+
+
 class Product:
-    def __init__(self, topology, work, pin):
+    """A helper of its own has a worker a processor of the server's; one that runs already keeps those that it has."""
+
+    def __init__(self, topology, work, cpus):
         if not os.path.exists("/sys/module/tlsport"):
             raise Unavailable(FIRST)
         self.topology, self.prefix = topology, topology.server_prefix
         self.run_dir, self.config_dir = "/run/tlsport", "/etc/tlsport"
-        self.ports, self.own = [], False
+        self.ports, self.own, self.pinned = [], False, {}
         self.namespace = topology.in_server("readlink", "/proc/self/ns/net").strip()
         try:
             self.ctl = built("tlsportctl", "userspace")
-            if not self.pids():
-                self.start(work, pin)
+            pids = self.pids()
+            if not pids:
+                self.start(work, cpus)
+                return
+            self.pinned = pin(pids, cpus)
+            say(f"a helper runs already, with {len(pids) - 1} workers; for now it is pinned as servers are")
         except Failure as failure:
             raise Unavailable(str(failure)) from None
 
-    def start(self, work, pin):
+    def start(self, work, cpus):
         self.run_dir, self.config_dir = f"{work}/tlsport/run", f"{work}/tlsport/etc"
         os.makedirs(self.run_dir)
         os.makedirs(self.config_dir + "/ports.d")
         self.own = True
-        run(*self.prefix, *pin, "python3", TOP + "/scripts/notify-wait", self.run_dir + "/log",
-            built("tlsportd", "userspace"), "--config-dir", self.config_dir, "--run-dir", self.run_dir)
+        run(*self.prefix, "taskset", "-c", ",".join(map(str, cpus)), "python3", TOP + "/scripts/notify-wait",
+            self.run_dir + "/log", built("tlsportd", "userspace"), "--config-dir", self.config_dir, "--run-dir",
+            self.run_dir, "--workers", str(min(len(cpus), WORKERS_MOST)))
 
     def pids(self):
         """The helper and its workers, of this namespace alone."""
@@ -74,9 +108,10 @@ class Product:
     def stop(self):
         for port in self.ports:
             self.control("disable", port, check=False)
+        pids = self.pids()
+        unpin(self.pinned, pids)
         if not self.own:
             return
-        pids = self.pids()
         parent = int(try_read(self.run_dir + "/lock") or 0)
         if parent in pids:
             os.kill(parent, signal.SIGTERM)

@@ -97,7 +97,7 @@ class Site:
 
     def product(self):
         if not self._product:
-            self._product = Product(self.topology, self.work, self.pin_server)
+            self._product = Product(self.topology, self.work, self.server_cpus)
         return self._product
 
     def engine(self, name, sending):

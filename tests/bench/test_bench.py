@@ -10,6 +10,7 @@ import os
 import random
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +23,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)
 sys.path.insert(0, TOP + "/bench")
 # pylint: disable=wrong-import-position
 from tlsport_bench import case, compare, engine, floor, load, machine, main, measure, perf, record, report  # noqa: E402
-from tlsport_bench import result, run, site, stats  # noqa: E402
+from tlsport_bench import product, result, run, site, stats  # noqa: E402
 from tlsport_bench.base import Failure, Unavailable, parse_size, show_size  # noqa: E402
 from tlsport_bench.round import Rounds, figures  # noqa: E402
 
@@ -548,6 +549,41 @@ def same_machine():
             else:
                 assert run.choose_client(options, None, None, [0]) is client
         assert client.close.called == bool(words)
+
+
+@contextlib.contextmanager
+def a_product(pids):
+    """Of a topology without namespaces, where a helper runs with these, and without one starts; and its commands."""
+    topology = mock.Mock(server_prefix=())
+    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as directory:
+        def patch(name, value):
+            return stack.enter_context(mock.patch.object(product, name, value))
+        patch("built", lambda name, _: name), patch("say", mock.Mock())
+        commands = patch("run", mock.Mock())
+        exists = os.path.exists
+        stack.enter_context(mock.patch.object(os.path, "exists", lambda path: path.startswith("/sys/") or exists(path)))
+        stack.enter_context(mock.patch.object(product.Product, "pids", lambda _: pids))
+        made = product.Product(topology, directory, sorted(os.sched_getaffinity(0))[:1])
+        yield made, [list(call.args) for call in commands.call_args_list]
+
+
+@test("the helper has a worker a processor of the server's; one that runs already is pinned there, and as before later")
+def helper_pinned():
+    usual = sorted(os.sched_getaffinity(0))
+    with a_product([]) as (_, commands):
+        words = commands[0]
+        assert words[words.index("--workers") + 1] == "1" and words[:3] == ["taskset", "-c", str(usual[0])], words
+    with subprocess.Popen(["sleep", "60"]) as old, subprocess.Popen(["sleep", "60"]) as new:
+        try:
+            pids = [old.pid]
+            with a_product(pids) as (made, commands):
+                assert not commands and os.sched_getaffinity(old.pid) == {usual[0]}
+                os.sched_setaffinity(new.pid, usual[:1])  # as a worker that has been started anew
+                pids.append(new.pid)
+                made.stop()
+            assert [sorted(os.sched_getaffinity(pid)) for pid in pids] == [usual, usual]
+        finally:
+            old.kill(), new.kill()
 
 
 @test("the floor is what plain TCP costs and the cipher for the same bytes")
