@@ -970,6 +970,19 @@ static void check_finds_what_is_off(void **state)
 	       "gcm(aes) is served by gcm_base(ctr(aes-generic),ghash-generic), the generic C code: "
 	       "load the driver for this processor (x86: modprobe aesni_intel)\n",
 	       "");
+	mock_write("proc/crypto",
+		   "name         : gcm(aes)\ndriver       : gcm_base(ctr(aes-lib),ghash-lib)\n"
+		   "priority     : 100\n\n"
+		   "name         : gcm(aes)\ndriver       : gcm-aes-lib\npriority     : 110\n");
+	expect("check", 1,
+	       "gcm(aes) is served by gcm-aes-lib, the kernel's library, block by block: "
+	       "load the driver for this processor (x86: modprobe aesni_intel)\n",
+	       "");
+	mock_write("proc/crypto",
+		   "name         : gcm(aes)\ndriver       : gcm-aes-lib\npriority     : 110\n\n"
+		   "name         : gcm(aes)\ndriver       : generic-gcm-aesni\n"
+		   "priority     : 400\n");
+	expect("check", 0, "nothing was found\n", "");
 	ctl.feature = system_feature;
 }
 
