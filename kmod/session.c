@@ -227,37 +227,38 @@ static int session_set_rcvlowat(struct sock *sk, int val)
 	return err;
 }
 
-static bool wants_lowat(const struct sock *sk, int flags)
+static bool waits_here(const struct sock *sk, int flags)
 {
-	return unlikely(READ_ONCE(sk->sk_rcvlowat) > 1) && !(flags & MSG_DONTWAIT);
+	return !(flags & MSG_DONTWAIT) && unlikely(READ_ONCE(sk->sk_rcvlowat) > 1);
+}
+
+/* TLS 1.2 shows what is for control, which is then not counted. */
+static bool is_enough(struct sock *sk, int target)
+{
+	if (target <= 1 && sk->sk_prot->sock_is_readable(sk))
+		return true;
+	return readable_bytes(sk) >= target || is_full(sk);
 }
 
 /*
  * SO_RCVLOWAT: net/tls would take a record out of TCP's queue and wait for the
- * rest, for which TCP, which counts what is in the queue, would wake nobody.
- * Waits until enough is there, for @timeo at most, which is below 0 at first.
- * The flags to receive with, or an error when nothing is there.
+ * rest, for which TCP, which counts what is in the queue, would wake nobody.  And
+ * MSG_WAITALL that has a part: an error that ends the waiting is for the next call.
+ * Waits until @target bytes are there, for @timeo at most, which is below 0 at first.
+ * 0: something is there, or the end; net/tls is not to wait.  Else an error.
  */
-static int wait_lowat(struct sock *sk, size_t len, long *timeo)
+static int wait_data(struct sock *sk, int target, long *timeo)
 {
-	int target = min_t(size_t, READ_ONCE(sk->sk_rcvlowat), len), n;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 
 	if (*timeo < 0)
 		*timeo = sock_rcvtimeo(sk, false);
 	add_wait_queue(sk_sleep(sk), &wait);
-	for (;;) {
-		n = readable_bytes(sk);
-		if (n >= target || !*timeo || rx_stops(sk) || is_full(sk) ||
-		    signal_pending(current))
-			break;
+	while (!is_enough(sk, target) && *timeo && !rx_stops(sk) && !signal_pending(current))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
-	}
 	remove_wait_queue(sk_sleep(sk), &wait);
-	if (n >= target)
+	if (is_enough(sk, 1) || rx_stops(sk))
 		return 0;
-	if (n || rx_stops(sk) || is_full(sk))
-		return MSG_DONTWAIT;
 	return signal_pending(current) ? sock_intr_errno(*timeo) : -EAGAIN;
 }
 
@@ -265,7 +266,7 @@ static int wait_lowat(struct sock *sk, size_t len, long *timeo)
  * What seemed to be there was not: nothing was in the records, or another reader
  * was faster.  0: wait again.
  */
-static int lowat_missed(struct sock *sk, long *timeo)
+static int missed_data(struct sock *sk, long *timeo)
 {
 	if (tlsport_record_broken(sk))
 		return -EBADMSG;
@@ -273,6 +274,25 @@ static int lowat_missed(struct sock *sk, long *timeo)
 		return -EAGAIN;
 	schedule_timeout_interruptible(1); /* that reader may still have it */
 	return signal_pending(current) ? sock_intr_errno(*timeo) : 0;
+}
+
+/* What wait_data() waits for: what MSG_PEEK has shown it would show again, so all at once */
+static int wanted(const struct sock *sk, size_t len, int flags)
+{
+	return sock_rcvlowat(sk, (flags & MSG_PEEK) && (flags & MSG_WAITALL), len);
+}
+
+/* Net/tls ends at a control record, where TCP would have gone on. */
+static bool is_short(const struct sock *sk, int copied, size_t left, int flags)
+{
+	return left && !(flags & MSG_PEEK) &&
+	       ((flags & MSG_WAITALL) || copied < READ_ONCE(sk->sk_rcvlowat));
+}
+
+/* With a part in hand, an error of TCP's stays where the next call finds it. */
+static bool has_error(struct sock *sk)
+{
+	return READ_ONCE(sk->sk_err) && !sk->sk_prot->sock_is_readable(sk);
 }
 
 /* Data came after control records.  What the application gets. */
@@ -309,30 +329,48 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
-	long timeo = -1; /* wait_lowat()'s */
+	struct sock *sk = sock->sk;
+	int ret, more, copied = 0;
+	long timeo = -1; /* wait_data()'s */
 	bool end = false;
-	int ret, more;
 
 	for (;;) {
-		if (unlikely(tlsport_conn_rx_ended(conn)))
-			return conn->rx_err;
+		if (unlikely(tlsport_conn_rx_ended(conn))) {
+			ret = conn->rx_err;
+			break;
+		}
 		/* each time anew: what was there may have been a control record */
-		more = wants_lowat(sock->sk, flags) ? wait_lowat(sock->sk, len, &timeo) : 0;
-		if (unlikely(more < 0))
-			return more;
+		more = unlikely(copied) || waits_here(sk, flags) ? MSG_DONTWAIT : 0;
+		if (unlikely(more)) {
+			ret = wait_data(sk, wanted(sk, len, flags), &timeo);
+			if (ret || (copied && has_error(sk)))
+				break;
+		}
 		if (unlikely(flags & MSG_PEEK))
 			prepare_peek(sock, base);
-		ret = recv_plain(base, sock, msg, len, flags | more | rx_flags(sock->sk));
-		if (likely(ret > 0))
-			return unlikely(conn->control_run) ? data_after(sock, base, ret) : ret;
+		ret = recv_plain(base, sock, msg, len, flags | more | rx_flags(sk));
+		if (likely(ret > 0)) {
+			if (unlikely(conn->control_run))
+				ret = data_after(sock, base, ret);
+			if (unlikely(ret < 0))
+				break;
+			copied += ret;
+			len -= ret;
+			if (likely(!is_short(sk, copied, len, flags)))
+				break;
+			if ((flags & (MSG_DONTWAIT | MSG_WAITALL)) != MSG_WAITALL)
+				timeo = 0; /* TCP, which counts from here, would not wake for so little */
+			continue;
+		}
 		if (unlikely(more) && ret == -EAGAIN) {
-			ret = lowat_missed(sock->sk, &timeo);
+			ret = missed_data(sk, &timeo);
 			if (!ret)
 				continue;
 		}
 		if (recv_other(sock, base, len, -EIO, &ret, &end))
-			return ret;
+			break;
 	}
+	return copied ?: ret;
 }
 
 /*

@@ -207,6 +207,42 @@ def key_update_in_pieces():
             lib.wait_for(lambda life=peer.life: life.stat(lib.STATS_KEY_UPDATES) == 1, what="the KeyUpdate is counted")
 
 
+@test("recv() with MSG_WAITALL goes on behind KeyUpdate and warnings, and ends with the stream; with SO_RCVLOWAT it "
+      "takes what is behind them", core=True)
+def waitall_behind():
+    for version, kind, body in ((VERSION13, TYPE_HANDSHAKE, UPDATE), (VERSION13, TYPE_ALERT, b"\1\x5a"),
+                                (VERSION12, TYPE_ALERT, b"\1\x5a")):
+        with Peer(lib.World(), version) as peer:
+            conn, name = peer.life.conn, f"{NAMES[version]}, {body}"
+            conn.setblocking(True)
+
+            def parts(peer=peer, kind=kind, body=body):
+                """Data, and before what is not the first the control record."""
+                for begin in range(0, 40000, 10000):
+                    control = peer.sealer.seal(kind, body) if begin else b""
+                    if begin and kind == TYPE_HANDSHAKE:
+                        peer.sealer.update()
+                    yield control + peer.sealer.seal(TYPE_DATA, lib.TEXT[begin:begin + 10000])
+
+            peer.life.client.sendall(b"".join(parts()))
+            peer.life.settle()
+            equal(conn.recv(40000, socket.MSG_WAITALL), lib.TEXT[:40000], f"{name}, all was there")
+            reader = lib.in_thread(conn.recv, 40000, socket.MSG_WAITALL)
+            for part in parts():
+                lib.in_call(os.getpid(), *lib.RECEIVES)
+                peer.life.client.sendall(part)
+                lib.wait_for(lambda conn=conn: not queued(conn), what="the reader has taken it")
+            equal(reader(), lib.TEXT[:40000], f"{name}, it came in parts")
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 35000)
+            peer.life.client.sendall(b"".join(parts()))
+            peer.life.settle()
+            equal(conn.recv(40000), lib.TEXT[:40000], f"{name}, SO_RCVLOWAT")
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            peer.life.client.sendall(b"".join(parts()) + peer.sealer.seal(TYPE_ALERT, b"\1\0"))
+            equal([conn.recv(50000, socket.MSG_WAITALL), conn.recv(1)], [lib.TEXT[:40000], b""], f"{name}, the end")
+            peer.life.end("closed")
+
+
 @test("splice() passes records without content by: data behind them is found, EAGAIN where there is none")
 def splice_empty():
     ends = os.pipe()
