@@ -4,7 +4,7 @@
  * behaves as a TCP socket.  The tables are static: one for each table of
  * net/tls that was seen, what it wraps found by container_of on sock->ops, the
  * connection by sk_user_data.  A call that sends costs a mutex, behind which that
- * of net/tls is uncontended; one that receives costs four tests.
+ * of net/tls is uncontended; one that receives costs a few tests.
  *
  * Members of struct proto_ops that are not named in fill() are net/tls's or TCP's
  * and right as they are; read_sock must be: net/tls reads through it.
@@ -227,9 +227,32 @@ static int session_set_rcvlowat(struct sock *sk, int val)
 	return err;
 }
 
+/* SO_RCVTIMEO of one call; net/tls begins it anew at each record. */
+struct rx_time {
+	long timeo; /* below 0: it has not begun */
+	unsigned long began;
+};
+
+static long time_left(struct sock *sk, struct rx_time *time)
+{
+	if (time->timeo < 0) {
+		time->timeo = sock_rcvtimeo(sk, false);
+		time->began = jiffies;
+	}
+	if (time->timeo == MAX_SCHEDULE_TIMEOUT)
+		return time->timeo;
+	return time->timeo - min_t(unsigned long, jiffies - time->began, time->timeo);
+}
+
+static bool has_timeout(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_rcvtimeo) != MAX_SCHEDULE_TIMEOUT;
+}
+
 static bool waits_here(const struct sock *sk, int flags)
 {
-	return !(flags & MSG_DONTWAIT) && unlikely(READ_ONCE(sk->sk_rcvlowat) > 1);
+	return !(flags & MSG_DONTWAIT) &&
+	       unlikely(READ_ONCE(sk->sk_rcvlowat) > 1 || has_timeout(sk));
 }
 
 /* TLS 1.2 shows what is for control, which is then not counted. */
@@ -244,36 +267,37 @@ static bool is_enough(struct sock *sk, int target)
  * SO_RCVLOWAT: net/tls would take a record out of TCP's queue and wait for the
  * rest, for which TCP, which counts what is in the queue, would wake nobody.  And
  * MSG_WAITALL that has a part: an error that ends the waiting is for the next call.
- * Waits until @target bytes are there, for @timeo at most, which is below 0 at first.
+ * Waits until @target bytes are there, or the time is over.
  * 0: something is there, or the end; net/tls is not to wait.  Else an error.
  */
-static int wait_data(struct sock *sk, int target, long *timeo)
+static int wait_data(struct sock *sk, int target, struct rx_time *time)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	long left = time_left(sk, time);
 
-	if (*timeo < 0)
-		*timeo = sock_rcvtimeo(sk, false);
 	add_wait_queue(sk_sleep(sk), &wait);
-	while (!is_enough(sk, target) && *timeo && !rx_stops(sk) && !signal_pending(current))
-		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	while (!is_enough(sk, target) && left && !rx_stops(sk) && !signal_pending(current)) {
+		wait_woken(&wait, TASK_INTERRUPTIBLE, left);
+		left = time_left(sk, time);
+	}
 	remove_wait_queue(sk_sleep(sk), &wait);
 	if (is_enough(sk, 1) || rx_stops(sk))
 		return 0;
-	return signal_pending(current) ? sock_intr_errno(*timeo) : -EAGAIN;
+	return signal_pending(current) ? sock_intr_errno(time->timeo) : -EAGAIN;
 }
 
 /*
  * What seemed to be there was not: nothing was in the records, or another reader
  * was faster.  0: wait again.
  */
-static int missed_data(struct sock *sk, long *timeo)
+static int missed_data(struct sock *sk, struct rx_time *time)
 {
 	if (tlsport_record_broken(sk))
 		return -EBADMSG;
-	if (!*timeo)
+	if (!time_left(sk, time))
 		return -EAGAIN;
 	schedule_timeout_interruptible(1); /* that reader may still have it */
-	return signal_pending(current) ? sock_intr_errno(*timeo) : 0;
+	return signal_pending(current) ? sock_intr_errno(time->timeo) : 0;
 }
 
 /* What wait_data() waits for: what MSG_PEEK has shown it would show again, so all at once */
@@ -329,9 +353,9 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
+	struct rx_time time = { .timeo = -1 };
 	struct sock *sk = sock->sk;
 	int ret, more, copied = 0;
-	long timeo = -1; /* wait_data()'s */
 	bool end = false;
 
 	for (;;) {
@@ -342,7 +366,7 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 		/* each time anew: what was there may have been a control record */
 		more = unlikely(copied) || waits_here(sk, flags) ? MSG_DONTWAIT : 0;
 		if (unlikely(more)) {
-			ret = wait_data(sk, wanted(sk, len, flags), &timeo);
+			ret = wait_data(sk, wanted(sk, len, flags), &time);
 			if (ret || (copied && has_error(sk)))
 				break;
 		}
@@ -359,11 +383,11 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 			if (likely(!is_short(sk, copied, len, flags)))
 				break;
 			if ((flags & (MSG_DONTWAIT | MSG_WAITALL)) != MSG_WAITALL)
-				timeo = 0; /* TCP, which counts from here, would not wake for so little */
+				time.timeo = 0; /* TCP counts from here, and might wake nobody */
 			continue;
 		}
 		if (unlikely(more) && ret == -EAGAIN) {
-			ret = missed_data(sk, &timeo);
+			ret = missed_data(sk, &time);
 			if (!ret)
 				continue;
 		}
@@ -459,7 +483,8 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
-	bool end = false;
+	struct rx_time time = { .timeo = -1 };
+	bool end = false, waits;
 	ssize_t n;
 	int ret;
 
@@ -473,12 +498,24 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 	for (;;) {
 		if (unlikely(tlsport_conn_rx_ended(conn)))
 			return conn->rx_err;
+		waits = !(flags & SPLICE_F_NONBLOCK) && has_timeout(sock->sk);
+		if (unlikely(waits)) {
+			ret = wait_data(sock->sk, 1, &time);
+			if (ret)
+				return told(conn, ret);
+		}
 		n = base->splice_read(sock, ppos, pipe, len,
-				      rx_flags(sock->sk) ? flags | SPLICE_F_NONBLOCK : flags);
+				      waits || rx_flags(sock->sk) ? flags | SPLICE_F_NONBLOCK :
+								    flags);
 		look_for_broken(sock->sk, n);
 		if (likely(n > 0))
 			return unlikely(conn->control_run) ? data_after(sock, base, n) : n;
 		ret = n;
+		if (unlikely(waits) && ret == -EAGAIN) {
+			ret = missed_data(sock->sk, &time);
+			if (!ret)
+				continue;
+		}
 		if (recv_other(sock, base, len, -EINVAL, &ret, &end))
 			return told(conn, ret);
 	}

@@ -84,6 +84,39 @@ def nothing(pair):
     return got + [conn.recv(10), outcome(conn.recv, 10)]
 
 
+@as_on_tcp("SO_RCVTIMEO is for a call as a whole: bytes that trickle into recv() with MSG_WAITALL do not begin it anew")
+def trickle(pair):
+    conn, over = pair.conn, threading.Event()
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 1, 0))
+
+    def write():
+        while not over.wait(0.1):
+            pair.client.write(b"x")
+    writer = in_thread(write)
+    try:
+        with lib.takes(0.98, 2, "recv() with SO_RCVTIMEO"):
+            got = conn.recv(60, socket.MSG_WAITALL)
+    finally:
+        over.set()
+        writer()
+    return 0 < len(got) < 60, set(got)
+
+
+@as_on_tcp("MSG_PEEK with MSG_WAITALL: SO_RCVTIMEO ends it, and it gives what is there; it waits for more")
+def peek_all(pair):
+    conn = pair.conn
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 500000))
+    pair.client.write(b"some")
+    arrived(conn, 4)
+    with lib.takes(0.48, 1, "recv() with SO_RCVTIMEO"):
+        got = [conn.recv(8, socket.MSG_PEEK | socket.MSG_WAITALL)]
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 60, 0))
+    reader = in_thread(conn.recv, 8, socket.MSG_PEEK | socket.MSG_WAITALL)
+    lib.in_call(os.getpid(), *lib.RECEIVES)
+    pair.client.write(b"more")
+    return got, reader(), conn.recv(100)
+
+
 @as_on_tcp("MSG_TRUNC throws away what it counts")
 def trunc(pair):
     conn, fd = pair.conn, pair.conn.fileno()

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import termios
+import threading
 
 import lib
 from lib import TYPE_ALERT, TYPE_DATA, TYPE_HANDSHAKE, VERSION12, VERSION13, equal, test
@@ -241,6 +242,34 @@ def waitall_behind():
             peer.life.client.sendall(b"".join(parts()) + peer.sealer.seal(TYPE_ALERT, b"\1\0"))
             equal([conn.recv(50000, socket.MSG_WAITALL), conn.recv(1)], [lib.TEXT[:40000], b""], f"{name}, the end")
             peer.life.end("closed")
+
+
+@test("SO_RCVTIMEO of recv() and splice() is over though records come that are no data for them", core=True)
+def nothing_for_ever():
+    ends = os.pipe()
+    for end in ends:
+        lib.defer(os.close, end)
+    for version in BOTH:
+        with good(version) as peer:
+            conn, over = peer.life.conn, threading.Event()
+            conn.setblocking(True)
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 500000))
+
+            def trickle(peer=peer, over=over):
+                while not over.wait(0.1):
+                    peer.send(TYPE_DATA)
+            sender = lib.in_thread(trickle)
+            try:
+                for call in ((conn.recv, 100), (conn.recv, 100, socket.MSG_PEEK), (conn.recv, 100, socket.MSG_WAITALL),
+                             (os.splice, conn.fileno(), ends[1], 100)):
+                    with lib.takes(0.48, 1, f"{call[0].__name__}() with SO_RCVTIMEO, {NAMES[version]}"):
+                        equal(lib.outcome(*call), "EAGAIN", NAMES[version])
+            finally:
+                over.set()
+                sender()
+            conn.setblocking(False)
+            lib.wait_for(lambda peer=peer: lib.outcome(peer.life.conn.recv, 1) and not queued(peer.life.conn),
+                         what="the rest of it is taken")
 
 
 @test("splice() passes records without content by: data behind them is found, EAGAIN where there is none")
