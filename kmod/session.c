@@ -493,7 +493,9 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 		if (n)
 			return n;
 	}
-	if (sock->file && sock->file->f_flags & O_NONBLOCK) /* net/tls looks at flags alone */
+	/* net/tls looks at flags alone; TCP leaves them to the pipe */
+	flags &= ~SPLICE_F_NONBLOCK;
+	if (sock->file && sock->file->f_flags & O_NONBLOCK)
 		flags |= SPLICE_F_NONBLOCK;
 	for (;;) {
 		if (unlikely(tlsport_conn_rx_ended(conn)))

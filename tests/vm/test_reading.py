@@ -6,6 +6,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import platform
 import select
 import signal
 import socket
@@ -18,6 +19,7 @@ import lib
 from lib import LIBC, TEXT, Iovec, Msghdr, as_on_tcp, digest, equal, in_thread, outcome, test
 
 SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
+SPLICE = {"x86_64": 275, "aarch64": 76}[platform.machine()]  # its system call
 TCP_INQ = 36
 SO_TIMESTAMP = 29
 
@@ -302,6 +304,13 @@ def splice(pair):
             count -= done
             data += peer.recv(done, socket.MSG_WAITALL)
     got.append(digest(data))
+    for flags, blocking in ((SPLICE_F_NONBLOCK, True), (0, False)):  # of the pipe: the socket's O_NONBLOCK counts
+        os.set_blocking(send, blocking)
+        splicer = in_thread(lambda f=flags: os.splice(conn.fileno(), send, 100, flags=f))
+        lib.in_call(os.getpid(), SPLICE)
+        pair.client.write(b"late")
+        got.append((splicer(), os.read(receive, 100)))
+    os.set_blocking(send, True)
     conn.setblocking(False)
     got.append(outcome(os.splice, conn.fileno(), send, 100))
     got.append(outcome(lambda: os.splice(conn.fileno(), send, 100, flags=SPLICE_F_NONBLOCK)))
