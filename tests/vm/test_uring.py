@@ -129,6 +129,7 @@ def half_record():
         ring.start(operation)
         pair.client.send(record[:10])
         lib.wait_for(lambda: not lib.unacknowledged(pair.client.sock), what="it has come")
+        equal(ring.ready(), 0, f"completions of {operation}, half a record is there")
         pair.client.send(record[10:])
         assert ring.wait()[0].startswith(operation.split()[0] + (" 3" if operation != "poll" else f" {select.POLLIN}"))
         pair.client.tls.write(b"two")

@@ -38,6 +38,11 @@ class Ring:
             lines.append(line)
         return lines
 
+    def ready(self):
+        """How many completions are there, of what was started."""
+        self.tell("look")
+        return int(self.answers()[0])
+
     def wait(self, count=1):
         self.tell(f"go {count}")
         return self.answers()

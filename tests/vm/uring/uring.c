@@ -13,6 +13,7 @@
  *	fixed		registered files from now on
  *	use FD		this one from now on
  *	go COUNT	submits, and waits for so many completions
+ *	look		prints how many are there
  */
 #include <errno.h>
 #include <liburing.h>
@@ -230,6 +231,9 @@ int main(int argc, char **argv)
 			continue;
 		if (!strcmp(word, "go")) {
 			go(len);
+		} else if (!strcmp(word, "look")) {
+			printf("%u\ndone\n", io_uring_cq_ready(&ring));
+			fflush(stdout);
 		} else if (!strcmp(word, "link")) {
 			link_next = 1;
 		} else if (!strcmp(word, "use")) {
