@@ -60,6 +60,34 @@ static int recv_plain(const struct proto_ops *base, struct socket *sock, struct 
 	return ret;
 }
 
+/* MSG_TRUNC: TCP counts the bytes and drops them; here they end in a page that nobody reads. */
+static noinline_for_stack int recv_dropped(const struct proto_ops *base, struct socket *sock,
+					   struct msghdr *msg, size_t len, int flags)
+{
+	struct msghdr nowhere = { .msg_flags = msg->msg_flags };
+	struct page *page = alloc_page(GFP_KERNEL);
+	struct kvec vecs[16];
+	int i, ret;
+
+	if (!page)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(vecs); i++)
+		vecs[i] = (struct kvec){ .iov_base = page_address(page), .iov_len = PAGE_SIZE };
+	len = min_t(size_t, len, ARRAY_SIZE(vecs) * PAGE_SIZE);
+	iov_iter_kvec(&nowhere.msg_iter, ITER_DEST, vecs, ARRAY_SIZE(vecs), len);
+	ret = recv_plain(base, sock, &nowhere, len, flags & ~MSG_TRUNC);
+	memzero_explicit(page_address(page), PAGE_SIZE);
+	__free_page(page);
+	return ret;
+}
+
+static int recv_once(const struct proto_ops *base, struct socket *sock, struct msghdr *msg,
+		     size_t len, int flags)
+{
+	return unlikely(flags & MSG_TRUNC) ? recv_dropped(base, sock, msg, len, flags) :
+					     recv_plain(base, sock, msg, len, flags);
+}
+
 /* The connection is over, and not by the peer's FIN. */
 static bool was_reset(const struct sock *sk)
 {
@@ -306,11 +334,11 @@ static int wanted(const struct sock *sk, size_t len, int flags)
 	return sock_rcvlowat(sk, (flags & MSG_PEEK) && (flags & MSG_WAITALL), len);
 }
 
-/* Net/tls ends at a control record, where TCP would have gone on. */
+/* Net/tls ends at a control record, recv_dropped() where its room does, and TCP goes on. */
 static bool is_short(const struct sock *sk, int copied, size_t left, int flags)
 {
 	return left && !(flags & MSG_PEEK) &&
-	       ((flags & MSG_WAITALL) || copied < READ_ONCE(sk->sk_rcvlowat));
+	       ((flags & (MSG_WAITALL | MSG_TRUNC)) || copied < READ_ONCE(sk->sk_rcvlowat));
 }
 
 /* With a part in hand, an error of TCP's stays where the next call finds it. */
@@ -372,7 +400,7 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 		}
 		if (unlikely(flags & MSG_PEEK))
 			prepare_peek(sock, base);
-		ret = recv_plain(base, sock, msg, len, flags | more | rx_flags(sk));
+		ret = recv_once(base, sock, msg, len, flags | more | rx_flags(sk));
 		if (likely(ret > 0)) {
 			if (unlikely(conn->control_run))
 				ret = data_after(sock, base, ret);
@@ -404,11 +432,16 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
  */
 static int recv_preamble(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
+	struct iov_iter nowhere, *to = &msg->msg_iter;
 	struct sock *sk = sock->sk;
 	int n, more = 0;
 	bool end;
 
-	n = tlsport_preamble_read(tlsport_conn_of(sk), &msg->msg_iter, len, flags & MSG_PEEK, &end);
+	if (flags & MSG_TRUNC) {
+		iov_iter_discard(&nowhere, ITER_DEST, len);
+		to = &nowhere;
+	}
+	n = tlsport_preamble_read(tlsport_conn_of(sk), to, len, flags & MSG_PEEK, &end);
 	if (!n && len) /* another reader was faster */
 		return recv_records(sock, msg, len, flags);
 	if (n < 0 || n == len || !end)
@@ -427,26 +460,6 @@ static int recv_loop(struct socket *sock, struct msghdr *msg, size_t len, int fl
 	return told(conn, unlikely(READ_ONCE(conn->preamble_left)) ?
 				  recv_preamble(sock, msg, len, flags) :
 				  recv_records(sock, msg, len, flags));
-}
-
-/* MSG_TRUNC: TCP counts the bytes and drops them; here they end in a page that nobody reads. */
-static int recv_dropped(struct socket *sock, struct msghdr *msg, size_t len, int flags)
-{
-	struct msghdr nowhere = { .msg_flags = msg->msg_flags };
-	struct page *page = alloc_page(GFP_KERNEL);
-	struct kvec vecs[16];
-	int i, ret;
-
-	if (!page)
-		return -ENOMEM;
-	for (i = 0; i < ARRAY_SIZE(vecs); i++)
-		vecs[i] = (struct kvec){ .iov_base = page_address(page), .iov_len = PAGE_SIZE };
-	len = min_t(size_t, len, ARRAY_SIZE(vecs) * PAGE_SIZE);
-	iov_iter_kvec(&nowhere.msg_iter, ITER_DEST, vecs, ARRAY_SIZE(vecs), len);
-	ret = recv_loop(sock, &nowhere, len, flags & ~MSG_TRUNC);
-	memzero_explicit(page_address(page), PAGE_SIZE);
-	__free_page(page);
-	return ret;
 }
 
 /* io_uring and TCP_INQ: what is left, and as on TCP 1 where that is nothing but an orderly end */
@@ -469,8 +482,7 @@ static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 		return tlsport_recv_error(sk, msg, len);
 	if (unlikely(flags & MSG_OOB))
 		return -EINVAL;
-	ret = unlikely(flags & MSG_TRUNC) ? recv_dropped(sock, msg, len, flags) :
-					    recv_loop(sock, msg, len, flags);
+	ret = recv_loop(sock, msg, len, flags);
 	if (unlikely(flags & MSG_PEEK))
 		tlsport_record_trim(sk);
 	if (unlikely(msg->msg_get_inq || tcp_sk(sk)->recvmsg_inq) && ret >= 0)

@@ -119,7 +119,8 @@ def peek_all(pair):
     return got, reader(), conn.recv(100)
 
 
-@as_on_tcp("MSG_TRUNC throws away what it counts")
+@as_on_tcp("MSG_TRUNC throws away what it counts, 200000 bytes as well",
+           lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18))
 def trunc(pair):
     conn, fd = pair.conn, pair.conn.fileno()
     pair.client.write(TEXT[:20000])
@@ -129,7 +130,13 @@ def trunc(pair):
     rest = 0
     while rest < 20000 - 8016:
         rest += LIBC.recv(fd, None, 20000, socket.MSG_TRUNC)
-    return got, rest, LIBC.recv(fd, None, 5, socket.MSG_TRUNC | socket.MSG_DONTWAIT), ctypes.get_errno() == errno.EAGAIN
+    got += [LIBC.recv(fd, None, 5, socket.MSG_TRUNC | socket.MSG_DONTWAIT), ctypes.get_errno() == errno.EAGAIN]
+    reader = in_thread(LIBC.recv, fd, None, 200000, socket.MSG_TRUNC | socket.MSG_WAITALL)
+    pair.client.write(TEXT[:200000])
+    got.append(reader())
+    pair.client.write(TEXT[:100000] + b"the rest")
+    arrived(conn, 100008)
+    return got, rest, LIBC.recv(fd, None, 100000, socket.MSG_TRUNC), conn.recv(100)
 
 
 @as_on_tcp("SO_RCVLOWAT: poll() and recv() wait for so many bytes", core=True)
