@@ -544,7 +544,10 @@ static bool is_readable(struct sock *sk)
 	       (lowat <= 1 || readable_bytes(sk) >= lowat || is_full(sk));
 }
 
-/* tcp_poll() calls half a record readable, on which a level-triggered epoll spins. */
+/*
+ * tcp_poll() calls half a record readable, on which a level-triggered epoll spins; and of
+ * an end that is due, with its FIN behind what the peer does not read, it knows nothing.
+ */
 static __poll_t session_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
@@ -558,6 +561,8 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 		mask &= ~(EPOLLIN | EPOLLRDNORM);
 	if (unlikely(READ_ONCE(conn->preamble_left)))
 		mask |= EPOLLIN | EPOLLRDNORM;
+	if (unlikely(test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)))
+		mask |= EPOLLOUT | EPOLLWRNORM | (mask & EPOLLRDHUP ? EPOLLHUP : 0);
 	return mask;
 }
 
@@ -792,7 +797,11 @@ static int session_shutdown(struct socket *sock, int how)
 		tlsport_transmit_due(sock, base);
 		mutex_unlock(&conn->lock);
 	}
-	return how == SHUT_WR ? 0 : base->shutdown(sock, SHUT_RD);
+	if (how != SHUT_WR)
+		return base->shutdown(sock, SHUT_RD);
+	if (tlsport_transmit_is_due(conn)) /* TCP, which wakes who polls, has no FIN yet */
+		sock->sk->sk_state_change(sock->sk);
+	return 0;
 }
 
 static int session_release(struct socket *sock)

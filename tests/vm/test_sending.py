@@ -102,6 +102,42 @@ def shutdown_both_full():
     each_way(check)
 
 
+def told(poller, epolls):
+    """What a thread in poll() gets, and what epoll tells, level and edge."""
+    with lib.at_once("poll() of who waits"):
+        return [poller()] + [[event for _, event in epoll.poll(20)] for epoll in epolls]
+
+
+def shutdown_polled(name, how, peer_first):
+    def function(pair):
+        conn = pair.conn
+        data = lib.fill(conn)
+        if peer_first:
+            pair.write_end()
+            assert lib.is_ready(conn, select.POLLRDHUP, 20), "the peer's end does not come"
+        epolls = [select.epoll(), select.epoll()]
+        for epoll, flags in zip(epolls, (0, select.EPOLLET), strict=True):
+            lib.defer(epoll.close)
+            epoll.register(conn, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | flags)
+        before = [[event for _, event in epoll.poll(0)] for epoll in epolls]
+        poller = lib.in_thread(lib.is_ready, conn, select.POLLOUT, 20)
+        lib.in_call(os.getpid(), *lib.POLLS)
+        conn.shutdown(how)
+        got = told(poller, epolls)
+        assert pair.client.read_all() == data, "the data differs"
+        return before, got
+    function.__name__ = "shutdown_polled_" + name
+    return function
+
+
+for NAME, HOW, PEER_FIRST, WHAT in (
+        ("write", socket.SHUT_WR, False, "does not read, shutdown(SHUT_WR)"),
+        ("both", socket.SHUT_RDWR, False, "does not read, shutdown(SHUT_RDWR)"),
+        ("after_peer", socket.SHUT_WR, True, "has ended and does not read, shutdown(SHUT_WR)")):
+    lib.as_on_tcp(f"a peer that {WHAT}: poll() and epoll, level and edge, wake at once, for EPOLLOUT, and EPOLLHUP "
+                  "where both ways have ended", rcvbuf=8192)(shutdown_polled(NAME, HOW, PEER_FIRST))
+
+
 @test("a peer that does not read: taking TCP_CORK off returns at once, and what was corked arrives")
 def uncork_full():
     def corked(conn):
