@@ -727,6 +727,16 @@ static void push_open_record(struct socket *sock)
 }
 
 /*
+ * TCP sends what it has, of Nagle's and of the cork: so must be sent what net/tls
+ * has, and before, to be in the same segment.  The cork holds what comes next.
+ */
+static void push_past_cork(struct socket *sock)
+{
+	set_bit(TLSPORT_TX_OVERDUE, &tlsport_conn_of(sock->sk)->tx_flags);
+	push_open_record(sock);
+}
+
+/*
  * The last record is made while TCP still holds the one before, if it does: see
  * makes_records().  What the cork held is sent now: tcp(7).
  */
@@ -745,20 +755,28 @@ static int uncork(struct socket *sock, sockptr_t optval, unsigned int optlen)
 	return ret;
 }
 
+/* One that net/tls's open record is concerned by; false also where TCP says what is wrong. */
+static bool concerns_record(int level, int optname, sockptr_t optval, unsigned int optlen, int *val)
+{
+	return level == SOL_TCP && (optname == TCP_CORK || optname == TCP_NODELAY) &&
+	       optlen >= sizeof(*val) && !copy_from_sockptr(val, optval, sizeof(*val));
+}
+
 static int session_setsockopt(struct socket *sock, int level, int optname, sockptr_t optval,
 			      unsigned int optlen)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
-	bool cork = level == SOL_TCP && optname == TCP_CORK;
-	int val, ret;
+	int val = 0, ret;
+	bool concerns = concerns_record(level, optname, optval, optlen, &val);
+	bool cork = concerns && optname == TCP_CORK;
 
 	if (level == SOL_TLS || (level == SOL_TCP && optname == TCP_ULP))
 		return -ENOPROTOOPT;
-	if (cork && (optlen < sizeof(val) || copy_from_sockptr(&val, optval, sizeof(val))))
-		cork = false; /* TCP says what is wrong */
 	if (cork && !val)
 		return uncork(sock, optval, optlen);
+	if (concerns && !cork && val)
+		push_past_cork(sock);
 	ret = base->setsockopt(sock, level, optname, optval, optlen);
 	if (cork && !ret)
 		set_bit(TLSPORT_TX_CORKED, &conn->tx_flags);

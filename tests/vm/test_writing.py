@@ -311,6 +311,29 @@ def held(pair):
     return got
 
 
+def segments(conn):
+    """With data, that TCP has sent: tcpi_data_segs_out"""
+    return struct.unpack_from("I", conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), 156)[0]
+
+
+@as_on_tcp("TCP_NODELAY sends at once what MSG_MORE or TCP_CORK holds, also set again; the cork stays", core=True)
+def nodelay_pushes(pair):
+    conn, got = pair.conn, []
+    lib.wait_for(lambda: not lib.unacknowledged(conn), what="the handshake is acknowledged")
+    for cork, nodelay in ((0, b""), (0, 0), (0, 1), (0, 1), (1, 1), (1, 1), (1, 7)):
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, cork)
+        before = segments(conn)
+        conn.send(b"held ", 0 if cork else socket.MSG_MORE)
+        conn.send(b"and more", 0 if cork else socket.MSG_MORE)
+        got.append(outcome(conn.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay))
+        if nodelay:
+            got.append(segments(conn) - before)
+        got += [pair.client.read_exactly(13), conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)]
+    conn.send(b"corked")
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    return got, pair.client.read_exactly(6)
+
+
 def unreachable(conn, sniffer):
     """ICMP says that the peer cannot be reached; all that the connection has sent the sniffer has seen."""
     stream, = sniffer.server_streams()
