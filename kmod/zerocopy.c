@@ -14,11 +14,13 @@
 #include <linux/shmem_fs.h>
 #include "tlsport.h"
 
-/* A memfd that was sealed, for good. */
+/* A memfd that was sealed, for good: to cut off a part of a page overwrites it with zeroes. */
 static bool is_sealed(struct inode *inode)
 {
+	const unsigned int wanted = F_SEAL_WRITE | F_SEAL_SHRINK;
+
 	return inode->i_sb->s_magic == TMPFS_MAGIC &&
-	       (READ_ONCE(SHMEM_I(inode)->seals) & F_SEAL_WRITE);
+	       (READ_ONCE(SHMEM_I(inode)->seals) & wanted) == wanted;
 }
 
 /* Nobody can write until somebody with the right to do so changes the file or its mount. */
