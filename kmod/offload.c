@@ -46,8 +46,8 @@ static bool has_sync_gcm(void)
 {
 	struct crypto_aead *aead = crypto_alloc_aead("gcm(aes)", 0, CRYPTO_ALG_ASYNC);
 
-	if (IS_ERR(aead))
-		return false;
+	if (IS_ERR(aead)) /* without memory nothing is known of it */
+		return PTR_ERR(aead) == -ENOMEM;
 	crypto_free_aead(aead);
 	return true;
 }
