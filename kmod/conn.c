@@ -504,6 +504,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	refcount_set(&conn->ref, 2); /* the table's, ours */
 	mutex_init(&conn->lock);
 	mutex_init(&conn->tx_lock);
+	spin_lock_init(&conn->interrupt_lock);
 	INIT_WORK(&conn->work, conn_work);
 	timer_setup(&conn->timer, timer_expired, 0);
 	INIT_LIST_HEAD(&conn->listener_node);

@@ -298,6 +298,7 @@ struct tlsport_conn {
 	u16 alert; /* level << 8 | description, to be sent */
 	int rx_err;
 	u8 tx_retries;		    /* of what is due, without room; a race costs a delay */
+	spinlock_t interrupt_lock;  /* the writer stays in its system call */
 	struct mutex tx_lock;	    /* one transmits: data or what is due; tx_secret */
 	struct task_struct *writer; /* of the application, who has tx_lock */
 	unsigned long tx_flags;

@@ -349,19 +349,36 @@ static int send_due(struct socket *sock, const struct proto_ops *base)
 
 /*
  * The connection ends while a writer waits for room: as on TCP it waits no more.
- * Who holds tx_lock is in a system call, so the task is there.
+ * The lock keeps it in its system call meanwhile: not_interrupted().
  */
 static void interrupt_writer(struct tlsport_conn *conn)
 {
 	struct task_struct *writer;
 
-	rcu_read_lock();
+	spin_lock(&conn->interrupt_lock);
+	smp_mb(); /* TX_CLOSED before the writer */
 	writer = READ_ONCE(conn->writer);
 	if (writer && writer != current)
 		set_tsk_thread_flag(writer, TIF_SIGPENDING);
-	rcu_read_unlock();
+	spin_unlock(&conn->interrupt_lock);
 	if (writer)
 		conn->sk->sk_state_change(conn->sk); /* wakes who waits for room */
+}
+
+/*
+ * The caller is the writer no more, and then found TX_CLOSED.  When this returns
+ * nobody sets its flag, and none is set without a signal: the next call that waits
+ * would fail with EINTR.
+ */
+static void not_interrupted(struct tlsport_conn *conn)
+{
+	spin_lock(&conn->interrupt_lock);
+	spin_unlock(&conn->interrupt_lock);
+	if (!signal_pending(current))
+		return;
+	spin_lock_irq(&current->sighand->siglock);
+	recalc_sigpending();
+	spin_unlock_irq(&current->sighand->siglock);
 }
 
 bool tlsport_transmit_is_due(const struct tlsport_conn *conn)
@@ -538,6 +555,17 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 	return err ? tlsport_transmit_end(sock, base, err, *flags) : 0;
 }
 
+/* Something is due, or no more data is sent: in which case somebody may have been told so. */
+static void end_special(struct socket *sock, const struct proto_ops *base)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+
+	if (tlsport_transmit_is_due(conn))
+		tlsport_transmit_due(sock, base);
+	if (test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+		not_interrupted(conn);
+}
+
 /**
  * tlsport_transmit_end - the application has sent
  * @sock: its socket; tx_lock is held, and released here
@@ -562,9 +590,9 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 	mutex_unlock(&conn->tx_lock);
 	if (unlikely(worn))
 		end_of_key(sock, base);
-	smp_mb(); /* unlock before the bits */
-	if (unlikely(tlsport_transmit_is_due(conn)))
-		tlsport_transmit_due(sock, base);
+	smp_mb(); /* unlock, and the writer, before the bits */
+	if (unlikely(READ_ONCE(conn->tx_flags) & (DUE | BIT(TLSPORT_TX_CLOSED))))
+		end_special(sock, base);
 	if (likely(ret >= 0))
 		return ret;
 	if (tlsport_record_broken(sock->sk)) { /* what the peer sent is the error */
