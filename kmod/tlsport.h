@@ -79,6 +79,7 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 enum {
 	TLSPORT_TX_CLOSED,  /* no more data: close_notify or a fatal alert is due or out */
 	TLSPORT_TX_CORKED,  /* TCP_CORK */
+	TLSPORT_TX_WAITED,  /* a writer waits for tx_lock, with a timeout */
 	TLSPORT_TX_OVERDUE, /* the open record has been held for long enough */
 	TLSPORT_TX_PUSH,    /* due: the record that MSG_MORE left open, or TCP had no memory for */
 	TLSPORT_TX_UPDATE,  /* due: our KeyUpdate */

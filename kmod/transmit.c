@@ -13,11 +13,14 @@
  * Setter:  set bit; barrier; trylock.  Holder:  unlock; barrier; test bits.
  */
 #include <linux/sched/signal.h>
+#include <linux/wait_bit.h>
 #include "tlsport.h"
 
 #define DUE \
 	(BIT(TLSPORT_TX_PUSH) | BIT(TLSPORT_TX_UPDATE) | BIT(TLSPORT_TX_REKEY) | \
 	 BIT(TLSPORT_TX_ALERT) | BIT(TLSPORT_TX_FIN))
+
+#define AT_END (DUE | BIT(TLSPORT_TX_CLOSED) | BIT(TLSPORT_TX_WAITED))
 
 /* net/tls's work item holds its tx_lock, perhaps for as long as the peer does not read */
 static bool net_tls_busy(const struct sock *sk)
@@ -381,6 +384,16 @@ static void not_interrupted(struct tlsport_conn *conn)
 	spin_unlock_irq(&current->sighand->siglock);
 }
 
+/* tx_lock is free, barrier. */
+static void next_writer(struct tlsport_conn *conn)
+{
+	if (likely(!test_bit(TLSPORT_TX_WAITED, &conn->tx_flags)))
+		return;
+	clear_bit(TLSPORT_TX_WAITED, &conn->tx_flags);
+	smp_mb__after_atomic(); /* wake_up_var() */
+	wake_up_var(&conn->tx_lock);
+}
+
 bool tlsport_transmit_is_due(const struct tlsport_conn *conn)
 {
 	return READ_ONCE(conn->tx_flags) & DUE;
@@ -406,6 +419,7 @@ void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base)
 		give_back_error(sock->sk, soft);
 		mutex_unlock(&conn->tx_lock);
 		smp_mb(); /* unlock before the bits */
+		next_writer(conn);
 	}
 	if (err)
 		mod_timer(&conn->timer, jiffies + (TLSPORT_TX_RETRY << conn->tx_retries));
@@ -520,13 +534,50 @@ static void end_of_key(struct socket *sock, const struct proto_ops *base)
 	mutex_unlock(&conn->lock);
 }
 
+/* Whoever has tx_lock finds the bit when it lets go, as with what is due. */
+static bool try_turn(struct tlsport_conn *conn)
+{
+	set_bit(TLSPORT_TX_WAITED, &conn->tx_flags);
+	smp_mb__after_atomic(); /* the bit before the trylock */
+	return mutex_trylock(&conn->tx_lock);
+}
+
+/*
+ * No room, for which whoever has tx_lock may wait, and nothing else to tell: on TCP
+ * who does not wait is told so.  What makes room wakes who polls.
+ */
+static bool has_no_room(struct sock *sk)
+{
+	set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	smp_mb__after_atomic(); /* as in tcp_poll() */
+	return !sk_stream_memory_free(sk) && !READ_ONCE(sk->sk_err) &&
+	       !test_bit(TLSPORT_TX_CLOSED, &tlsport_conn_of(sk)->tx_flags);
+}
+
+/* Another has tx_lock, and may wait for room with it: no longer than the caller would. */
+static int wait_turn(struct sock *sk, unsigned int flags)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sk);
+	long timeo = sock_sndtimeo(sk, flags & MSG_DONTWAIT);
+
+	if (!timeo && has_no_room(sk))
+		return -EAGAIN;
+	if (!timeo || timeo == MAX_SCHEDULE_TIMEOUT)
+		return mutex_lock_interruptible(&conn->tx_lock) ? -ERESTARTSYS : 0;
+	timeo = ___wait_var_event(&conn->tx_lock, ___wait_cond_timeout(try_turn(conn)),
+				  TASK_INTERRUPTIBLE, 0, timeo, __ret = schedule_timeout(__ret));
+	if (timeo < 0)
+		return -EINTR;
+	return timeo ? 0 : -EAGAIN;
+}
+
 /**
  * tlsport_transmit_begin - the application wants to send
  * @sock: its socket
  * @base: net/tls's operations
  * @flags: the caller's MSG_*; MSG_MORE is added under a cork
  *
- * Context: the application; waits for the writer before.
+ * Context: the application; waits for the writer before, for SO_SNDTIMEO at most.
  * Return: 0: tx_lock is held, tlsport_transmit_end() follows; else the error
  * for the application.
  */
@@ -536,8 +587,11 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 	unsigned long tx_flags;
 	int err;
 
-	if (mutex_lock_interruptible(&conn->tx_lock))
-		return -ERESTARTSYS;
+	if (unlikely(!mutex_trylock(&conn->tx_lock))) {
+		err = wait_turn(sock->sk, *flags);
+		if (err)
+			return err;
+	}
 	smp_store_mb(conn->writer, current); /* interrupt_writer(): the bits, then the writer */
 	if (unlikely(is_closed(conn)))
 		return tlsport_transmit_end(sock, base, closed_error(sock->sk, *flags), *flags);
@@ -555,11 +609,12 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 	return err ? tlsport_transmit_end(sock, base, err, *flags) : 0;
 }
 
-/* Something is due, or no more data is sent: in which case somebody may have been told so. */
+/* What is in tx_flags concerns others, or the caller, who may have been interrupted. */
 static void end_special(struct socket *sock, const struct proto_ops *base)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
+	next_writer(conn);
 	if (tlsport_transmit_is_due(conn))
 		tlsport_transmit_due(sock, base);
 	if (test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
@@ -591,7 +646,7 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 	if (unlikely(worn))
 		end_of_key(sock, base);
 	smp_mb(); /* unlock, and the writer, before the bits */
-	if (unlikely(READ_ONCE(conn->tx_flags) & (DUE | BIT(TLSPORT_TX_CLOSED))))
+	if (unlikely(READ_ONCE(conn->tx_flags) & AT_END))
 		end_special(sock, base);
 	if (likely(ret >= 0))
 		return ret;

@@ -441,6 +441,39 @@ def shut_beside(pair):
     return got
 
 
+@as_on_tcp("the send buffer is full and a thread waits in send(): SO_SNDTIMEO ends the waiting of another, and a call "
+           "that does not wait is EAGAIN", rcvbuf=8192)
+def timeout_behind(pair):
+    conn = pair.conn
+    data = lib.fill(conn)
+    conn.setblocking(True)
+    first = in_thread(conn.send, b"first")
+    lib.in_call(os.getpid(), *lib.SENDS)
+    with lib.at_once("send() that does not wait"):
+        got = [outcome(conn.send, b"more", socket.MSG_DONTWAIT)]
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 0, 300000))
+    with lib.takes(0.28, 1, "send() with SO_SNDTIMEO"):
+        got.append(outcome(conn.send, b"more"))
+    assert pair.client.read_exactly(len(data)) == data, "the data differs"
+    return got, first(), pair.client.read_exactly(5)
+
+
+@as_on_tcp("the send buffer is full, a thread waits in send(), another behind it with SO_SNDTIMEO: both go on when the "
+           "peer reads", rcvbuf=8192)
+def both_go_on(pair):
+    conn = pair.conn
+    data = lib.fill(conn)
+    conn.setblocking(True)
+    first = in_thread(conn.send, b"one of them")
+    lib.in_call(os.getpid(), *lib.SENDS)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 60, 0))
+    second = in_thread(conn.send, b"one of them")
+    lib.in_call(os.getpid(), *lib.SENDS, threads=2)
+    with lib.at_once("both, when there is room"):
+        assert pair.client.read_exactly(len(data)) == data, "the data differs"
+        return first(), second(), pair.client.read_exactly(22)
+
+
 @as_on_tcp("the send buffer is full and two threads wait in send(): a signal ends the second with EINTR, "
            "shutdown(SHUT_WR) the first", rcvbuf=8192)
 def interrupted_behind(pair):
