@@ -37,12 +37,12 @@ static int secret_len(u16 cipher)
 
 /**
  * tlsport_attach_check - may these keys be attached?
- * @port: whose policy they must meet
+ * @conn: was begun under a policy that they must meet; the port may have another by now
  * @info: CONTINUE with TX and RX
  *
  * Return: 0, or -EINVAL with the reason as extack text.
  */
-int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info)
+int tlsport_attach_check(const struct tlsport_conn *conn, struct genl_info *info)
 {
 	struct nlattr *tx = info->attrs[TLSPORT_A_HS_TX], *rx = info->attrs[TLSPORT_A_HS_RX];
 	struct nlattr *ts = info->attrs[TLSPORT_A_HS_TX_SECRET];
@@ -53,8 +53,7 @@ int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info
 		NL_SET_ERR_MSG(info->extack, "TX and RX differ in version or cipher");
 		return -EINVAL;
 	}
-	if (t->version < READ_ONCE(port->min_version) ||
-	    t->version > READ_ONCE(port->max_version)) {
+	if (t->version < conn->min_version || t->version > conn->max_version) {
 		NL_SET_ERR_MSG(info->extack, "the port does not allow this TLS version");
 		return -EINVAL;
 	}
@@ -178,7 +177,7 @@ static int keep_for_application(struct tlsport_conn *conn, struct genl_info *inf
 int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_info *info)
 {
 	const struct tls_crypto_info *keys = nla_data(info->attrs[TLSPORT_A_HS_TX]);
-	enum tlsport_offload policy = READ_ONCE(conn->port->offload);
+	enum tlsport_offload policy = conn->offload;
 	struct socket *sock = conn->sock;
 	int err, one = 1;
 
@@ -219,6 +218,7 @@ int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_
 	conn->version = keys->version;
 	conn->cipher = keys->cipher_type;
 	conn->key_limit = READ_ONCE(conn->port->key_limit);
+	conn->truncation = READ_ONCE(conn->port->truncation);
 	keep_secrets(conn, info);
 	return policy == TLSPORT_OFFLOAD_REQUIRE && conn->tx_sw != TLSPORT_SW_NONE ? -EPROTO : 0;
 }

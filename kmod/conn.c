@@ -703,7 +703,7 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 	mutex_lock(&conn->lock);
 	if (!awaits(conn, info))
 		goto out;
-	err = keys ? tlsport_attach_check(conn->port, info) : check_progress(info);
+	err = keys ? tlsport_attach_check(conn, info) : check_progress(info);
 	if (err)
 		goto end;
 	err = take_answer(conn, info);

@@ -94,12 +94,12 @@ static bool was_reset(const struct sock *sk)
 	return READ_ONCE(sk->sk_state) == TCP_CLOSE && !sock_flag(sk, SOCK_DONE);
 }
 
-/* End of the stream without close_notify: what the port's policy makes of it */
+/* End of the stream without close_notify: what the policy of when it began makes of it */
 static int truncated(struct tlsport_conn *conn)
 {
 	if (was_reset(conn->sk) && !conn->rx_shut)
 		return READ_ONCE(conn->reset_told) ? 0 : sock_error(conn->sk) ?: -ECONNRESET;
-	if (conn->rx_shut || READ_ONCE(conn->port->truncation) == TLSPORT_TRUNCATION_TOLERATE)
+	if (conn->rx_shut || conn->truncation == TLSPORT_TRUNCATION_TOLERATE)
 		return 0;
 	mutex_lock(&conn->lock);
 	if (!conn->rx_err && !conn->rx_closed) {

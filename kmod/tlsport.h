@@ -263,7 +263,10 @@ struct tlsport_conn {
 	u32 worker;		       /* portid of who has its secrets, or is asked */
 	u32 shown;		       /* bytes in the unanswered upcall */
 	u32 need;		       /* bytes in the queue before a look is worth it */
-	bool upcalled;		       /* an answer is due */
+	/* the port's when the worker was chosen: by these it is judged */
+	u16 min_version, max_version;
+	u8 offload;
+	bool upcalled; /* an answer is due */
 	/* closing, under lock */
 	bool flushed;		  /* close_notify and FIN are in TCP's queue */
 	bool fin_acked;		  /* the peer has it all */
@@ -292,6 +295,7 @@ struct tlsport_conn {
 	/* session: rx_*, alert under lock; tx_flags by atomic bit operations */
 	bool rx_closed, rx_shut, rx_flooded;
 	bool reset_told; /* one call has had the error of TCP */
+	u8 truncation;	 /* the port's when the keys came, as key_limit */
 	u8 control_run;
 	u8 secret_len;
 	u8 fragment_len, fragment[TLSPORT_KEY_UPDATE_LEN - 1]; /* of a KeyUpdate */
@@ -373,7 +377,7 @@ bool tlsport_worker_release(struct net *net, u32 portid);
 
 /* attach.c */
 int tlsport_attach_ulp(struct socket *sock);
-int tlsport_attach_check(const struct tlsport_port *port, struct genl_info *info);
+int tlsport_attach_check(const struct tlsport_conn *conn, struct genl_info *info);
 int tlsport_attach(struct tlsport_conn *conn, void __user *scratch, struct genl_info *info);
 const char *tlsport_attach_driver(const struct sock *sk);
 

@@ -24,8 +24,19 @@ static struct tlsport_worker *worker_find(struct tlsport_net *tn, u32 portid)
 	return NULL;
 }
 
+/*
+ * By these the worker's result is judged, however late it comes.  Under workers_lock, which a
+ * worker registers and drains with: what was set before the one, or after the other, counts so.
+ */
+static void note_policy(struct tlsport_conn *conn)
+{
+	conn->min_version = READ_ONCE(conn->port->min_version);
+	conn->max_version = READ_ONCE(conn->port->max_version);
+	conn->offload = READ_ONCE(conn->port->offload);
+}
+
 /* Its own worker, or the next in turn; 0: none. */
-static u32 worker_pick(struct tlsport_net *tn, const struct tlsport_conn *conn)
+static u32 worker_pick(struct tlsport_net *tn, struct tlsport_conn *conn)
 {
 	struct tlsport_worker *w;
 	u32 portid = 0;
@@ -39,6 +50,7 @@ static u32 worker_pick(struct tlsport_net *tn, const struct tlsport_conn *conn)
 	list_for_each_entry(w, &tn->workers, node)
 		if (!w->drain) {
 			portid = w->portid;
+			note_policy(conn);
 			list_move_tail(&w->node, &tn->workers);
 			break;
 		}

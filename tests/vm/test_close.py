@@ -165,6 +165,23 @@ def truncation_tolerate():
     truncated("tolerate", "eof")
 
 
+@test("an open connection keeps the truncation that its port had when it began")
+def truncation_changes():
+    port = lib.new_port()
+    lib.enable(port)
+    server = lib.Server(port, "--do", "sink")
+    for policy, later, wanted in (("strict", "tolerate", "ECONNRESET"), ("tolerate", "strict", "eof")):
+        lib.enable(port, truncation=policy)
+        with lib.TlsClient(port) as client:
+            client.write(b"half a message")
+            lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["open"], what="open")
+            lib.enable(port, truncation=later)
+            client.sock.shutdown(socket.SHUT_WR)
+            event = server.event()
+            equal((event["got"], event["end"]), (14, wanted), f"under {policy}, then {later}")
+        lib.no_conns(port)
+
+
 @test("a record that does not authenticate is ECONNRESET for the application, with bad_record_mac on the wire")
 def bad_record():
     port = lib.new_port()

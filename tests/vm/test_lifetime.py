@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -96,6 +97,37 @@ def cut_by_helper():
         client.handshake()
         client.write(b"data")
         equal(client.read_exactly(4), b"data")
+
+
+def protocol_version(port, version):
+    try:
+        lib.TlsClient(port, version)
+    except ssl.SSLError as error:
+        assert "PROTOCOL_VERSION" in str(error).upper().replace(" ", "_"), error
+    else:
+        raise AssertionError("no alert came")
+
+
+@test("a handshake in flight ends well after its version was taken from the port; the next that speaks it is refused",
+      core=True)
+def version_is_taken():
+    port = lib.new_port()
+    listener = None
+    for (version, name), setting in zip(lib.BOTH, ({"max_version": "1.2"}, {"min_version": "1.3"})):
+        lib.enable(port, min_version="1.2", max_version="1.3", handshake_timeout=f"{60 * lib.SLOW}s")
+        listener = listener or lib.listen(port)
+        with lib.TlsClient(port, version, handshake=False) as client:
+            client.sock.sendall(client.hello())
+            lib.wait_for(lambda: [c["state"] for c in lib.conns(port)] == ["handshake"], what=f"{name}: in flight")
+            lib.enable(port, **setting)
+            protocol_version(port, version)
+            client.handshake()
+            with listener.accept()[0] as conn:
+                lib.echo_to(client, (conn,))
+                equal(client.tls.version(), name, "version")
+    lib.no_conns(port)
+    ended = lib.status(port)["ended"]
+    equal((ended.get("worker_error", 0), ended["handshake_refused"]), (0, 2), "why they ended")
 
 
 @test("disable in each state of the handshake ends it, and no plaintext follows")

@@ -319,7 +319,9 @@ enum {
 	 * that are left out keep their value, or get the default when new).
 	 * From its success on nothing leaves the port in plaintext, helper or
 	 * not.  Listening sockets that already exist are taken over when that
-	 * is provably safe, else kept shut: see LISTENER_GET.
+	 * is provably safe, else kept shut: see LISTENER_GET.  Connections keep
+	 * what they began with: versions and offload of when their worker was
+	 * chosen, truncation and key limit of when their keys came.
 	 */
 	TLSPORT_CMD_PORT_SET,
 	/* do, PORT_NUMBER: -ENOENT when it is not registered */
