@@ -631,6 +631,37 @@ static void daemon_refusal_puts_the_old_settings_back(void **state)
 	assert_null(strstr(mock.steps, "port_del"));
 }
 
+static void enable_widens_until_the_daemon_has_reloaded(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\nmax-version = 1.2\n");
+	mock.ports[mock.port_count++] = (struct tlsport_nl_port){
+		.number = 443,
+		.policy = { TLSPORT_NL_POLICY_ALL, 0x0303, 0x0303, 0, 10000, 9, 1024 },
+	};
+	/* whose mock sets no ports */
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --min-version 1.3 --max-version 1.3", 0, "port 443 (https) speaks TLS\n",
+	       "");
+	assert_int_equal(mock_port(443)->policy.min_version, 0x0303);
+	assert_int_equal(mock_port(443)->policy.max_version, 0x0304);
+}
+
+static void enable_without_a_daemon_widens_for_a_moment(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\n");
+	mock.ports[mock.port_count++] = (struct tlsport_nl_port){
+		.number = 443,
+		.policy = { TLSPORT_NL_POLICY_ALL, 0x0303, 0x0304, 0, 10000, 9, 1024 },
+	};
+	assert_int_equal(mock_run("enable 443 --min-version 1.3"), 0);
+	assert_string_equal(mock.steps, "cert_check /c.pem -\n"
+					"port_set 443 dropin=staged\n"
+					"port_set 443 dropin=permanent\n");
+	assert_int_equal(mock_port(443)->policy.min_version, 0x0304);
+}
+
 static void silent_daemon_is_a_refusal(void **state)
 {
 	(void)state;
@@ -1140,6 +1171,8 @@ int main(void)
 		PROMISE(kernel_refusal_is_its_own_sentence),
 		PROMISE(daemon_refusal_of_a_new_port_leaves_nothing),
 		PROMISE(daemon_refusal_puts_the_old_settings_back),
+		PROMISE(enable_widens_until_the_daemon_has_reloaded),
+		PROMISE(enable_without_a_daemon_widens_for_a_moment),
 		PROMISE(silent_daemon_is_a_refusal),
 		PROMISE(without_daemon_the_port_is_shut),
 		PROMISE(runtime_goes_to_the_run_directory),

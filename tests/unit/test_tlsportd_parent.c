@@ -63,7 +63,7 @@ int worker_run(const struct generation *generation, const struct sandbox_user *u
 static uint16_t set[16], deleted[16];
 static size_t set_count, deleted_count;
 static int64_t set_at; /* the last one */
-static struct tlsport_nl_policy last_policy;
+static struct tlsport_nl_policy last_policy, policies[16];
 static uint16_t refused;
 
 static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
@@ -73,6 +73,7 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		snprintf(nl->error, sizeof(nl->error), "no, thank you");
 		return -EINVAL;
 	}
+	policies[set_count] = *policy;
 	set[set_count++] = number;
 	set_at = clock_ms();
 	last_policy = *policy;
@@ -86,9 +87,21 @@ static int mock_port_del(struct tlsport_nl *nl, uint16_t number)
 	return 0;
 }
 
+static struct tlsport_nl_policy *in_kernel; /* of any port; NULL: none is registered */
+
+static int mock_port_get(struct tlsport_nl *nl, uint16_t number, struct tlsport_nl_port *port)
+{
+	(void)nl;
+	if (!in_kernel)
+		return -ENOENT;
+	*port = (struct tlsport_nl_port){ .number = number, .policy = *in_kernel };
+	return 0;
+}
+
 static const struct tlsport_nl_ops mock = {
 	.port_set = mock_port_set,
 	.port_del = mock_port_del,
+	.port_get = mock_port_get,
 };
 
 /* --- helpers --- */
@@ -176,6 +189,7 @@ static int setup(void **state)
 	stub = WORKS;
 	set_count = deleted_count = 0;
 	refused = 0;
+	in_kernel = NULL;
 	configure("[port 443]\ncert = %s\nhandshake-timeout = 500ms\n", certificate);
 	return 0;
 }
@@ -475,6 +489,53 @@ static void test_reload(void **state)
 	assert_int_equal(deleted[0], 443);
 	wait_for(WORKER_STATE_DRAINING, 0);
 	assert_int_equal(count(WORKER_STATE_READY), 3);
+}
+
+/* Workers of both generations answer until the old ones drain. */
+static void test_reload_widens_first(void **state)
+{
+	struct tlsport_nl_policy before = {
+		.given = TLSPORT_NL_POLICY_ALL,
+		.min_version = 0x0304,
+		.max_version = 0x0304,
+		.max_handshakes = 7,
+		.offload = TLSPORT_OFFLOAD_AUTO,
+	};
+
+	(void)state;
+	parent_start(&parent);
+	configure("[port 443]\ncert = %s\nmax-version = 1.2\noffload = require\n", certificate);
+	in_kernel = &before;
+	set_count = 0;
+	assert_int_equal(parent_reload(&parent, &(struct text){ NULL, 0 }), 0);
+	assert_int_equal(set_count, 2);
+	assert_int_equal(policies[0].min_version, 0x0303);
+	assert_int_equal(policies[0].max_version, 0x0304);
+	assert_int_equal(policies[0].offload, TLSPORT_OFFLOAD_AUTO);
+	assert_int_equal(policies[0].max_handshakes, 7);
+	assert_int_equal(policies[1].min_version, 0x0303);
+	assert_int_equal(policies[1].max_version, 0x0303);
+	assert_int_equal(policies[1].offload, TLSPORT_OFFLOAD_REQUIRE);
+}
+
+static void test_reload_that_fails_narrows_again(void **state)
+{
+	struct tlsport_nl_policy before;
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	configure("[port 443]\ncert = %s\nmin-version = 1.3\n", certificate);
+	parent_start(&parent);
+	before = last_policy;
+	configure("[port 443]\ncert = %s\n", certificate);
+	in_kernel = &before;
+	stub = DIES;
+	set_count = 0;
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	text_free(&errors);
+	assert_int_equal(set_count, 2);
+	assert_int_equal(policies[0].min_version, 0x0303);
+	assert_int_equal(policies[1].min_version, 0x0304);
 }
 
 static void fails_to_reload(const char *piece)
@@ -1011,7 +1072,8 @@ static void test_upgrade_to_what_is_broken(void **state)
 			fail_msg("'%s' does not hold '%s'", errors.chars, broken[i].error);
 		text_free(&errors);
 		assert_int_equal(count(WORKER_STATE_READY), 3);
-		assert_int_equal(set_count, 0);
+		assert_int_equal(set_count,
+				 i + 1); /* as they are configured: it may have widened them */
 	}
 }
 
@@ -1263,6 +1325,8 @@ int main(int argc, char **argv)
 		TEST(test_drained_worker_is_not_replaced),
 		TEST(test_deaths_at_once_are_slowed_down),
 		TEST(test_reload),
+		TEST(test_reload_widens_first),
+		TEST(test_reload_that_fails_narrows_again),
 		TEST(test_reload_of_what_is_wrong),
 		TEST(test_reload_that_the_kernel_refuses),
 		TEST(test_renewal),

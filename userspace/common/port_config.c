@@ -810,3 +810,17 @@ struct tlsport_nl_policy port_config_policy(const struct port_config *port)
 		.max_handshake_rate_per_source = port->max_handshake_rate_per_source,
 	};
 }
+
+bool port_config_widen(struct tlsport_nl_policy *policy, const struct tlsport_nl_policy *old)
+{
+	const struct tlsport_nl_policy next = *policy;
+
+	if (old->min_version < policy->min_version)
+		policy->min_version = old->min_version;
+	if (old->max_version > policy->max_version)
+		policy->max_version = old->max_version;
+	if (policy->offload == TLSPORT_OFFLOAD_REQUIRE)
+		policy->offload = old->offload;
+	return policy->min_version != next.min_version || policy->max_version != next.max_version ||
+	       policy->offload != next.offload;
+}

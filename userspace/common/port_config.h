@@ -181,6 +181,15 @@ uint16_t port_config_max_version(const struct port_config *port);
 /* What the kernel is told of it. */
 struct tlsport_nl_policy port_config_policy(const struct port_config *port);
 
+/**
+ * port_config_widen() - a policy for while workers of two configurations answer
+ * @policy: of the next one; made to allow what those of the last one negotiate, too
+ * @old: of the last one
+ *
+ * Return: true when it is another now: it has to be set as it was when only the next ones answer.
+ */
+bool port_config_widen(struct tlsport_nl_policy *policy, const struct tlsport_nl_policy *old);
+
 /* As profile =, ocsp =, plaintext = and client-auth = have them. */
 const char *port_profile_name(enum port_profile profile);
 const char *port_ocsp_name(enum port_ocsp ocsp);

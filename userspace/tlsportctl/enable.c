@@ -375,15 +375,20 @@ static int reload_daemon(struct change *change, bool *served)
 	return ret;
 }
 
-/* From here on something is changed: see the top of this file. */
+/*
+ * From here on something is changed: see the top of this file.  Until tlsportd has other
+ * workers those that it has answer: it sets the port as it is to be when they drain.
+ */
 static int carry_out(struct change *change, bool *served)
 {
+	struct tlsport_nl_policy policy = change->policy;
+	bool widened = change->registered && port_config_widen(&policy, &change->old_port.policy);
 	int ret;
 
 	ret = dropin_stage(change->path, &change->new);
 	if (ret)
 		return fail("cannot write %s: %s", change->path, strerror(-ret));
-	if (tlsport_nl_ops->port_set(&change->nl, change->port, &change->policy)) {
+	if (tlsport_nl_ops->port_set(&change->nl, change->port, &policy)) {
 		ret = fail("port %u: %s", change->port, change->nl.error);
 		goto discard;
 	}
@@ -393,6 +398,9 @@ static int carry_out(struct change *change, bool *served)
 		goto undo;
 	}
 	ret = reload_daemon(change, served);
+	if (!ret && !*served && widened &&
+	    tlsport_nl_ops->port_set(&change->nl, change->port, &change->policy))
+		ret = fail("port %u: %s", change->port, change->nl.error);
 	if (!ret)
 		return CTL_DONE;
 undo:
@@ -417,7 +425,7 @@ static void tell_success(const struct change *change, bool served)
 static int change_port(struct change *change, struct args *args, struct wanted *wanted)
 {
 	char elsewhere[CTL_PATH_LEN];
-	bool served;
+	bool served = false;
 	int ret;
 
 	if (dropin_elsewhere(change->port, elsewhere, sizeof(elsewhere)))

@@ -195,8 +195,10 @@ pid_t handover_give(struct parent *parent, const struct handover *handover, char
 
 	if (pid < 0)
 		return -1;
-	if (hear(channel, "ready", HANDOVER_START_MS, false, pid, argv[0], errors))
+	if (hear(channel, "ready", HANDOVER_START_MS, false, pid, argv[0], errors)) {
+		parent_stay(parent);
 		goto close_channel;
+	}
 	parent_retire(parent);
 	/* When it cannot be told, its end is heard. */
 	(void)send_ports(channel, &parent->generation->config);

@@ -2,11 +2,12 @@
 /*
  * Worker processes and their generations (see parent.h).
  *
- * A change of generation, in this order: everything new is read and checked; new
- * workers start and register; the old ones are told to take nothing new; ports
- * are set in the kernel as the new configuration says; ports that this daemon
- * served and does not any more are given back.  Before the new workers are
- * registered nothing has changed.
+ * A change of generation, in this order: everything new is read and checked; ports
+ * are widened in the kernel, which refuses what they do not allow; new workers start
+ * and register; the old ones are told to take nothing new; ports are set in the
+ * kernel as the new configuration says; ports that this daemon served and does not
+ * any more are given back.  Before the new workers are registered nothing else has
+ * changed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -320,6 +321,29 @@ static int set_ports(struct parent *parent, const struct generation *generation,
 	return ret;
 }
 
+/*
+ * What workers of either generation negotiate is allowed while there are both.  Whoever is
+ * refused it says so when the ports are set.  True: one is another now.
+ */
+static bool widen_ports(struct parent *parent, const struct generation *new)
+{
+	const struct config *config = &new->config;
+	bool widened = false;
+
+	for (size_t i = 0; i < config->count; i++) {
+		struct tlsport_nl_policy policy = port_config_policy(&config->ports[i]);
+		uint16_t port = config->ports[i].port;
+		struct tlsport_nl_port old;
+
+		if (tlsport_nl_ops->port_get(&parent->nl, port, &old))
+			continue;
+		/* the other way round: all else stays until the new ones are there */
+		if (port_config_widen(&old.policy, &policy))
+			widened |= !tlsport_nl_ops->port_set(&parent->nl, port, &old.policy);
+	}
+	return widened;
+}
+
 /* A port that was served, unless it is in the new configuration. */
 static void give_back_port(struct parent *parent, uint16_t port, const struct config *new)
 {
@@ -398,16 +422,21 @@ void parent_retire(struct parent *parent)
 	retire(parent, parent->generation);
 }
 
-void parent_return(struct parent *parent)
+void parent_stay(struct parent *parent)
 {
 	struct text errors = { NULL, 0 };
 
-	for (unsigned int slot = 0; slot < parent->workers; slot++)
-		parent->restart_at[slot] = clock_ms();
-	parent_restart(parent);
 	if (set_ports(parent, parent->generation, &errors))
 		log_error_lines(errors.chars);
 	text_free(&errors);
+}
+
+void parent_return(struct parent *parent)
+{
+	for (unsigned int slot = 0; slot < parent->workers; slot++)
+		parent->restart_at[slot] = clock_ms();
+	parent_restart(parent);
+	parent_stay(parent);
 }
 
 int parent_prepare(struct parent *parent, struct text *errors)
@@ -417,6 +446,7 @@ int parent_prepare(struct parent *parent, struct text *errors)
 					     parent->run_dir, &parent->tickets, errors);
 	if (!parent->generation || errors->len)
 		return -1;
+	widen_ports(parent, parent->generation);
 	if (start_workers(parent, parent->generation))
 		return 0;
 	text_add(errors, "its workers could not be started: see the log\n");
@@ -436,13 +466,17 @@ int parent_succeed(struct parent *parent, const uint16_t *ports, size_t count, s
 static int change_over(struct parent *parent, struct generation *new, struct text *errors)
 {
 	struct generation *old = parent->generation;
+	bool widened;
 	int ret;
 
 	new->workers++;
+	widened = widen_ports(parent, new);
 	if (!start_workers(parent, new)) {
 		new->workers--;
 		text_add(errors, "the new workers could not be started: see the log\n");
 		signal_workers(parent, new, SIGKILL);
+		if (widened)
+			parent_stay(parent);
 		/* freed with its last worker, see drop_generation() */
 		drop_generation(parent, new);
 		return -1;

@@ -126,6 +126,9 @@ int parent_succeed(struct parent *parent, const uint16_t *ports, size_t count, s
 /* All workers finish what they hold, and nobody takes their place. */
 void parent_retire(struct parent *parent);
 
+/* The generation in force stays: the ports as they are configured, which were widened for the next. */
+void parent_stay(struct parent *parent);
+
 /* Somebody has to after all: new workers, and the ports as they are configured. */
 void parent_return(struct parent *parent);
 
