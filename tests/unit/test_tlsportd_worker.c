@@ -408,6 +408,44 @@ static void test_slow_messages(void **state)
 	assert_in_range(received, 1, 4);
 }
 
+/* Its client has as long as the port says, and the worker goes when it has no more of them. */
+static void test_slow_client(void **state)
+{
+	uint8_t buffer[16384];
+	struct handshake *slow;
+	int64_t now = clock_ms();
+
+	(void)state;
+	port_config.handshake_timeout = 120000;
+	assert_int_equal(generation_longest(&generation), 120000);
+	worker->longest = generation_longest(&generation) + WORKER_MARGIN_MS;
+	worker->report = -1;
+	event(TLSPORT_CMD_HANDSHAKE, 1, 443, buffer, from_client(buffer, sizeof(buffer)), false);
+	slow = handshakes_find(&worker->handshakes, 1);
+	assert_non_null(slow);
+	slow->seen = now - 119000;
+	forget_stale(worker);
+	assert_ptr_equal(handshakes_find(&worker->handshakes, 1), slow);
+	assert_false(drained(worker));
+	drain(worker);
+	assert_in_range(worker->drain_until - now, 120000, 135000);
+	assert_false(drained(worker));
+	slow->seen = now - 126000;
+	forget_stale(worker);
+	assert_null(handshakes_find(&worker->handshakes, 1));
+	assert_true(drained(worker));
+	/* where timeouts are short, too, the kernel is believed for a minute */
+	worker->longest = 1000;
+	client_again(client, NULL);
+	event(TLSPORT_CMD_HANDSHAKE, 2, 443, buffer, from_client(buffer, sizeof(buffer)), false);
+	handshakes_find(&worker->handshakes, 2)->seen = now - 50000;
+	forget_stale(worker);
+	assert_int_equal(worker->handshakes.count, 1);
+	worker->drain_until = now - 1;
+	assert_true(drained(worker));
+	port_config.handshake_timeout = 0;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -425,6 +463,7 @@ int main(void)
 		TEST(test_messages_that_are_not_for_us),
 		TEST(test_one_message),
 		TEST(test_slow_messages),
+		TEST(test_slow_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

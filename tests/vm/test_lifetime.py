@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 import lib
 from lib import test, equal
@@ -128,6 +129,22 @@ def version_is_taken():
     lib.no_conns(port)
     ended = lib.status(port)["ended"]
     equal((ended.get("worker_error", 0), ended["handshake_refused"]), (0, 2), "why they ended")
+
+
+@test("a client that is slow, but not for its port, ends its handshake well after a reload, with the worker that has it",
+      timeout=120)
+def over_a_reload():
+    port = lib.new_port()
+    lib.enable(port, handshake_timeout="120s")
+    listener = lib.listen(port)
+    client = lib.stuck(port, "server hello")
+    lib.ctl("reload")
+    time.sleep(17)  # longer than what the default timeout has a worker wait
+    client.flush()
+    with listener.accept()[0] as conn:
+        lib.echo_to(client, (conn,))
+    lib.wait_for(lambda: {worker["state"] for worker in lib.helper()["workers"]} == {"ready"},
+                 what="the old workers are gone")
 
 
 @test("disable in each state of the handshake ends it, and no plaintext follows")

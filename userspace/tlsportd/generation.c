@@ -477,6 +477,16 @@ void generation_free(struct generation *generation)
 	free(generation);
 }
 
+int64_t generation_longest(const struct generation *generation)
+{
+	uint32_t longest = 0;
+
+	for (size_t i = 0; i < generation->config.count; i++)
+		if (generation->config.ports[i].handshake_timeout > longest)
+			longest = generation->config.ports[i].handshake_timeout;
+	return longest;
+}
+
 const struct served_port *generation_port(const struct generation *generation, uint16_t port)
 {
 	const struct port_config *config = config_find(&generation->config, port);

@@ -94,6 +94,9 @@ void generation_tell_ends(const struct generation *generation);
 struct generation *generation_renew(unsigned int number, const struct generation *old,
 				    struct ticket_store *tickets, struct text *errors);
 
+/* Milliseconds: the longest handshake-timeout of its ports. */
+int64_t generation_longest(const struct generation *generation);
+
 /* NULL: not configured. */
 const struct served_port *generation_port(const struct generation *generation, uint16_t port);
 

@@ -43,8 +43,8 @@
 /* Seconds; RFC 8446 4.6.1 has no ticket live for longer than a week. */
 #define ROTATION_MIN 60
 #define ROTATION_MAX (7 * 24 * 3600)
-/* Workers that finish what they hold after another tlsportd has taken over. */
-#define LEAVE_MS (WORKER_DRAIN_MS + 1000)
+/* Beyond the time that workers have to finish what they hold after another tlsportd has taken over. */
+#define LEAVE_MS 1000
 
 struct daemon {
 	struct parent parent;
@@ -166,7 +166,8 @@ static void leave(struct daemon *daemon)
 	if (daemon->files >= 0)
 		close(daemon->files);
 	daemon->handover.control = daemon->handover.lock = daemon->files = -1;
-	daemon->leave_at = clock_ms() + LEAVE_MS;
+	daemon->leave_at = clock_ms() + generation_longest(daemon->parent.generation) +
+			   WORKER_MARGIN_MS + LEAVE_MS;
 }
 
 static int upgrade(struct parent *parent, struct text *errors)

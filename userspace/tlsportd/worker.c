@@ -62,6 +62,7 @@ struct worker {
 	struct handshakes handshakes;
 	uint32_t sequence;
 	uint64_t answers[ANSWERS]; /* ids by sequence number of the answer */
+	int64_t longest;	   /* ms that a handshake may take, and some more */
 	int64_t drain_until;	   /* 0: not draining */
 	uint32_t registration;	   /* sequence number; 0: it is acknowledged, or refused */
 	int refused;		   /* why, a negative errno, or 0 */
@@ -545,7 +546,7 @@ static void drain(struct worker *worker)
 
 	if (worker->drain_until)
 		return;
-	worker->drain_until = clock_ms() + WORKER_DRAIN_MS;
+	worker->drain_until = clock_ms() + worker->longest;
 	msg = new_message(worker, TLSPORT_CMD_WORKER_SET, 64);
 	if (!msg || nla_put_flag(msg, TLSPORT_A_WORKER_DRAIN)) {
 		nlmsg_free(msg);
@@ -599,6 +600,13 @@ static bool drained(const struct worker *worker)
 	       (!worker->handshakes.count || clock_ms() >= worker->drain_until);
 }
 
+static void forget_stale(struct worker *worker)
+{
+	int64_t stale = worker->longest > WORKER_STALE_MS ? worker->longest : WORKER_STALE_MS;
+
+	handshakes_expire(&worker->handshakes, clock_ms() - stale);
+}
+
 static int run(struct worker *worker)
 {
 	struct pollfd fds[] = {
@@ -613,7 +621,7 @@ static int run(struct worker *worker)
 			on_signal(worker);
 		if (fds[0].revents && !receive(worker))
 			return 1;
-		handshakes_expire(&worker->handshakes, clock_ms() - WORKER_STALE_MS);
+		forget_stale(worker);
 	}
 	return 0;
 }
@@ -628,6 +636,7 @@ int worker_run(const struct generation *generation, const struct sandbox_user *u
 	int err;
 
 	worker->generation = generation;
+	worker->longest = generation_longest(generation) + WORKER_MARGIN_MS;
 	worker->report = report;
 	worker->numbers = numbers;
 	sigemptyset(&set);

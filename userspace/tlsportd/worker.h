@@ -19,10 +19,13 @@
 
 /* To a worker: finish the handshakes that you hold, then exit. */
 #define WORKER_DRAIN_SIGNAL SIGUSR1
-/* It does not wait longer for their clients. */
-#define WORKER_DRAIN_MS 15000
+/* After generation_longest() it waits no longer for their clients: the kernel has given them up. */
+#define WORKER_MARGIN_MS 5000
 
-/* A handshake that nothing was heard of for so long is forgotten. */
+/*
+ * A handshake that nothing was heard of for so long is forgotten, or after the same as above where
+ * that is longer: when the kernel ends one it says so, unless there is no room.
+ */
 #define WORKER_STALE_MS 60000
 
 /**
