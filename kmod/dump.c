@@ -118,6 +118,7 @@ static int put_port(struct sk_buff *skb, struct net *net, const struct tlsport_p
 	    nla_put_u8(skb, TLSPORT_A_PORT_ZEROCOPY, port->zerocopy) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE,
 			port->max_rate_per_source) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE, port->max_rate) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS, served) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS_SHUT, shut) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKES, READ_ONCE(port->handshakes)) ||

@@ -91,22 +91,35 @@ static bool make_room(struct tlsport_port *port, struct tlsport_source *source)
 	return true;
 }
 
+/* Nanoseconds from one to the next; 0: as many as there are. */
+static u64 interval(u32 rate)
+{
+	return rate ? NSEC_PER_SEC / rate : 0;
+}
+
+static bool ahead(u64 due, u64 step, u64 now)
+{
+	return step && due > now + NSEC_PER_SEC - step;
+}
+
 /*
- * A source may begin a second's worth at once, then as many as it has time for:
- * source->due is when what it has begun would be evenly spread.
+ * A source, and all of the port, may begin a second's worth at once, then as many as
+ * there is time for: due is when what has begun would be evenly spread.  Who is refused
+ * has begun nothing.
  */
 static bool too_fast(const struct tlsport_conn *conn, struct tlsport_source *source)
 {
-	u32 rate = READ_ONCE(conn->port->max_rate_per_source);
-	u64 now = ktime_to_ns(conn->started), due = max(source->due, now);
-	u64 interval;
+	struct tlsport_port *port = conn->port;
+	u64 of_source = interval(READ_ONCE(port->max_rate_per_source));
+	u64 of_port = interval(READ_ONCE(port->max_rate));
+	u64 now = ktime_to_ns(conn->started);
 
-	if (!rate)
-		return false;
-	interval = NSEC_PER_SEC / rate;
-	if (due - now > NSEC_PER_SEC - interval)
+	if (ahead(source->due, of_source, now) || ahead(port->due, of_port, now))
 		return true;
-	source->due = due + interval;
+	if (of_source)
+		source->due = max(source->due, now) + of_source;
+	if (of_port)
+		port->due = max(port->due, now) + of_port;
 	return false;
 }
 

@@ -30,6 +30,7 @@ static const struct nla_policy port_policy[] = {
 	[TLSPORT_A_PORT_ZEROCOPY] = NLA_POLICY_MAX(NLA_U8, 1),
 	[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE] =
 		NLA_POLICY_FULL_RANGE(NLA_U32, &rate_range),
+	[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE] = NLA_POLICY_FULL_RANGE(NLA_U32, &rate_range),
 };
 
 static const struct nla_policy conn_policy[] = {
@@ -159,7 +160,7 @@ static const struct genl_ops netlink_ops[] = {
 		.cmd = TLSPORT_CMD_PORT_SET,
 		.doit = port_set_doit,
 		.flags = GENL_UNS_ADMIN_PERM,
-		OP_POLICY(port, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE),
+		OP_POLICY(port, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE),
 	},
 	{
 		.cmd = TLSPORT_CMD_PORT_DEL,

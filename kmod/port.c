@@ -100,6 +100,8 @@ static void port_policy(struct tlsport_port *port, struct nlattr **attrs)
 	if (attrs[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE])
 		WRITE_ONCE(port->max_rate_per_source,
 			   nla_get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE]));
+	if (attrs[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE])
+		WRITE_ONCE(port->max_rate, nla_get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE]));
 	if (attrs[TLSPORT_A_PORT_KEY_LIMIT])
 		WRITE_ONCE(port->key_limit, nla_get_u32(attrs[TLSPORT_A_PORT_KEY_LIMIT]));
 	if (attrs[TLSPORT_A_PORT_OFFLOAD])

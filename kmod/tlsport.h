@@ -142,10 +142,11 @@ struct tlsport_port {
 	u16 min_version, max_version;
 	u8 truncation, offload, zerocopy;
 	u32 handshake_timeout; /* ms */
-	u32 max_handshakes, max_per_source, max_rate_per_source, key_limit;
+	u32 max_handshakes, max_per_source, max_rate, max_rate_per_source, key_limit;
 	atomic_t open;
 	spinlock_t lock; /* handshakes.c: all below */
 	u32 handshakes;
+	u64 due;			/* ns, see too_fast() */
 	struct list_head busy, stalled; /* who waits longest first */
 	siphash_key_t source_key;
 	struct tlsport_source *sources; /* TLSPORT_SOURCE_BUCKETS */

@@ -176,6 +176,8 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		port->policy.zerocopy = policy->zerocopy;
 	if (policy->given & 1U << TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE)
 		port->policy.max_handshake_rate_per_source = policy->max_handshake_rate_per_source;
+	if (policy->given & 1U << TLSPORT_A_PORT_MAX_HANDSHAKE_RATE)
+		port->policy.max_handshake_rate = policy->max_handshake_rate;
 	return 0;
 }
 

@@ -130,6 +130,7 @@ static void test_every_key(void **state)
 		 "handshake-timeout = 2.5\n"
 		 "max-handshakes = 10\n"
 		 "max-handshakes-per-source = 1000000\n"
+		 "max-handshake-rate = 30\n"
 		 "max-handshake-rate-per-source = 20\n"
 		 "key-limit = 1000\n"
 		 "resumption = off\n"
@@ -298,7 +299,7 @@ static void test_policy(void **state)
 		etc, "tlsport.conf",
 		"[port 1]\ncert = /a\nmin-version = 1.3\ntruncation = tolerate\nhandshake-timeout = 5\n"
 		"max-handshakes = 6\nmax-handshakes-per-source = 7\nkey-limit = 8\n"
-		"offload = off\nmax-handshake-rate-per-source = 9\n"
+		"offload = off\nmax-handshake-rate-per-source = 9\nmax-handshake-rate = 10\n"
 		"[port 2]\ncert = /a\noffload = require\nmax-handshake-rate-per-source = off\n"
 		"zerocopy = on\n");
 	assert_int_equal(load(), 0);
@@ -311,6 +312,7 @@ static void test_policy(void **state)
 	assert_int_equal(policy.max_handshakes, 6);
 	assert_int_equal(policy.max_handshakes_per_source, 7);
 	assert_int_equal(policy.max_handshake_rate_per_source, 9);
+	assert_int_equal(policy.max_handshake_rate, 10);
 	assert_int_equal(policy.key_limit, 8);
 	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_OFF);
 	assert_int_equal(policy.zerocopy, 0);
@@ -318,6 +320,7 @@ static void test_policy(void **state)
 	assert_int_equal(policy.offload, TLSPORT_OFFLOAD_REQUIRE);
 	assert_int_equal(policy.zerocopy, 1);
 	assert_int_equal(policy.max_handshake_rate_per_source, 0);
+	assert_int_equal(policy.max_handshake_rate, 0);
 	assert_int_equal(policy.max_version, TLS_1_2);
 }
 
@@ -518,6 +521,7 @@ static void test_keys(void **state)
 	KEY("max-handshakes = 1000001", "not a number");
 	KEY("max-handshakes = ten", "not a number");
 	KEY("max-handshakes-per-source = 1.5", "not a number");
+	KEY("max-handshake-rate = 0", "'0' is not a number from 1 to 1000000, or off");
 	KEY("max-handshake-rate-per-source = 0", "'0' is not a number from 1 to 1000000, or off");
 	KEY("max-handshake-rate-per-source = on", "not a number from 1 to 1000000, or off");
 	KEY("zerocopy = yes", "'yes' is not on or off");

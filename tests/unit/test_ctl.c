@@ -19,7 +19,7 @@
 #define ALL_OPTIONS \
 	"--cert, --key, --passphrase, --cert-dir, --address, --strict-sni, --ocsp, --profile, --min-version, --max-version, --ciphers, --groups, " \
 	"--prefer-server-ciphers, --alpn, --plaintext, --truncation, --handshake-timeout, --max-handshakes, --max-handshakes-per-source, " \
-	"--max-handshake-rate-per-source, --key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --proxy-protocol, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
+	"--max-handshake-rate, --max-handshake-rate-per-source, --key-limit, --resumption, --ticket-keys, --client-auth, --client-ca, --client-crl, --client-depth, --proxy-protocol, --offload, --offload-tls13, --zerocopy, --runtime, --self-signed, --name"
 
 #define STATUS_REPLY \
 	"{\"pid\":7,\"version\":\"0.1\",\"wolfssl\":\"5.5.4\",\"workers\":[" \

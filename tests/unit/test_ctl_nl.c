@@ -120,8 +120,8 @@ static void only_given_settings_are_sent(void **state)
 static void policy_survives_the_way_there_and_back(void **state)
 {
 	const struct tlsport_nl_policy policy = {
-		TLSPORT_NL_POLICY_ALL,	 0x0304, 0x0304, 1, 5000, 6, 7, 8,
-		TLSPORT_OFFLOAD_REQUIRE, 1,	 9,
+		TLSPORT_NL_POLICY_ALL,	 0x0304, 0x0304, 1,  5000, 6, 7, 8,
+		TLSPORT_OFFLOAD_REQUIRE, 1,	 9,	 10,
 	};
 	struct nl_msg *msg = new_message(TLSPORT_CMD_PORT_SET);
 	struct tlsport_nl_port port;
@@ -141,6 +141,7 @@ static void policy_survives_the_way_there_and_back(void **state)
 	assert_int_equal(port.policy.zerocopy, policy.zerocopy);
 	assert_int_equal(port.policy.max_handshake_rate_per_source,
 			 policy.max_handshake_rate_per_source);
+	assert_int_equal(port.policy.max_handshake_rate, policy.max_handshake_rate);
 	nlmsg_free(msg);
 }
 

@@ -198,6 +198,30 @@ def rate():
         lib.echo(port, source="127.0.0.2")
 
 
+@test("a port begins a second's worth of handshakes at once, whoever asks; who is refused has used up nothing of its own")
+def rate_of_the_port():
+    port = lib.new_port()
+    lib.enable(port, max_handshake_rate=10, max_handshake_rate_per_source=9)
+    policy = lib.status(port)["policy"]
+    equal((policy["max_handshake_rate"], policy["max_handshake_rate_per_source"]), (10, 9), "the settings")
+    assert "handshakes that may begin in a second: 10" in lib.ctl("status", port).out
+    lib.Server(port, "--wait", "epoll")
+    burst = 100
+    for i in range(burst):  # each from an address of its own, and none of the one below
+        with contextlib.suppress(OSError):
+            connect(port, f"127.3.0.{i + 1}").close()
+    lib.wait_for(lambda: sum(lib.status(port)["ended"].values()) == burst, what="all have ended")
+    refused = lib.status(port)["ended"].get("rate", 0)
+    assert 10 <= burst - refused < burst, f"{burst - refused} of {burst} began"
+    lib.note(f"{refused} of {burst} refused")
+    for _ in range(3):
+        lib.wait_for(lambda: not isinstance(lib.outcome(lambda: lib.echo(port, source="127.0.0.3")), str),
+                     what="time brings the next")
+    lib.enable(port, max_handshake_rate="off", max_handshake_rate_per_source="off")
+    for _ in range(20):
+        lib.echo(port, source="127.0.0.3")
+
+
 # Floods
 
 HELLO = lib.client_hello([0xc02b, 0xc02f])  # TLS 1.2: the worker has to sign for it

@@ -47,7 +47,9 @@ def port_ranges():
                            (u32(lib.PORT_KEY_LIMIT, 0),), (u32(lib.PORT_KEY_LIMIT, (1 << 24) + 1),),
                            (u8(lib.PORT_OFFLOAD, 3),), (u8(lib.PORT_ZEROCOPY, 2),),
                            (u32(lib.PORT_MAX_RATE, 1000001),), (u8(lib.PORT_MAX_RATE, 1),),
-                           (u32(lib.PORT_MAX_RATE + 1, 1),), (u32(99, 1),)))):
+                           (u32(lib.PORT_MAX_PORT_RATE, 1000001),), (u8(lib.PORT_MAX_PORT_RATE, 1),),
+                           (u32(lib.PORT_MAX_RATE + 1, 1),), (u32(lib.PORT_MAX_PORT_RATE + 1, 1),),
+                           (lib.attribute(lib.PORT_STATS),), (u32(99, 1),)))):
         refused(genl, lib.PORT_SET, attributes)
     for command in (lib.PORT_DEL, lib.PORT_GET):
         refused(genl, command, ())

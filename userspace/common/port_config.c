@@ -430,15 +430,25 @@ static int set_max_handshakes_per_source(struct port_config *port, const char *v
 	return set_count(value, HANDSHAKES_MAX, &port->max_handshakes_per_source, why);
 }
 
-static int set_max_handshake_rate_per_source(struct port_config *port, const char *value, char *why)
+static int set_rate(const char *value, uint32_t *rate, char *why)
 {
-	uint32_t rate = 0;
+	uint32_t count = 0;
 
-	if (strcmp(value, "off") && set_count(value, HANDSHAKES_MAX, &rate, why))
+	if (strcmp(value, "off") && set_count(value, HANDSHAKES_MAX, &count, why))
 		return wrong(why, "'%s' is not a number from 1 to %d, or off", value,
 			     HANDSHAKES_MAX);
-	port->max_handshake_rate_per_source = rate;
+	*rate = count;
 	return 0;
+}
+
+static int set_max_handshake_rate(struct port_config *port, const char *value, char *why)
+{
+	return set_rate(value, &port->max_handshake_rate, why);
+}
+
+static int set_max_handshake_rate_per_source(struct port_config *port, const char *value, char *why)
+{
+	return set_rate(value, &port->max_handshake_rate_per_source, why);
 }
 
 static int set_key_limit(struct port_config *port, const char *value, char *why)
@@ -545,6 +555,7 @@ const struct port_key port_keys[PORT_KEYS] = {
 	{ "handshake-timeout", set_handshake_timeout, false, false },
 	{ "max-handshakes", set_max_handshakes, false, false },
 	{ "max-handshakes-per-source", set_max_handshakes_per_source, false, false },
+	{ "max-handshake-rate", set_max_handshake_rate, false, false },
 	{ "max-handshake-rate-per-source", set_max_handshake_rate_per_source, false, false },
 	{ "key-limit", set_key_limit, false, false },
 	{ "resumption", set_resumption, false, false },
@@ -569,7 +580,7 @@ int port_key_index(const char *name)
 
 bool port_config_has(const struct port_config *port, const char *key)
 {
-	return port->given & 1u << port_key_index(key);
+	return port->given & 1ull << port_key_index(key);
 }
 
 void port_config_init(struct port_config *port, uint16_t number)
@@ -595,7 +606,7 @@ int port_config_set(struct port_config *port, int key, const char *value, char *
 {
 	char reason[PORT_CONFIG_ERROR_LEN];
 
-	port->given |= 1u << key;
+	port->given |= 1ull << key;
 	if (!port_keys[key].set(port, value, reason))
 		return 0;
 	return wrong(why, "%s: %s", port_keys[key].name, reason);
@@ -808,6 +819,7 @@ struct tlsport_nl_policy port_config_policy(const struct port_config *port)
 		.offload = port->offload,
 		.zerocopy = port->zerocopy,
 		.max_handshake_rate_per_source = port->max_handshake_rate_per_source,
+		.max_handshake_rate = port->max_handshake_rate,
 	};
 }
 

@@ -68,7 +68,8 @@ enum port_client_auth {
  * @groups_chosen: by the administrator; else all that the library has
  * @truncation: enum tlsport_truncation
  * @handshake_timeout: milliseconds
- * @max_handshake_rate_per_source: in a second; 0: as many as it likes
+ * @max_handshake_rate: in a second; 0: as many as there are
+ * @max_handshake_rate_per_source: likewise, of one source
  * @ticket_keys: file or directory; NULL: tlsportd's own
  * @client_auth: enum port_client_auth
  * @client_ca: file of the authorities of clients' certificates
@@ -83,7 +84,7 @@ struct port_config {
 	char *file;
 	unsigned int line;
 	bool broken;
-	uint32_t given;
+	uint64_t given;
 	struct in6_addr addresses[PORT_ADDRESSES];
 	size_t address_count;
 	char *cert;
@@ -108,6 +109,7 @@ struct port_config {
 	uint32_t handshake_timeout;
 	uint32_t max_handshakes;
 	uint32_t max_handshakes_per_source;
+	uint32_t max_handshake_rate;
 	uint32_t max_handshake_rate_per_source;
 	uint32_t key_limit;
 	bool resumption;
@@ -135,7 +137,7 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 31
+#define PORT_KEYS 32
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */

@@ -88,6 +88,7 @@ static struct nla_policy port_policy[TLSPORT_A_PORT_MAX + 1] = {
 	[TLSPORT_A_PORT_OFFLOAD] = { .type = NLA_U8 },
 	[TLSPORT_A_PORT_ZEROCOPY] = { .type = NLA_U8 },
 	[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE] = { .type = NLA_U32 },
+	[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_LISTENERS] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_LISTENERS_SHUT] = { .type = NLA_U32 },
 	[TLSPORT_A_PORT_HANDSHAKES] = { .type = NLA_U32 },
@@ -244,6 +245,7 @@ int tlsport_nl_port_parse(struct nlmsghdr *msg, struct tlsport_nl_port *port)
 	port->policy.zerocopy = get_u8(attrs[TLSPORT_A_PORT_ZEROCOPY]);
 	port->policy.max_handshake_rate_per_source =
 		get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE]);
+	port->policy.max_handshake_rate = get_u32(attrs[TLSPORT_A_PORT_MAX_HANDSHAKE_RATE]);
 	port->listeners = get_u32(attrs[TLSPORT_A_PORT_LISTENERS]);
 	port->listeners_shut = get_u32(attrs[TLSPORT_A_PORT_LISTENERS_SHUT]);
 	port->handshakes = get_u32(attrs[TLSPORT_A_PORT_HANDSHAKES]);
@@ -332,6 +334,9 @@ int tlsport_nl_policy_put(struct nl_msg *msg, uint16_t number,
 	if (!ret && given(policy, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE))
 		ret = nla_put_u32(msg, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE,
 				  policy->max_handshake_rate_per_source);
+	if (!ret && given(policy, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE))
+		ret = nla_put_u32(msg, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE,
+				  policy->max_handshake_rate);
 	return ret ? -EMSGSIZE : 0;
 }
 

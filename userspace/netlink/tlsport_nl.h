@@ -51,6 +51,7 @@ struct tlsport_nl {
  * @offload: enum tlsport_offload
  * @zerocopy: 0 or 1
  * @max_handshake_rate_per_source: begun in a second; 0: no limit
+ * @max_handshake_rate: likewise, on the port
  */
 struct tlsport_nl_policy {
 	uint32_t given;
@@ -64,6 +65,7 @@ struct tlsport_nl_policy {
 	uint8_t offload;
 	uint8_t zerocopy;
 	uint32_t max_handshake_rate_per_source;
+	uint32_t max_handshake_rate;
 };
 
 #define TLSPORT_NL_POLICY_ALL \
@@ -71,7 +73,8 @@ struct tlsport_nl_policy {
 	 1U << TLSPORT_A_PORT_TRUNCATION | 1U << TLSPORT_A_PORT_HANDSHAKE_TIMEOUT | \
 	 1U << TLSPORT_A_PORT_MAX_HANDSHAKES | 1U << TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE | \
 	 1U << TLSPORT_A_PORT_KEY_LIMIT | 1U << TLSPORT_A_PORT_OFFLOAD | \
-	 1U << TLSPORT_A_PORT_ZEROCOPY | 1U << TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE)
+	 1U << TLSPORT_A_PORT_ZEROCOPY | 1U << TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE | \
+	 1U << TLSPORT_A_PORT_MAX_HANDSHAKE_RATE)
 
 /**
  * struct tlsport_nl_port - a registered port

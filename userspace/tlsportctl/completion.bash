@@ -17,7 +17,7 @@ _tlsportctl()
 	local general="--json --help --config-dir --run-dir --netns"
 	local settings="--cert --key --passphrase --cert-dir --address --strict-sni --ocsp --profile --min-version --max-version --ciphers --groups
 		--prefer-server-ciphers --alpn --plaintext --truncation --handshake-timeout --max-handshakes --max-handshakes-per-source
-		--max-handshake-rate-per-source --key-limit --resumption --ticket-keys
+		--max-handshake-rate --max-handshake-rate-per-source --key-limit --resumption --ticket-keys
 		--client-auth --client-ca --client-crl --client-depth --proxy-protocol --offload --offload-tls13 --zerocopy --runtime --self-signed --name"
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command="" i
 
@@ -82,7 +82,7 @@ _tlsportctl()
 	--alpn)
 		mapfile -t COMPREPLY < <(compgen -W "http/1.1 h2 h2:http/1.1" -- "$cur")
 		return ;;
-	--ciphers|--groups|--handshake-timeout|--max-handshakes|--max-handshakes-per-source|--max-handshake-rate-per-source|--key-limit)
+	--ciphers|--groups|--handshake-timeout|--max-handshakes|--max-handshakes-per-source|--max-handshake-rate|--max-handshake-rate-per-source|--key-limit)
 		return ;;
 	esac
 

@@ -37,6 +37,7 @@
 	"  --handshake-timeout TIME       0.1s to 600s (10s)\n" \
 	"  --max-handshakes N             in flight on the port (4096)\n" \
 	"  --max-handshakes-per-source N  in flight from one address (1024)\n" \
+	"  --max-handshake-rate N|off     begun in a second on the port (off)\n" \
 	"  --max-handshake-rate-per-source N|off  begun in a second from one address (off)\n" \
 	"  --key-limit N                  records sent under one key (16777216)\n" \
 	"  --resumption on|off            session tickets (on)\n" \

@@ -100,7 +100,7 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 				    json_integer(port->stats[counters[i].stat]));
 	port_state(port, daemon, port->number, &state);
 	return json_pack(
-		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s?, s:b}, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:O?}",
+		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s?, s:b}, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:O?}",
 		"port", (int)port->number, "service", service_name(port->number), "state",
 		state.state, "why", output_string(state.why), "policy", "min_version",
 		version_text(policy->min_version), "max_version", version_text(policy->max_version),
@@ -108,7 +108,8 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 		policy->truncation == TLSPORT_TRUNCATION_STRICT ? "strict" : "tolerate",
 		"handshake_timeout_ms", (json_int_t)policy->handshake_timeout, "max_handshakes",
 		(json_int_t)policy->max_handshakes, "max_handshakes_per_source",
-		(json_int_t)policy->max_handshakes_per_source, "max_handshake_rate_per_source",
+		(json_int_t)policy->max_handshakes_per_source, "max_handshake_rate",
+		(json_int_t)policy->max_handshake_rate, "max_handshake_rate_per_source",
 		(json_int_t)policy->max_handshake_rate_per_source, "key_limit",
 		(json_int_t)policy->key_limit, "offload", offload_text(policy->offload),
 		"offload_tls13", offload_tls13(policy), "zerocopy", policy->zerocopy, "listeners",
@@ -295,6 +296,9 @@ static void print_port(const json_t *port)
 		string(policy, "truncation"), number(policy, "max_handshakes"),
 		number(policy, "max_handshakes_per_source"),
 		number(policy, "handshake_timeout_ms") / 1000.0, number(policy, "key_limit"));
+	if (number(policy, "max_handshake_rate"))
+		output_line("  handshakes that may begin in a second: %lld",
+			    number(policy, "max_handshake_rate"));
 	if (number(policy, "max_handshake_rate_per_source"))
 		output_line("  handshakes that a source may begin in a second: %lld",
 			    number(policy, "max_handshake_rate_per_source"));

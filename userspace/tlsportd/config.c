@@ -289,12 +289,12 @@ static int on_value(void *arg, const char *section, const char *name, const char
 			unknown_key(reader, name);
 			return 1;
 		}
-		if (port->given & 1u << key) {
+		if (port->given & 1ull << key) {
 			complain(reader, "%s is given twice", name);
 			reader->last_key = -1;
 			return 1;
 		}
-		port->given |= 1u << key; /* though its first piece may not be all */
+		port->given |= 1ull << key; /* though its first piece may not be all */
 		snprintf(reader->value, sizeof(reader->value), "%s", value);
 	}
 	if (!reader->rest)

@@ -149,6 +149,8 @@ enum {
 	TLSPORT_A_PORT_HANDSHAKES,		/* u32, handshakes in flight now */
 	TLSPORT_A_PORT_OPEN,			/* u32, attached connections now */
 	TLSPORT_A_PORT_STATS,			/* nest of TLSPORT_A_STATS_* */
+	/* u32, 0..1000000 (0: no limit): handshakes that begin in a second; PORT_SET, too */
+	TLSPORT_A_PORT_MAX_HANDSHAKE_RATE,
 	__TLSPORT_A_PORT_MAX,
 };
 

@@ -36,6 +36,6 @@
 	X(KEY_LIMIT, "key_limit", "its TLS 1.2 key had encrypted all the records that it may") \
 	X(OFFLOAD_REQUIRED, "offload_required", "the port requires offload, and it had none") \
 	X(OVERLOAD, "overload", "too many handshakes were in flight, and none was stalled") \
-	X(RATE, "rate", "its source began more handshakes in a second than it may")
+	X(RATE, "rate", "more handshakes began in a second than its source, or the port, may have")
 
 #endif /* _UAPI_LINUX_TLSPORT_REASON_H */
