@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What "What differs" of Documentation/semantics.rst admits, and no other test shows: beside TCP, which does not."""
-import os
 import select
 import socket
 
@@ -41,28 +40,6 @@ def error_told():
         got = [pair.conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)]
         got += [outcome(pair.conn.recv, 10) for _ in range(2)]
         equal(got, [104, "ECONNRESET" if version else b"", b""], name)
-        pair.close()
-
-
-@test("MSG_DONTWAIT while another thread's send() waits for room: EAGAIN of TCP; a TLS port's call waits for that one, "
-      "and its bytes come behind")
-def behind_a_writer():
-    for version, name in KINDS:
-        pair = lib.Pair(version, rcvbuf=8192)
-        data = lib.fill(pair.conn)
-        pair.conn.setblocking(True)
-        first = lib.in_thread(pair.conn.send, b"first")
-        lib.in_call(os.getpid(), *lib.SENDS)
-        second = lib.in_thread(pair.conn.send, b"second", socket.MSG_DONTWAIT)
-        if version:
-            lib.in_call(os.getpid(), *lib.SENDS, threads=2)
-        else:
-            equal(second(), "EAGAIN", name)
-        wanted = data + b"first" + b"second" * bool(version)
-        equal(lib.digest(pair.client.read_exactly(len(wanted))), lib.digest(wanted), name)
-        equal(first(), 5, name)
-        if version:
-            equal(second(), 6, name)
         pair.close()
 
 
