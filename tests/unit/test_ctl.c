@@ -32,7 +32,8 @@
 	"\"*.example.org\"],\"ocsp\":{\"until\":1795000000,\"must_staple\":true," \
 	"\"error\":\"and that is wrong\"}}],\"settings\":{\"profile\":\"modern\",\"ciphers\":[\"A\",\"B\"]," \
 	"\"groups\":[\"X25519\"],\"alpn\":[],\"strict_sni\":true,\"ocsp\":\"file\",\"plaintext\":\"reject\"," \
-	"\"resumption\":true}}]}"
+	"\"resumption\":true,\"ticket_keys\":\"/t\",\"tickets\":{\"count\":3,\"since\":1000000000}," \
+	"\"prefer_server_ciphers\":false}}]}"
 
 static void expect(const char *line, int status, const char *out, const char *err)
 {
@@ -947,7 +948,8 @@ static void status_shows_counters_with_reasons(void **state)
 	assert_non_null(strstr(
 		mock.out,
 		"  profile modern, resumption on, ocsp file, plaintext reject, strict-sni on\n"
-		"  ciphers A B\n  groups X25519\n"));
+		"  ciphers A B\n  prefer-server-ciphers off\n  groups X25519\n"
+		"  ticket keys: 3 from /t, unchanged for "));
 	assert_non_null(strstr(mock.out, "because the peer did not speak TLS\n"));
 	assert_non_null(
 		strstr(mock.out,

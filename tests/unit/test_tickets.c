@@ -249,6 +249,10 @@ static void test_files_of_a_fleet(void **state)
 	assert_int_equal(ticket_store_add(&store, path, err, sizeof(err)), -1);
 	keys = ticket_store_keys(&store, path);
 	assert_ptr_not_equal(keys, store.own);
+	assert_int_equal(ticket_store_facts(&store, path).count, 0);
+	assert_int_equal(ticket_store_facts(&store, path).since, 0);
+	assert_int_equal(ticket_store_facts(&store, NULL).count, 1);
+	assert_int_equal(ticket_store_facts(&store, NULL).since, store.made);
 	put_keys("keys", "A", "");
 	assert_int_equal(ticket_store_add(&store, path, err, sizeof(err)), 0);
 	assert_ptr_equal(ticket_store_keys(&store, path), keys);
@@ -264,6 +268,8 @@ static void test_files_of_a_fleet(void **state)
 	assert_true(seals_with(keys, 'C') && opens(keys, 'B') && opens(keys, 'D'));
 	assert_false(opens(keys, 'A'));
 	assert_int_equal(errors.len, 0);
+	assert_int_equal(ticket_store_facts(&store, path).count, 3);
+	assert_in_range(ticket_store_facts(&store, path).since, time(NULL) - 60, time(NULL));
 	put_keys("keys", "", "junk\n");
 	ticket_store_refresh(&store, &errors);
 	assert_non_null(strstr(errors.chars, "; the ticket keys in force stay\n"));

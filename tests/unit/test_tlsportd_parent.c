@@ -1238,14 +1238,15 @@ static char *ask(const char *request)
 
 static void test_control(void **state)
 {
-	json_t *status, *port, *settings, *worker;
+	json_t *status, *port, *settings, *tickets, *worker;
 	const char *text;
 	size_t i;
 
 	(void)state;
-	configure("[port 443]\ncert = %s\nalpn = h2\nplaintext = redirect\n"
-		  "[port 444]\ncert = /nowhere\n",
-		  certificate);
+	configure("[port 443]\ncert = %s\nalpn = h2\nplaintext = redirect\npassphrase = /p\n"
+		  "[port 444]\ncert = /nowhere\n[port 445]\ncert = %s\ncert-dir = /none\n"
+		  "client-auth = request\nclient-ca = /ca\nclient-depth = 2\n",
+		  certificate, certificate);
 	parent_start(&parent);
 	reload_result = 0;
 	assert_string_equal(ask("reload"), "ok");
@@ -1280,10 +1281,19 @@ static void test_control(void **state)
 	assert_true(json_array_size(json_object_get(settings, "groups")) >= 3);
 	assert_int_equal(json_array_size(json_object_get(settings, "alpn")), 1);
 	assert_string_equal(json_string_value(json_object_get(settings, "plaintext")), "redirect");
+	assert_string_equal(json_string_value(json_object_get(settings, "passphrase")), "/p");
+	assert_true(json_is_null(json_object_get(settings, "cert_dir")));
+	tickets = json_object_get(settings, "tickets");
+	assert_int_equal(json_integer_value(json_object_get(tickets, "count")), 1);
+	assert_in_range(time(NULL) - json_integer_value(json_object_get(tickets, "since")), 0, 60);
 	port = json_array_get(json_object_get(status, "ports"), 1);
 	assert_true(json_is_false(json_object_get(port, "usable")));
 	assert_string_equal(json_string_value(json_object_get(port, "error")),
 			    "/nowhere: No such file or directory");
+	settings = json_object_get(json_array_get(json_object_get(status, "ports"), 2), "settings");
+	assert_string_equal(json_string_value(json_object_get(settings, "cert_dir")), "/none");
+	assert_int_equal(json_integer_value(json_object_get(settings, "client_depth")), 2);
+	assert_true(json_is_null(json_object_get(settings, "tickets"))); /* no resumption */
 	json_decref(status);
 }
 

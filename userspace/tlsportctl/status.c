@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Printed names of the counters and what they count. */
 static const struct {
@@ -233,8 +234,32 @@ static void print_clients(const json_t *settings)
 {
 	const char *crl = json_string_value(json_object_get(settings, "client_crl"));
 
-	output_line("  client certificates: %s, of %s%s%s", string(settings, "client_auth"),
-		    string(settings, "client_ca"), crl ? ", revocation by " : "", crl ? crl : "");
+	output_line("  client certificates: %s, of %s, depth %lld%s%s",
+		    string(settings, "client_auth"), string(settings, "client_ca"),
+		    number(settings, "client_depth"), crl ? ", revocation by " : "",
+		    crl ? crl : "");
+}
+
+/* With their age in hours and minutes: they are rotated, or should be. */
+static void print_tickets(const json_t *settings)
+{
+	const char *file = json_string_value(json_object_get(settings, "ticket_keys"));
+	const json_t *tickets = json_object_get(settings, "tickets");
+	const json_t *since = json_object_get(tickets, "since");
+	long long minutes = (time(NULL) - json_integer_value(since)) / 60;
+
+	if (!json_is_object(tickets))
+		return;
+	if (minutes < 0)
+		minutes = 0;
+	if (!json_is_integer(since))
+		output_line("  ticket keys: none from %s", file ? file : "tlsportd");
+	else if (file)
+		output_line("  ticket keys: %lld from %s, unchanged for %lld h %lld min",
+			    number(tickets, "count"), file, minutes / 60, minutes % 60);
+	else
+		output_line("  ticket keys: %lld, the newest made %lld h %lld min ago",
+			    number(tickets, "count"), minutes / 60, minutes % 60);
 }
 
 static void print_settings(const json_t *settings)
@@ -248,8 +273,11 @@ static void print_settings(const json_t *settings)
 		    json_is_true(json_object_get(settings, "strict_sni")) ? ", strict-sni on" : "");
 	print_list("addresses", json_object_get(settings, "addresses"));
 	print_list("ciphers", json_object_get(settings, "ciphers"));
+	if (json_is_false(json_object_get(settings, "prefer_server_ciphers")))
+		output_line("  prefer-server-ciphers off");
 	print_list("groups", json_object_get(settings, "groups"));
 	print_list("alpn", json_object_get(settings, "alpn"));
+	print_tickets(settings);
 	if (json_is_string(json_object_get(settings, "client_ca")))
 		print_clients(settings);
 	if (!strcmp(string(settings, "proxy_protocol"), "v2"))

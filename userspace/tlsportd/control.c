@@ -195,24 +195,37 @@ static json_t *addresses_json(const struct port_config *config)
 	return names;
 }
 
+/* Those that open this port's tickets; null without resumption */
+static json_t *tickets_json(const struct port_config *config, const struct ticket_store *tickets)
+{
+	struct ticket_facts facts;
+
+	if (!config->resumption)
+		return json_null();
+	facts = ticket_store_facts(tickets, config->ticket_keys);
+	return json_pack("{s:I, s:o}", "count", (json_int_t)facts.count, "since",
+			 facts.since ? json_integer(facts.since) : json_null());
+}
+
 /* What the kernel does not know of a port's settings. */
-static json_t *settings_json(const struct port_config *config)
+static json_t *settings_json(const struct port_config *config, const struct ticket_store *tickets)
 {
 	return json_pack(
-		"{s:o, s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:s, s:b, s:s?, s:s, s:s?, s:s?, s:s}",
+		"{s:o, s:s, s:o, s:o, s:b, s:o, s:b, s:s, s:s, s:b, s:s?, s:o, s:s?, s:s?, s:s, s:s?, s:s?, s:I, s:s}",
 		"addresses", addresses_json(config), "profile", port_profile_name(config->profile),
 		"ciphers", suites_json(config), "groups", groups_json(config),
 		"prefer_server_ciphers", !config->client_order, "alpn", alpn_json(&config->alpn),
 		"strict_sni", config->strict_sni, "ocsp", port_ocsp_name(config->ocsp), "plaintext",
 		port_plaintext_name(config->plaintext), "resumption", config->resumption,
-		"ticket_keys", config->ticket_keys, "client_auth",
+		"ticket_keys", config->ticket_keys, "tickets", tickets_json(config, tickets),
+		"cert_dir", config->cert_dir, "passphrase", config->passphrase, "client_auth",
 		port_client_auth_name(config->client_auth), "client_ca", config->client_ca,
-		"client_crl", config->client_crl, "proxy_protocol",
-		config->proxy_protocol ? "v2" : "off");
+		"client_crl", config->client_crl, "client_depth", (json_int_t)config->client_depth,
+		"proxy_protocol", config->proxy_protocol ? "v2" : "off");
 }
 
 /* The first certificate stands for the port. */
-static json_t *port_json(const struct served_port *port)
+static json_t *port_json(const struct served_port *port, const struct ticket_store *tickets)
 {
 	static const struct certificate none = { .cert = "" };
 	json_t *object = json_object();
@@ -220,7 +233,7 @@ static json_t *port_json(const struct served_port *port)
 	json_object_set_new(object, "port", json_integer(port->config->port));
 	describe(object, port->certificates.count ? port->certificates.list : &none);
 	json_object_set_new(object, "certificates", certificates_json(&port->certificates));
-	json_object_set_new(object, "settings", settings_json(port->config));
+	json_object_set_new(object, "settings", settings_json(port->config, tickets));
 	json_object_set_new(object, "usable", json_boolean(port->context));
 	if (!port->context)
 		set_text(object, "error", port->error);
@@ -234,7 +247,7 @@ char *control_status(const struct parent *parent)
 	char *text;
 
 	for (size_t i = 0; i < generation->config.count; i++)
-		json_array_append_new(ports, port_json(&generation->ports[i]));
+		json_array_append_new(ports, port_json(&generation->ports[i], &parent->tickets));
 	status = json_pack("{s:i, s:s, s:s, s:i, s:o, s:o}", "pid", (int)getpid(), "version",
 			   TLSPORT_VERSION, "wolfssl", engine_library(), "generation",
 			   (int)generation->number, "workers", workers_json(parent), "ports",

@@ -16,6 +16,7 @@
 struct ticket_source {
 	struct ticket_source *next;
 	struct ticket_keys *keys;
+	time_t since; /* they came, 0: none has been read */
 	char path[];
 };
 
@@ -106,12 +107,24 @@ void ticket_store_close(struct ticket_store *store)
 	memset(store, 0, sizeof(*store));
 }
 
+static bool has_just(const struct ticket_keys *keys, const struct ticket_key *list, size_t count)
+{
+	struct ticket_key old[TICKET_KEYS_MAX];
+	bool same = ticket_keys_get(keys, old) == count &&
+		    !memcmp(old, list, count * sizeof(*list));
+
+	explicit_bzero(old, sizeof(old));
+	return same;
+}
+
 /* The last of three is not everywhere yet: the one before it seals. */
 static int read_source(struct ticket_source *source, char *err, size_t errlen)
 {
 	struct ticket_key list[TICKET_KEYS_MAX];
 	size_t count = ticket_file_read(source->path, list, err, errlen);
 
+	if (count && !has_just(source->keys, list, count))
+		source->since = time(NULL);
 	if (count)
 		ticket_keys_set(source->keys, list, count, count > 2 ? count - 2 : count - 1);
 	explicit_bzero(list, sizeof(list));
@@ -163,6 +176,21 @@ const struct ticket_keys *ticket_store_keys(const struct ticket_store *store, co
 	const struct ticket_source *source = path ? find(store, path) : NULL;
 
 	return source ? source->keys : store->own;
+}
+
+struct ticket_facts ticket_store_facts(const struct ticket_store *store, const char *path)
+{
+	const struct ticket_source *source = path ? find(store, path) : NULL;
+	struct ticket_key list[TICKET_KEYS_MAX];
+	struct ticket_facts facts = {
+		.count = ticket_keys_get(ticket_store_keys(store, path), list),
+		.since = source ? source->since : store->made,
+	};
+
+	explicit_bzero(list, sizeof(list));
+	if (!facts.since)
+		facts.count = 0; /* the random one that stands for those that are missing */
+	return facts;
 }
 
 void ticket_store_refresh(struct ticket_store *store, struct text *errors)

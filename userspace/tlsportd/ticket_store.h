@@ -58,6 +58,19 @@ int ticket_store_add(struct ticket_store *store, const char *path, char *err, si
 /* Those of what was added; else, and for NULL, our own. */
 const struct ticket_keys *ticket_store_keys(const struct ticket_store *store, const char *path);
 
+/**
+ * struct ticket_facts - what may be told of keys
+ * @count: that open tickets
+ * @since: when the newest of our own was made, or others' became what they are
+ */
+struct ticket_facts {
+	size_t count;
+	time_t since;
+};
+
+/* Of ticket_store_keys() */
+struct ticket_facts ticket_store_facts(const struct ticket_store *store, const char *path);
+
 /* Reads the files of others again.  One that has no keys leaves those that are in force, told in @errors. */
 void ticket_store_refresh(struct ticket_store *store, struct text *errors);
 
