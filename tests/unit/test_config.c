@@ -274,7 +274,7 @@ static void test_versions_without_a_suite(void **state)
 	assert_false(port_config_note(port, note, sizeof(note)));
 	assert_false(port_config_note(config_find(&config, 4), note, sizeof(note)));
 	config_free(&config);
-#define CONTRADICTS(keys, piece) COMPLAINS("[port 443]\ncert = /a\n" keys "\n", 1, piece)
+#define CONTRADICTS(keys, piece) COMPLAINS("[port 443]\ncert = /a\n" keys "\n", 3, piece)
 	CONTRADICTS("ciphers = ECDHE-RSA-AES128-GCM-SHA256\nmin-version = 1.3",
 		    "port 443: ciphers has no suite of TLS 1.3, which min-version asks for");
 	CONTRADICTS("ciphers = ECDHE-RSA-AES128-GCM-SHA256\nmax-version = 1.3",
@@ -285,7 +285,7 @@ static void test_versions_without_a_suite(void **state)
 		    "ciphers has no suite of TLS 1.2, which min-version asks for");
 	CONTRADICTS("ciphers = TLS_AES_128_GCM_SHA256\nmax-version = 1.2",
 		    "ciphers has no suite of TLS 1.2, which max-version asks for");
-	CONTRADICTS("ciphers = TLS_AES_128_GCM_SHA256\noffload = require",
+	CONTRADICTS("offload = require\nciphers = TLS_AES_128_GCM_SHA256",
 		    "offload = require leaves no TLS version with ciphers of TLS 1.3 alone");
 }
 
@@ -450,7 +450,7 @@ static void test_sections(void **state)
 	COMPLAINS("[port 1x]\n", 1, "unknown section");
 	COMPLAINS("[port 443\ncert = /a\n", 1, "not a section [port N]");
 	COMPLAINS("cert = /a\n", 1, "outside a section");
-	COMPLAINS("[port 443]\nkey = /k\ncert-dir = /d\n", 1, "port 443: key without cert");
+	COMPLAINS("[port 443]\nkey = /k\ncert-dir = /d\n", 2, "port 443: key without cert");
 	COMPLAINS("[port 443]\n", 1, "port 443: no certificate: add");
 	COMPLAINS("[port 443]\ncert = /a\n[port 444]\ncert = /b\n[port 443]\ncert = /c\n", 5,
 		  "port 443 is configured already, at ");
@@ -530,30 +530,32 @@ static void test_keys(void **state)
 	KEY("offload-min-bytes = 1", "unknown key 'offload-min-bytes'");
 	KEY("key-limit = 16777217", "not a number from 1 to 16777216");
 	KEY("  min-version = 1.3", "an indented line goes on the one before");
-	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\nmax-version = 1.2\n", 1,
+	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\nmax-version = 1.2\n", 3,
 		  "min-version is above max-version");
+	COMPLAINS("[port 443]\ncert = /a\nmax-version = 1.2\nprofile = modern\n", 3,
+		  "max-version is below TLS 1.3, which the profile asks for");
 	KEY("client-auth = on", "'on' is not none, request or require");
 	KEY("client-depth = 9", "not a number from 1 to 8");
 	COMPLAINS(
-		"[port 443]\ncert = /a\nclient-auth = require\n", 1,
+		"[port 443]\ncert = /a\nclient-auth = require\n", 3,
 		"client-auth needs client-ca, the file of the certificate authorities of clients");
-	COMPLAINS("[port 443]\ncert = /a\nclient-ca = /ca\n", 1,
+	COMPLAINS("[port 443]\ncert = /a\nclient-ca = /ca\n", 3,
 		  "client-ca does nothing without client-auth = request or require");
-	COMPLAINS("[port 443]\ncert = /a\nclient-auth = none\nclient-crl = /crl\n", 1,
+	COMPLAINS("[port 443]\ncert = /a\nclient-auth = none\nclient-crl = /crl\n", 4,
 		  "client-crl does nothing without client-auth");
 	COMPLAINS(
 		"[port 443]\ncert = /a\nclient-auth = request\nclient-ca = /ca\nresumption = on\n",
-		1, "resumption = on does not go with client-auth");
-	COMPLAINS("[port 443]\ncert = /a\nticket-keys = /t\nresumption = off\n", 1,
+		5, "resumption = on does not go with client-auth");
+	COMPLAINS("[port 443]\ncert = /a\nticket-keys = /t\nresumption = off\n", 3,
 		  "ticket-keys does nothing with resumption = off");
 	COMPLAINS(
 		"[port 443]\ncert = /a\nclient-auth = request\nclient-ca = /ca\nticket-keys = /t\n",
-		1, "ticket-keys does nothing with client-auth: there is no resumption");
-	COMPLAINS("[port 443]\ncert = /a\noffload-tls13 = negotiate-1.2\n", 1,
+		5, "ticket-keys does nothing with client-auth: there is no resumption");
+	COMPLAINS("[port 443]\ncert = /a\noffload-tls13 = negotiate-1.2\n", 3,
 		  "offload-tls13 does nothing without offload = require");
-	COMPLAINS("[port 443]\ncert = /a\nzerocopy = on\noffload = off\n", 1,
+	COMPLAINS("[port 443]\ncert = /a\nzerocopy = on\noffload = off\n", 3,
 		  "zerocopy = on does nothing with offload = off");
-	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\noffload = require\n", 1,
+	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\noffload = require\n", 4,
 		  "offload = require leaves no TLS version with min-version 1.3");
 }
 

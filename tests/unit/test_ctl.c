@@ -115,7 +115,7 @@ static void bad_input_is_one_exact_line(void **state)
 		{ "enable 443 --self-signed --cert /c", 2,
 		  "--self-signed makes certificate and key: without --cert and --key" },
 		{ "enable 443 --profile modern --max-version 1.2", 2,
-		  "this profile is TLS 1.3, max-version is below it" },
+		  "max-version is below TLS 1.3, which the profile asks for" },
 		{ "enable 443 --ciphers ECDHE-RSA-AES128-GCM-SHA256 --min-version 1.3", 2,
 		  "ciphers has no suite of TLS 1.3, which min-version asks for" },
 		{ "enable 443 --ciphers A,B", 2,

@@ -564,8 +564,8 @@ static void test_reload_of_what_is_wrong(void **state)
 	parent_start(&parent);
 	configure("[port 444]\nfoo = bar\n");
 	fails_to_reload("unknown key 'foo'");
-	configure("[port 444]\ncert = /nowhere.pem\n");
-	fails_to_reload("/nowhere.pem: No such file or directory");
+	configure("[port 444]\nalpn = h2\ncert = /nowhere.pem\n");
+	fails_to_reload("tlsport.conf:3: port 444: /nowhere.pem: No such file or directory");
 	configure("[port 444]\ncert = %s\nciphers = ECDHE-RSA-AES128-GCM-SHA256\n", certificate);
 	fails_to_reload("no cipher is left that fits");
 	configure("[port 444]\ncert = %s\n", certificate);
@@ -934,7 +934,7 @@ static void test_one_of_a_directory_is_broken(void **state)
 	assert_int_equal(usable(443), 1);
 	assert_non_null(generation_port(parent.generation, 443)->context);
 	assert_int_equal(parent_reload(&parent, &errors), -1);
-	assert_non_null(strstr(errors.chars, "tlsport.conf:1: port 443: "));
+	assert_non_null(strstr(errors.chars, "tlsport.conf:2: port 443: "));
 	assert_non_null(strstr(errors.chars, "a.pem: no certificate in it"));
 	text_free(&errors);
 }
@@ -1175,7 +1175,7 @@ static void test_take_over_of_what_is_wrong(void **state)
 	(void)state;
 	configure("[port 443]\ncert = /nowhere.pem\n");
 	snprintf(text, sizeof(text),
-		 "error: %s/tlsport.conf:1: port 443: /nowhere.pem: No such file or directory\n",
+		 "error: %s/tlsport.conf:2: port 443: /nowhere.pem: No such file or directory\n",
 		 root);
 	assert_int_equal(takes_over("ports 443", text), -1);
 	assert_int_equal(set_count + deleted_count, 0);

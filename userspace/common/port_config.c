@@ -583,6 +583,13 @@ bool port_config_has(const struct port_config *port, const char *key)
 	return port->given & 1ull << port_key_index(key);
 }
 
+unsigned int port_config_line(const struct port_config *port, const char *key)
+{
+	int index = port_key_index(key);
+
+	return index >= 0 && port->lines[index] ? port->lines[index] : port->line;
+}
+
 void port_config_init(struct port_config *port, uint16_t number)
 {
 	*port = (struct port_config){
@@ -743,9 +750,10 @@ int port_config_finish(struct port_config *port, char *why)
 		return -1;
 	if (port->min_version > port->max_version) {
 		port->min_version = port->max_version;
-		return wrong(why, port_config_has(port, "min-version") ?
-					  "min-version is above max-version" :
-					  "this profile is TLS 1.3, max-version is below it");
+		return wrong(why,
+			     port_config_has(port, "min-version") ?
+				     "min-version is above max-version" :
+				     "max-version is below TLS 1.3, which the profile asks for");
 	}
 	if (finish_versions(port, why))
 		return -1;

@@ -20,6 +20,7 @@
 #define PORT_CONFIG_ERROR_LEN 1024
 
 #define PORT_ADDRESSES 16
+#define PORT_KEYS      32
 
 enum port_profile {
 	PROFILE_INTERMEDIATE,
@@ -55,6 +56,7 @@ enum port_client_auth {
  * @line: of its section, 1 when there is no section line
  * @broken: something in its section is wrong: it can only be kept shut
  * @given: bit of each key that was given
+ * @lines: of these, 0: not out of a file
  * @addresses: local ones at which it is served, IPv4 mapped
  * @address_count: 0: at all
  * @cert: for clients that ask for no name or another; NULL: one of @cert_dir
@@ -85,6 +87,7 @@ struct port_config {
 	unsigned int line;
 	bool broken;
 	uint64_t given;
+	unsigned int lines[PORT_KEYS];
 	struct in6_addr addresses[PORT_ADDRESSES];
 	size_t address_count;
 	char *cert;
@@ -137,7 +140,6 @@ struct port_key {
 	bool path;
 };
 
-#define PORT_KEYS 32
 extern const struct port_key port_keys[PORT_KEYS];
 
 /* Index in port_keys[], -1: no such key */
@@ -145,6 +147,9 @@ int port_key_index(const char *name);
 
 /* Was it given? */
 bool port_config_has(const struct port_config *port, const char *key);
+
+/* Where in its file what is wrong with this key is to be mended: at its line, else at the section's */
+unsigned int port_config_line(const struct port_config *port, const char *key);
 
 /* Is it served at this address? */
 bool port_config_at(const struct port_config *port, const struct in6_addr *local);
@@ -164,7 +169,7 @@ int port_config_set(struct port_config *port, int key, const char *value, char *
 /**
  * port_config_finish() - when all keys are set: the profile fills in what was not, and
  * a version that has no suite is not spoken
- * @why: on failure which keys do not go together
+ * @why: on failure which keys do not go together; the first word is the one to be told
  *
  * Return: 0 or -1; @port can be kept shut as it is then.
  */

@@ -294,6 +294,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
 			reader->last_key = -1;
 			return 1;
 		}
+		port->lines[key] = reader->line;
 		port->given |= 1ull << key; /* though its first piece may not be all */
 		snprintf(reader->value, sizeof(reader->value), "%s", value);
 	}
@@ -395,9 +396,14 @@ static void load_directory(struct config *config, const char *dir, const char *h
 	free(entries);
 }
 
+/* @why: begins with the key that is at fault, if it is one's */
 static void refuse_port(struct port_config *port, const char *why, struct text *errors)
 {
-	text_add(errors, "%s:%u: port %u: %s\n", port->file, port->line, port->port, why);
+	char key[32];
+
+	snprintf(key, sizeof(key), "%.*s", (int)strcspn(why, " "), why);
+	text_add(errors, "%s:%u: port %u: %s\n", port->file, port_config_line(port, key),
+		 port->port, why);
 	port->broken = true;
 }
 

@@ -104,10 +104,19 @@ static void tell_warnings(const struct served_port *port, const struct certifica
 			    certificate->facts.warnings[w]);
 }
 
-static void tell_error(const struct served_port *port, const char *error, struct text *errors)
+/* @key: that names what is wrong, "": the port */
+static void tell_error(const struct served_port *port, const char *key, const char *error,
+		       struct text *errors)
 {
-	text_add(errors, "%s:%u: port %u: %s\n", port->config->file, port->config->line,
-		 port->config->port, error);
+	text_add(errors, "%s:%u: port %u: %s\n", port->config->file,
+		 port_config_line(port->config, key), port->config->port, error);
+}
+
+static const char *key_of(const struct served_port *port, const struct certificate *certificate)
+{
+	const char *cert = port->config->cert;
+
+	return cert && !strcmp(certificate->cert, cert) ? "cert" : "cert-dir";
 }
 
 /* 0 or -1: without its authorities a port that asks for certificates cannot be served. */
@@ -121,7 +130,7 @@ static int load_clients(struct served_port *port, struct text *errors)
 	if (client_ca_read(config->client_ca, config->client_crl, &port->clients, err,
 			   sizeof(err))) {
 		memcpy(port->error, err, sizeof(port->error));
-		tell_error(port, err, errors);
+		tell_error(port, "client-ca", err, errors);
 		return -1;
 	}
 	if (err[0])
@@ -142,29 +151,30 @@ static void load_port(struct served_port *port, const char *run_dir, struct tick
 	/* Without them it is served all the same, if there is no better generation. */
 	if (port->config->ticket_keys &&
 	    ticket_store_add(tickets, port->config->ticket_keys, err, sizeof(err)))
-		tell_error(port, err, errors);
+		tell_error(port, "ticket-keys", err, errors);
 	err[0] = '\0';
 	before = errors->len;
 
 	if (certificates_find(port->config, run_dir, certificates, err, sizeof(err))) {
 		memcpy(port->error, err, sizeof(port->error));
-		tell_error(port, err, errors);
+		tell_error(port, "cert-dir", err, errors);
 		return;
 	}
 	if (err[0])
-		tell_error(port, err, errors);
+		tell_error(port, "cert-dir", err, errors);
 	for (size_t i = 0; i < certificates->count; i++) {
 		certificate_load(&certificates->list[i]);
 		tell_warnings(port, &certificates->list[i]);
 		tell_response(port, &certificates->list[i]);
 		if (!certificates->list[i].usable)
-			tell_error(port, certificates->list[i].error, errors);
+			tell_error(port, key_of(port, &certificates->list[i]),
+				   certificates->list[i].error, errors);
 	}
 	if (load_clients(port, errors))
 		return;
 	serve(port, tickets);
 	if (port->error[0] && errors->len == before)
-		tell_error(port, port->error, errors);
+		tell_error(port, "", port->error, errors);
 }
 
 /* All at once: each may take its time. */
