@@ -589,6 +589,35 @@ static void test_broken_ports_are_known(void **state)
 	assert_true(config_find(&config, 4)->broken);
 }
 
+/* With two mistakes, too: one that the kernel refused would be all that is served. */
+static void test_broken_ports_can_be_kept_shut(void **state)
+{
+	static const char *const versions[] = { "min-version = 1.3\nmax-version = 1.2",
+						"profile = modern\nmax-version = 1.2",
+						"min-version = 1.3\noffload = require" };
+	static const char *const others[] = { "client-ca = /ca", "zerocopy = what", "foo = bar",
+					      "ticket-keys = /t\nresumption = off" };
+	char text[256];
+
+	(void)state;
+	for (size_t v = 0; v < 3; v++) {
+		for (size_t o = 0; o < 4; o++) {
+			struct tlsport_nl_policy policy;
+
+			snprintf(text, sizeof(text), "[port 1]\ncert = /a\n%s\n%s\n", others[o],
+				 versions[v]);
+			put_file(etc, "tlsport.conf", text);
+			assert_int_equal(load(), -1);
+			assert_true(config.ports[0].broken);
+			policy = port_config_policy(&config.ports[0]);
+			if (policy.min_version > policy.max_version)
+				fail_msg("%s", text);
+			config_free(&config);
+			text_free(&errors);
+		}
+	}
+}
+
 static void test_garbage(void **state)
 {
 	static char garbage[20000];
@@ -661,6 +690,7 @@ int main(void)
 		TEST(test_key_in_a_token),
 		TEST(test_all_errors_at_once),
 		TEST(test_broken_ports_are_known),
+		TEST(test_broken_ports_can_be_kept_shut),
 		TEST(test_garbage),
 	};
 

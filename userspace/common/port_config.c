@@ -675,6 +675,11 @@ static const char *who_asks_for(const struct port_config *port, uint16_t version
  */
 static int finish_versions(struct port_config *port, char *why)
 {
+	if (port->min_version > port->max_version)
+		return wrong(why,
+			     port_config_has(port, "min-version") ?
+				     "min-version is above max-version" :
+				     "max-version is below TLS 1.3, which the profile asks for");
 	for (uint16_t version = TLS_1_2; version <= TLS_1_3; version++) {
 		const char *who = who_asks_for(port, version);
 
@@ -743,28 +748,28 @@ static int refuse_idle_keys(const struct port_config *port, char *why)
 	return 0;
 }
 
+static int finish_offload(const struct port_config *port, char *why)
+{
+	if (port->offload != TLSPORT_OFFLOAD_REQUIRE || port->min_version != TLS_1_3)
+		return 0;
+	return wrong(
+		why,
+		"offload = require leaves no TLS version with %s: the kernel offloads TLS 1.2 only",
+		port->unspoken ? "ciphers of TLS 1.3 alone" : "min-version 1.3");
+}
+
 int port_config_finish(struct port_config *port, char *why)
 {
 	fill_in(port);
-	if (finish_client_auth(port, why) || refuse_idle_keys(port, why))
-		return -1;
-	if (port->min_version > port->max_version) {
+	if (!finish_client_auth(port, why) && !refuse_idle_keys(port, why) &&
+	    !finish_versions(port, why) && !finish_offload(port, why))
+		return 0;
+	/* To keep it shut the kernel has to take it, whatever else is wrong. */
+	if (port->min_version > port->max_version)
 		port->min_version = port->max_version;
-		return wrong(why,
-			     port_config_has(port, "min-version") ?
-				     "min-version is above max-version" :
-				     "max-version is below TLS 1.3, which the profile asks for");
-	}
-	if (finish_versions(port, why))
-		return -1;
-	if (port->offload == TLSPORT_OFFLOAD_REQUIRE && port->min_version == TLS_1_3) {
+	if (port->min_version == TLS_1_3 && port->offload == TLSPORT_OFFLOAD_REQUIRE)
 		port->offload = TLSPORT_OFFLOAD_AUTO;
-		return wrong(
-			why,
-			"offload = require leaves no TLS version with %s: the kernel offloads TLS 1.2 only",
-			port->unspoken ? "ciphers of TLS 1.3 alone" : "min-version 1.3");
-	}
-	return 0;
+	return -1;
 }
 
 static int copy_text(char **text)
