@@ -107,20 +107,22 @@ static bool ahead(u64 due, u64 step, u64 now)
  * there is time for: due is when what has begun would be evenly spread.  Who is refused
  * has begun nothing.
  */
-static bool too_fast(const struct tlsport_conn *conn, struct tlsport_source *source)
+static bool too_fast(const struct tlsport_conn *conn, const struct tlsport_source *source)
 {
-	struct tlsport_port *port = conn->port;
-	u64 of_source = interval(READ_ONCE(port->max_rate_per_source));
-	u64 of_port = interval(READ_ONCE(port->max_rate));
+	const struct tlsport_port *port = conn->port;
 	u64 now = ktime_to_ns(conn->started);
 
-	if (ahead(source->due, of_source, now) || ahead(port->due, of_port, now))
-		return true;
-	if (of_source)
-		source->due = max(source->due, now) + of_source;
-	if (of_port)
-		port->due = max(port->due, now) + of_port;
-	return false;
+	return ahead(source->due, interval(READ_ONCE(port->max_rate_per_source)), now) ||
+	       ahead(port->due, interval(READ_ONCE(port->max_rate)), now);
+}
+
+static void begins(const struct tlsport_conn *conn, struct tlsport_source *source)
+{
+	struct tlsport_port *port = conn->port;
+	u64 now = ktime_to_ns(conn->started);
+
+	source->due = max(source->due, now) + interval(READ_ONCE(port->max_rate_per_source));
+	port->due = max(port->due, now) + interval(READ_ONCE(port->max_rate));
 }
 
 /**
@@ -141,6 +143,7 @@ enum tlsport_reason tlsport_handshakes_enter(struct tlsport_conn *conn)
 	} else if (!make_room(port, source)) {
 		reason = TLSPORT_REASON_OVERLOAD;
 	} else {
+		begins(conn, source);
 		list_add_tail(&conn->port_node, &port->busy);
 		count(conn, 1);
 	}

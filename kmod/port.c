@@ -81,12 +81,14 @@ static struct tlsport_port *port_new(u16 number)
 	return port;
 }
 
-static void port_policy(struct tlsport_port *port, struct nlattr **attrs)
+static void port_policy(struct tlsport_net *tn, struct tlsport_port *port, struct nlattr **attrs)
 {
+	spin_lock_bh(&tn->workers_lock); /* both or neither: note_policy() */
 	if (attrs[TLSPORT_A_PORT_MIN_VERSION])
 		WRITE_ONCE(port->min_version, nla_get_u16(attrs[TLSPORT_A_PORT_MIN_VERSION]));
 	if (attrs[TLSPORT_A_PORT_MAX_VERSION])
 		WRITE_ONCE(port->max_version, nla_get_u16(attrs[TLSPORT_A_PORT_MAX_VERSION]));
+	spin_unlock_bh(&tn->workers_lock);
 	if (attrs[TLSPORT_A_PORT_TRUNCATION])
 		WRITE_ONCE(port->truncation, nla_get_u8(attrs[TLSPORT_A_PORT_TRUNCATION]));
 	if (attrs[TLSPORT_A_PORT_HANDSHAKE_TIMEOUT])
@@ -176,7 +178,7 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 	if (err)
 		goto out;
 	if (port) {
-		port_policy(port, attrs);
+		port_policy(tn, port, attrs);
 		goto out;
 	}
 	err = -ENOMEM;
@@ -190,7 +192,7 @@ int tlsport_port_set(struct net *net, u16 number, struct nlattr **attrs,
 		NL_SET_ERR_MSG(extack, "no memory for the netfilter guard, or too many hooks");
 		goto err_port;
 	}
-	port_policy(fresh, attrs);
+	port_policy(tn, fresh, attrs);
 	err = xa_err(xa_store(&tn->ports, number, fresh, GFP_KERNEL));
 	if (err) {
 		NL_SET_ERR_MSG(extack, "no memory for the port");

@@ -177,14 +177,19 @@ static int rx_flags(const struct sock *sk)
 	return unlikely(tlsport_record_broken(sk)) ? MSG_DONTWAIT : 0;
 }
 
-static int readable_bytes(struct sock *sk)
+static int record_bytes(struct sock *sk)
 {
 	int n;
 
 	lock_sock(sk);
 	n = tlsport_record_inq(sk, tlsport_conn_of(sk));
 	release_sock(sk);
-	return n + READ_ONCE(tlsport_conn_of(sk)->preamble_left);
+	return n;
+}
+
+static int readable_bytes(struct sock *sk)
+{
+	return record_bytes(sk) + READ_ONCE(tlsport_conn_of(sk)->preamble_left);
 }
 
 /* TCP has no room for more, and a record is there: as on TCP it must do. */
@@ -277,10 +282,13 @@ static bool has_timeout(const struct sock *sk)
 	return READ_ONCE(sk->sk_rcvtimeo) != MAX_SCHEDULE_TIMEOUT;
 }
 
+/* What is to be peeked at whole net/tls waits for: nobody else is woken by each record. */
 static bool waits_here(const struct sock *sk, int flags)
 {
-	return !(flags & MSG_DONTWAIT) &&
-	       unlikely(READ_ONCE(sk->sk_rcvlowat) > 1 || has_timeout(sk));
+	if (unlikely(READ_ONCE(sk->sk_rcvlowat) > 1))
+		return !(flags & MSG_DONTWAIT);
+	return unlikely(has_timeout(sk)) && !(flags & MSG_DONTWAIT) &&
+	       (~flags & (MSG_PEEK | MSG_WAITALL));
 }
 
 /* TLS 1.2 shows what is for control, which is then not counted. */
@@ -288,7 +296,7 @@ static bool is_enough(struct sock *sk, int target)
 {
 	if (target <= 1 && sk->sk_prot->sock_is_readable(sk))
 		return true;
-	return readable_bytes(sk) >= target || is_full(sk);
+	return record_bytes(sk) >= target || is_full(sk);
 }
 
 /*
@@ -400,7 +408,9 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 		}
 		if (unlikely(flags & MSG_PEEK))
 			prepare_peek(sock, base);
-		ret = recv_once(base, sock, msg, len, flags | more | rx_flags(sk));
+		/* with MSG_WAITALL it would look for what is not there, and take an error */
+		ret = recv_once(base, sock, msg, len,
+				(more ? flags & ~MSG_WAITALL : flags) | more | rx_flags(sk));
 		if (likely(ret > 0)) {
 			if (unlikely(conn->control_run))
 				ret = data_after(sock, base, ret);
@@ -410,6 +420,8 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 			len -= ret;
 			if (likely(!is_short(sk, copied, len, flags)))
 				break;
+			if (!more && !(flags & MSG_TRUNC) && !sk->sk_prot->sock_is_readable(sk))
+				break; /* by an error, which net/tls has taken, or the end */
 			if ((flags & (MSG_DONTWAIT | MSG_WAITALL)) != MSG_WAITALL)
 				time.timeo = 0; /* TCP counts from here, and might wake nobody */
 			continue;

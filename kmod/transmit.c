@@ -63,8 +63,8 @@ static int take_soft_error(struct sock *sk)
 /* What was taken is for the application's next call; one that came since is newer. */
 static void give_back_error(struct sock *sk, int err)
 {
-	if (unlikely(err) && !READ_ONCE(sk->sk_err))
-		WRITE_ONCE(sk->sk_err, -err);
+	if (unlikely(err) && !cmpxchg(&sk->sk_err, 0, -err))
+		sk_error_report(sk); /* who looked meanwhile did not see it */
 }
 
 /*
@@ -634,7 +634,7 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 			     unsigned int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	bool worn = wears_out(sock->sk, conn);
+	bool worn = wears_out(sock->sk, conn), broken;
 	int err;
 
 	if (flags & MSG_MORE)
@@ -650,15 +650,14 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		end_special(sock, base);
 	if (likely(ret >= 0))
 		return ret;
-	if (tlsport_record_broken(sock->sk)) { /* what the peer sent is the error */
-		err = tlsport_control_record_error(sock, base, -EBADMSG);
-		if (err)
-			return err;
-		ret = begin_anew(ret);
-	} else if ((ret == -EINTR || ret == -ERESTARTSYS) &&
-		   test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)) {
+	broken = tlsport_record_broken(sock->sk);
+	err = broken ? tlsport_control_record_error(sock, base, -EBADMSG) : 0;
+	if (err) /* what the peer sent */
+		return err;
+	if ((ret == -EINTR || ret == -ERESTARTSYS) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return broken_pipe(flags); /* interrupt_writer() */
-	}
+	if (broken)
+		ret = begin_anew(ret);
 	tlsport_conn_told(conn, ret);
 	return ret;
 }

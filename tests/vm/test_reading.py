@@ -106,17 +106,22 @@ def trickle(pair):
 
 @as_on_tcp("MSG_PEEK with MSG_WAITALL: SO_RCVTIMEO ends it, and it gives what is there; it waits for more")
 def peek_all(pair):
-    conn = pair.conn
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 500000))
-    pair.client.write(b"some")
-    arrived(conn, 4)
-    with lib.takes(0.48, 1, "recv() with SO_RCVTIMEO"):
-        got = [conn.recv(8, socket.MSG_PEEK | socket.MSG_WAITALL)]
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 60, 0))
-    reader = in_thread(conn.recv, 8, socket.MSG_PEEK | socket.MSG_WAITALL)
-    lib.in_call(os.getpid(), *lib.RECEIVES)
-    pair.client.write(b"more")
-    return got, reader(), conn.recv(100)
+    conn, got = pair.conn, []
+    for peeks in (False, True):  # what is there was not looked at before, and was
+        pair.client.write(b"some")
+        arrived(conn, 4)
+        if peeks:
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 500000))
+            with lib.takes(0.48, 1, "recv() with SO_RCVTIMEO"):
+                got.append(conn.recv(8, socket.MSG_PEEK | socket.MSG_WAITALL))
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 60, 0))
+        reader = in_thread(conn.recv, 8, socket.MSG_PEEK | socket.MSG_WAITALL)
+        lib.in_call(os.getpid(), *lib.RECEIVES)
+        with lib.at_once("recv() of what comes"):
+            pair.client.write(b"more")
+            got.append(reader())
+        got.append(conn.recv(100))
+    return got
 
 
 @as_on_tcp("MSG_TRUNC throws away what it counts, 200000 bytes as well",
