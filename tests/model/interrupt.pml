@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The connection ends while a writer waits for room, kmod/transmit.c: the writer is
- * woken, and takes no flag of a signal that nobody sent out of its system call.
+ * woken, and takes no flag of a signal that nobody sent out of its system call.  And
+ * one that waits for its turn with a timeout is woken by who lets go of tx_lock.
  *
  *	here		kmod
- *	write		tlsport_transmit_begin(), base->sendmsg(), tlsport_transmit_end()
+ *	write		tlsport_transmit_begin() with wait_turn(), base->sendmsg(),
+ *			tlsport_transmit_end() with next_writer(); time is never over
  *	end		tlsport_transmit_alert(), and tlsport_transmit_due() with
  *			interrupt_writer(): of shutdown(), and of the work item, later
  *
@@ -13,16 +15,51 @@
 #define NOBODY 0
 
 bool tx_lock, interrupt_lock;
-bool closed;			/* of tx_flags */
+bool closed, waited;		/* tx_flags */
 byte writer = NOBODY;
 bool pending[3];		/* TIF_SIGPENDING, by writer */
+bool woken[3];			/* since it is in the wait queue */
 
 inline lock(m) { atomic { !m -> m = true } }
 inline unlock(m) { atomic { assert(m); m = false } }
 
+inline wait_turn(me)
+{
+	do
+	:: true ->
+		woken[me] = false;	/* it is in the queue */
+#ifndef TRYLOCK_FIRST
+		waited = true;
+#endif
+		if
+		:: atomic { !tx_lock -> tx_lock = true } break
+		:: tx_lock ->
+#ifdef TRYLOCK_FIRST
+			waited = true;
+#endif
+			woken[me]
+		fi
+	od
+}
+
+inline next_writer()
+{
+	if
+#ifndef NO_NEXT_WRITER
+	:: waited ->
+		waited = false;
+		atomic { woken[1] = true; woken[2] = true }
+#endif
+	:: else
+	fi
+}
+
 proctype write(byte me)
 {
-	lock(tx_lock);
+	if
+	:: true -> lock(tx_lock)
+	:: true -> wait_turn(me)
+	fi;
 #ifndef CLOSED_TEST_FIRST
 	writer = me;
 #endif
@@ -39,6 +76,7 @@ proctype write(byte me)
 	fi;
 	writer = NOBODY;
 	unlock(tx_lock);
+	next_writer();
 	if
 #ifdef NO_WAIT_END
 	:: true
