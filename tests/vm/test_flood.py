@@ -198,7 +198,7 @@ def rate():
         lib.echo(port, source="127.0.0.2")
 
 
-@test("a port begins a second's worth of handshakes at once, whoever asks; who is refused has used up nothing of its own")
+@test("a port begins a second's worth of handshakes at once, whoever asks; who is refused has used up nothing")
 def rate_of_the_port():
     port = lib.new_port()
     lib.enable(port, max_handshake_rate=10, max_handshake_rate_per_source=9)

@@ -43,7 +43,7 @@
 /* Seconds; RFC 8446 4.6.1 has no ticket live for longer than a week. */
 #define ROTATION_MIN 60
 #define ROTATION_MAX (7 * 24 * 3600)
-/* Beyond the time that workers have to finish what they hold after another tlsportd has taken over. */
+/* Beyond the time that workers have to finish what they hold when another tlsportd is in charge. */
 #define LEAVE_MS 1000
 
 struct daemon {

@@ -126,7 +126,7 @@ int parent_succeed(struct parent *parent, const uint16_t *ports, size_t count, s
 /* All workers finish what they hold, and nobody takes their place. */
 void parent_retire(struct parent *parent);
 
-/* The generation in force stays: the ports as they are configured, which were widened for the next. */
+/* The generation in force stays: its ports as they are configured, if they were widened. */
 void parent_stay(struct parent *parent);
 
 /* Somebody has to after all: new workers, and the ports as they are configured. */
