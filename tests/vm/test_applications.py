@@ -117,6 +117,19 @@ def serve_http(server, protocols=(0,)):
     only_closed(server.port)
 
 
+def calls_of(pid, server, *names):
+    """Bytes by each of these calls of the program while it gives and takes a large body."""
+    wanted = server.file("traced", SIZE)
+    method, path = server.upload("traced")
+    with lib.Calls(pid, *names) as calls:
+        client = HttpsClient(server.port, lib.TLS13)
+        equal(sha256(client.answer("GET", "/traced")), wanted, "SHA-256, download")
+        equal(server.uploaded("traced", client.answer(method, path, BODIES["large"])), SUMS["large"], "SHA-256, upload")
+        client.end()
+    lib.note(f"bytes by call: {calls.bytes}")
+    return calls.bytes
+
+
 def only_closed(port, *others):
     equal(set(lib.status(port)["ended"]) - {"closed", *others}, set(), "reasons of ends")
 
@@ -244,10 +257,13 @@ def haproxy_http():
     reload_http(server, lambda: lib.children(server.process.pid))
 
 
-@host("HAProxy in tcp mode, splicing; reload")
+@host("HAProxy in tcp mode, which splices both ways; reload")
 def haproxy_tcp():
     server = lib.Haproxy(enabled_port(), "tcp")
     serve_http(server)
+    worker, = lib.children(server.process.pid)
+    spliced = calls_of(worker, server, "splice")["splice"]  # twice: from a socket to a pipe, and on
+    assert spliced > 3 * SIZE, f"{spliced} bytes by splice()"
     reload_http(server, lambda: lib.children(server.process.pid))
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import queue
+import re
 import select
 import shutil
 import signal
@@ -147,6 +148,31 @@ def fill_open(conn, more=socket.MSG_MORE):
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
     assert not is_ready(conn, select.POLLOUT), "the send buffer is not full"
     return data
+
+
+class Calls:
+    """What all threads of a process did by some system calls while this was entered: bytes by name of the call."""
+
+    def __init__(self, pid, *names):
+        self.pid, self.names, self.bytes = pid, names, {}
+
+    def __enter__(self):
+        self.file = f"{WORK}/strace-{self.pid}"
+        self.tracer = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=" + ",".join(self.names), "-e",
+                                        "signal=none", "-o", self.file, "-p", str(self.pid)], stdin=subprocess.DEVNULL)
+        defer(self.tracer.kill)
+        wait_for(lambda: all(re.search(r"TracerPid:\s+[1-9]", read_text(f"/proc/{self.pid}/task/{thread}/status"))
+                             for thread in os.listdir(f"/proc/{self.pid}/task")), what="strace is attached")
+        return self
+
+    def __exit__(self, *_):
+        self.tracer.terminate()
+        self.tracer.wait()
+        text = read_text(self.file)
+        os.unlink(self.file)
+        for name in self.names:  # a call that another thread's came between has two lines
+            found = re.findall(rf"\b{name}(?:\(.*| resumed>.*)\) += (\d+)$", text, re.M)
+            self.bytes[name] = sum(map(int, found))
 
 
 class Nginx:
