@@ -85,6 +85,8 @@ userspace: $(PROGRAMS:%=$(B)/%) $(LIBRARY)
 COMPILED_SERVERS := HttpJava.class http_go http_rust
 NATIVE_PROGRAMS = $(COMPILED_SERVERS:%=$(B)/%) bench-programs
 GO = $(firstword $(shell command -v go) /usr/lib/go-1.19/bin/go)
+# Debian's: since 1.70 or so io::copy() of a file to a socket is no sendfile().
+RUSTC = $(firstword $(wildcard /usr/bin/rustc) rustc)
 test-programs: $(TEST_PROGRAMS:%=$(B)/%) $(if $(filter build,$(BUILD)),$(NATIVE_PROGRAMS))
 $(B)/%.class: tests/vm/programs/%.java
 	@mkdir -p $(@D)
@@ -94,7 +96,7 @@ $(B)/%: tests/vm/programs/%.go
 	GOCACHE=$(CURDIR)/$(BUILD)/go GOFLAGS=-mod=mod CGO_ENABLED=0 $(GO) build -o $@ $<
 $(B)/%: tests/vm/programs/%.rs
 	@mkdir -p $(@D)
-	env -u MAKEFLAGS -u MFLAGS rustc -O -D warnings -o $@ $<
+	env -u MAKEFLAGS -u MFLAGS $(RUSTC) -O -D warnings -o $@ $<
 
 # Objects are made anew when the library is another one.
 $(BUILD)/.wolfssl: $(WOLFSSL_LIBRARY) FORCE

@@ -293,9 +293,13 @@ def go_mptcp():
         assert lib.is_mptcp(client.sock), "the connection is of TCP"
 
 
-@host("a server of Rust's standard library")
+@host("a server of Rust's standard library, which sends by sendfile() and receives by splice()")
 def rust():
-    serve_http(lib.Rust(enabled_port()))
+    server = lib.Rust(enabled_port())
+    serve_http(server)
+    calls = calls_of(server.process.pid, server, "sendfile", "splice")
+    equal(calls["sendfile"], SIZE, "bytes by sendfile()")
+    assert calls["splice"] > SIZE // 2, f"{calls['splice']} bytes by splice()"
 
 
 @host("Redis: redis-cli, a pipeline of many commands, large values both ways at once, many clients")
