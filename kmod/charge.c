@@ -5,8 +5,7 @@
  * in no cgroup: accept() makes up for it.
  *
  * Only where memory cgroups are of the unified hierarchy: the old one charges
- * sockets by a limit of its own, which modules cannot see.  Nor can they charge the
- * structure of the socket itself, as newer kernels do in accept().
+ * sockets by a limit of its own, which modules cannot see.
  */
 #include <linux/memcontrol.h>
 #include "tlsport.h"
@@ -40,6 +39,7 @@ void tlsport_charge(struct sock *sk)
 	if (!memcg->css.parent) /* the root's is not counted */
 		goto put;
 	sk->sk_memcg = memcg;
+	tlsport_charge_object(sk);
 	size = charged(sk);
 	if (!size)
 		return;

@@ -8,6 +8,7 @@
 
 #include <linux/version.h>
 #include <linux/net.h>
+#include <linux/slab.h>
 #include <linux/timer.h>
 #include <net/inet_common.h>
 
@@ -24,6 +25,14 @@
 #if IS_ENABLED(CONFIG_PREEMPT_RT)
 #error "tlsport needs a kernel without PREEMPT_RT: its locks sleep where sockets are hooked"
 #endif
+
+/* The structure of a socket is charged to a memory cgroup by accept() since 6.13. */
+static inline void tlsport_charge_object(void *object)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	kmem_cache_charge(object, GFP_KERNEL | __GFP_NOFAIL);
+#endif
+}
 
 /* addresses of proto_ops: of a size that is not known since 6.19 */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)

@@ -37,9 +37,22 @@ class MemoryCgroup(Cgroup):
         lib.write_file(CGROUP + "cgroup.subtree_control", "+memory")
         super().__init__()
 
+    def stat(self, name):
+        return int(re.search(rf"^{name} (\d+)$", lib.read_text(self.path + "memory.stat"), re.M)[1])
+
+    def settled(self, name, before):
+        """When it has changed, and does so no more: the kernel counts up every other second."""
+        seen = [before]
+
+        def settles():
+            seen.append(self.stat(name))
+            return seen[-1] == seen[-2] != before
+        lib.wait_for(settles, 30, lambda: f"{name}, {seen}", pause=3)
+        return seen[-1]
+
     def sockets(self):
         """Bytes of sockets that are charged to it."""
-        return int(re.search(r"^sock (\d+)$", lib.read_text(self.path + "memory.stat"), re.M).group(1))
+        return self.stat("sock")
 
 
 @test("a connection's memory is charged to the memory cgroup of the program that accepts it, and given back", core=True)
@@ -60,6 +73,25 @@ def memory_cgroup():
     lib.fill(pair.conn)
     equal(group.sockets(), 0, "of a program elsewhere")
     pair.close()
+
+
+@test("what accept() charges a program for the structures of a connection is no less than on TCP: since 6.13 the socket's, "
+      "too")
+def structures():
+    group, count, charged = MemoryCgroup(), 64, []
+    for version in (None, lib.TLS13):
+        pair = lib.Pair(version)
+        group.leave()
+        clients = [pair.another_client() for _ in range(count)]
+        group.enter()
+        before = group.stat("slab")
+        conns = [pair.listener.accept()[0] for _ in range(count)]
+        charged.append((group.settled("slab", before) - before) / count)
+        for end in [client.sock for client in clients] + conns:
+            end.close()
+        pair.close()
+    lib.note("charged for a connection: TCP {:.0f}, TLS {:.0f} bytes".format(*charged))
+    assert charged[1] > 0.8 * charged[0] > 0, f"charged for a connection: {charged}"
 
 
 @test("close() and a peer that does not read: after 30 s the connection is given up, and its memory given back",
