@@ -65,6 +65,7 @@ static size_t set_count, deleted_count;
 static int64_t set_at; /* the last one */
 static struct tlsport_nl_policy last_policy, policies[16];
 static uint16_t refused;
+static bool registered[65536];
 
 static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 			 const struct tlsport_nl_policy *policy)
@@ -74,6 +75,7 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 		return -EINVAL;
 	}
 	policies[set_count] = *policy;
+	registered[number] = true;
 	set[set_count++] = number;
 	set_at = clock_ms();
 	last_policy = *policy;
@@ -83,18 +85,20 @@ static int mock_port_set(struct tlsport_nl *nl, uint16_t number,
 static int mock_port_del(struct tlsport_nl *nl, uint16_t number)
 {
 	(void)nl;
+	registered[number] = false;
 	deleted[deleted_count++] = number;
 	return 0;
 }
 
-static struct tlsport_nl_policy *in_kernel; /* of any port; NULL: none is registered */
+static struct tlsport_nl_policy *in_kernel; /* of any port that is registered; NULL: the last */
 
 static int mock_port_get(struct tlsport_nl *nl, uint16_t number, struct tlsport_nl_port *port)
 {
 	(void)nl;
-	if (!in_kernel)
+	if (!registered[number])
 		return -ENOENT;
-	*port = (struct tlsport_nl_port){ .number = number, .policy = *in_kernel };
+	*port = (struct tlsport_nl_port){ .number = number,
+					  .policy = in_kernel ? *in_kernel : last_policy };
 	return 0;
 }
 
@@ -189,6 +193,7 @@ static int setup(void **state)
 	stub = WORKS;
 	set_count = deleted_count = 0;
 	refused = 0;
+	memset(registered, 0, sizeof(registered));
 	in_kernel = NULL;
 	configure("[port 443]\ncert = %s\nhandshake-timeout = 500ms\n", certificate);
 	return 0;
@@ -586,6 +591,47 @@ static void test_reload_that_the_kernel_refuses(void **state)
 	assert_int_equal(parent_reload(&parent, &errors), -1);
 	assert_string_equal(errors.chars, "port 444: the kernel refused it: no, thank you\n");
 	text_free(&errors);
+}
+
+/* "tlsportctl disable 443" of a port whose reload was refused: the generation in force has it still. */
+static void disable_443(void)
+{
+	registered[443] = false;
+	set_count = deleted_count = 0;
+}
+
+static void configure_two(const char *more)
+{
+	configure("[port 80]\ncert = %s\n%s[port 443]\ncert = %s\n%s", certificate, more,
+		  certificate, more);
+}
+
+static void test_disabled_port_stays_so(void **state)
+{
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	configure_two("min-version = 1.3\n");
+	parent_start(&parent);
+	disable_443();
+	put_certificate("cert.pem", TEST_RSA);
+	assert_int_equal(parent_renew(&parent, &errors), 0);
+	assert_int_equal(parent.generation->number, 2);
+	assert_int_equal(set_count, 1);
+	assert_int_equal(set[0], 80);
+	/* a reload whose workers die had widened what it narrows again */
+	configure_two("");
+	stub = DIES;
+	set_count = 0;
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	text_free(&errors);
+	assert_int_equal(set_count, 2);
+	assert_int_equal(set[0], 80);
+	assert_int_equal(set[1], 80);
+	/* what has just been read makes it again */
+	stub = WORKS;
+	assert_int_equal(parent_reload(&parent, &errors), 0);
+	assert_true(registered[443]);
 }
 
 /* --- certificates that are replaced --- */
@@ -1094,6 +1140,38 @@ static void test_upgrade_that_dies_half_way(void **state)
 	assert_true(atoi(file_text("lock")) == getpid());
 }
 
+/* Neither before nor after the old workers have retired is it set again. */
+static void test_upgrade_that_fails_leaves_ports_disabled(void **state)
+{
+	static const char *const scripts[] = { "#!/bin/sh\nexit 3\n", TAKES_OVER "exit 4\n" };
+
+	(void)state;
+	configure_two("");
+	parent_start(&parent);
+	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+		struct text errors = { NULL, 0 };
+
+		disable_443();
+		assert_int_equal(upgrade_to(scripts[i], &errors), -1);
+		text_free(&errors);
+		assert_int_equal(set_count, 1);
+		assert_int_equal(set[0], 80);
+	}
+}
+
+/* The other one had taken out what its configuration does not have: this one's has it. */
+static void test_return_sets_what_the_successor_took_out(void **state)
+{
+	(void)state;
+	parent_start(&parent);
+	parent_retire(&parent);
+	disable_443();
+	parent_return(&parent);
+	assert_true(registered[443]);
+	wait_for(WORKER_STATE_DRAINING, 0);
+	wait_for(WORKER_STATE_READY, 3);
+}
+
 /* What the other side of a hand-over does, in a process of its own: it says this, and ends. */
 static struct handover predecessor(const char *says, int *pipe_of_answers)
 {
@@ -1336,6 +1414,7 @@ int main(int argc, char **argv)
 		TEST(test_deaths_at_once_are_slowed_down),
 		TEST(test_reload),
 		TEST(test_reload_widens_first),
+		TEST(test_disabled_port_stays_so),
 		TEST(test_reload_that_fails_narrows_again),
 		TEST(test_reload_of_what_is_wrong),
 		TEST(test_reload_that_the_kernel_refuses),
@@ -1355,6 +1434,8 @@ int main(int argc, char **argv)
 		TEST(test_upgrade_that_leaves_a_port_out),
 		TEST(test_upgrade_to_what_is_broken),
 		TEST(test_upgrade_that_dies_half_way),
+		TEST(test_upgrade_that_fails_leaves_ports_disabled),
+		TEST(test_return_sets_what_the_successor_took_out),
 		TEST(test_take_over),
 		TEST(test_take_over_that_the_kernel_refuses),
 		TEST(test_take_over_of_what_is_wrong),

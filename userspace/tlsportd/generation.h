@@ -17,12 +17,14 @@
  * @context: NULL: there is no usable certificate, @error says why
  * @certificates: what it was made from, and those that are not usable
  * @clients: authorities of client certificates, where the port asks for them
+ * @gone: tlsportctl has taken it out of the kernel since it was set: the parent leaves it so
  */
 struct served_port {
 	const struct port_config *config;
 	struct engine_context *context;
 	struct certificates certificates;
 	struct client_ca clients;
+	bool gone;
 	char error[512];
 };
 

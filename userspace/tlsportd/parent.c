@@ -303,6 +303,20 @@ static bool start_workers(struct parent *parent, struct generation *generation)
 	return count_in(parent, generation, WORKER_STATE_READY) == parent->workers;
 }
 
+/*
+ * What tlsportctl has taken out stays out, though the configuration in force has it still (the
+ * reload was refused, perhaps): only what has just been read makes a port.
+ */
+static void note_gone(struct parent *parent, struct generation *generation)
+{
+	struct tlsport_nl_port port;
+
+	for (size_t i = 0; i < generation->config.count; i++)
+		generation->ports[i].gone =
+			tlsport_nl_ops->port_get(&parent->nl, generation->config.ports[i].port,
+						 &port) == -ENOENT;
+}
+
 static int set_ports(struct parent *parent, const struct generation *generation,
 		     struct text *errors)
 {
@@ -312,7 +326,9 @@ static int set_ports(struct parent *parent, const struct generation *generation,
 	for (size_t i = 0; i < config->count; i++) {
 		struct tlsport_nl_policy policy = port_config_policy(&config->ports[i]);
 
-		if (!tlsport_nl_ops->port_set(&parent->nl, config->ports[i].port, &policy))
+		/* at the start there are no served ports yet */
+		if ((generation->ports && generation->ports[i].gone) ||
+		    !tlsport_nl_ops->port_set(&parent->nl, config->ports[i].port, &policy))
 			continue;
 		text_add(errors, "port %u: the kernel refused it: %s\n", config->ports[i].port,
 			 parent->nl.error);
@@ -419,10 +435,12 @@ static void retire(struct parent *parent, struct generation *old)
 void parent_retire(struct parent *parent)
 {
 	forget_deaths(parent);
+	/* What the other one takes out from here on, parent_return() has to set again. */
+	note_gone(parent, parent->generation);
 	retire(parent, parent->generation);
 }
 
-void parent_stay(struct parent *parent)
+static void set_again(struct parent *parent)
 {
 	struct text errors = { NULL, 0 };
 
@@ -431,12 +449,18 @@ void parent_stay(struct parent *parent)
 	text_free(&errors);
 }
 
+void parent_stay(struct parent *parent)
+{
+	note_gone(parent, parent->generation);
+	set_again(parent);
+}
+
 void parent_return(struct parent *parent)
 {
 	for (unsigned int slot = 0; slot < parent->workers; slot++)
 		parent->restart_at[slot] = clock_ms();
 	parent_restart(parent);
-	parent_stay(parent);
+	set_again(parent);
 }
 
 int parent_prepare(struct parent *parent, struct text *errors)
@@ -462,8 +486,12 @@ int parent_succeed(struct parent *parent, const uint16_t *ports, size_t count, s
 	return ret;
 }
 
-/* -1: the old one is in force, @new is gone, or only the kernel refused a port. */
-static int change_over(struct parent *parent, struct generation *new, struct text *errors)
+/*
+ * @renewed: it has the configuration in force.
+ * -1: the old one is in force, @new is gone, or only the kernel refused a port.
+ */
+static int change_over(struct parent *parent, struct generation *new, bool renewed,
+		       struct text *errors)
 {
 	struct generation *old = parent->generation;
 	bool widened;
@@ -486,6 +514,8 @@ static int change_over(struct parent *parent, struct generation *new, struct tex
 	forget_deaths(parent);
 	old->workers++; /* its last worker may be reaped meanwhile */
 	retire(parent, old);
+	if (renewed)
+		note_gone(parent, new);
 	ret = set_ports(parent, new, errors);
 	for (size_t i = 0; i < old->config.count; i++)
 		give_back_port(parent, old->config.ports[i].port, &new->config);
@@ -508,7 +538,7 @@ int parent_reload(struct parent *parent, struct text *errors)
 		generation_free(new);
 		return -1;
 	}
-	return change_over(parent, new, errors);
+	return change_over(parent, new, false, errors);
 }
 
 int parent_renew(struct parent *parent, struct text *errors)
@@ -523,7 +553,8 @@ int parent_renew(struct parent *parent, struct text *errors)
 	if (!new)
 		return errors->len ? -1 : 0;
 	parent->generations++;
-	if (change_over(parent, new, errors) && parent->generation->number != parent->generations)
+	if (change_over(parent, new, true, errors) &&
+	    parent->generation->number != parent->generations)
 		return 1;
 	return errors->len ? -1 : 0;
 }

@@ -126,10 +126,13 @@ int parent_succeed(struct parent *parent, const uint16_t *ports, size_t count, s
 /* All workers finish what they hold, and nobody takes their place. */
 void parent_retire(struct parent *parent);
 
-/* The generation in force stays: its ports as they are configured, if they were widened. */
+/*
+ * The generation in force stays: the ports as they are configured, which were widened for the
+ * next.  Those that tlsportctl has taken out are left so.
+ */
 void parent_stay(struct parent *parent);
 
-/* Somebody has to after all: new workers, and the ports as they are configured. */
+/* Somebody has to after all: new workers, and the ports as they were before parent_retire(). */
 void parent_return(struct parent *parent);
 
 /* Takes note of what workers have reported. */
