@@ -73,6 +73,7 @@ int cert_check(const char *cert, const char *key, const char *passphrase, struct
 		return -1;
 	}
 	memset(facts, 0, sizeof(*facts));
+	facts->self_signed = !mock.cert_by_ca;
 	if (mock.cert_fault)
 		snprintf(facts->fault, sizeof(facts->fault), "%s", mock.cert_fault);
 	if (mock.cert_warning) {

@@ -32,6 +32,7 @@ struct mock {
 	const char *cert_error;
 	const char *cert_warning;
 	const char *cert_fault;
+	bool cert_by_ca;
 	const char *client_ca_error;
 	const char *self_signed_error;
 

@@ -801,6 +801,7 @@ static void disable_removes_what_self_signed_made(void **state)
 	expect("enable 443 --self-signed --name a", 0, NULL, "");
 	mock_write("etc/self-signed/443.crt", "");
 	mock_write("etc/self-signed/444.crt", "");
+	mock_write("etc/self-signed/44.crt", "");
 	mock_write("etc/self-signed/44.key", "");
 	write_self_signed_dropin(444, 443); /* another's: its own are not named */
 	expect("disable 444", 0, NULL, "");
@@ -818,6 +819,70 @@ static void disable_removes_what_self_signed_made(void **state)
 	assert_false(mock_exists("etc/self-signed/443.key"));
 	assert_false(mock_exists("etc/self-signed/443.crt"));
 	assert_true(mock_exists("etc/self-signed/444.crt"));
+}
+
+static void disable_removes_all_that_self_signed_made(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --self-signed", 0, NULL, "");
+	mock_write("etc/self-signed/443.crt", "");
+	expect("enable 443 --self-signed", 0, NULL, "");
+	mock_write("etc/self-signed/443-1.crt", "");
+	expect("disable 443", 0, NULL, "");
+	assert_false(mock_exists("etc/self-signed/443.key"));
+	assert_false(mock_exists("etc/self-signed/443.crt"));
+	assert_false(mock_exists("etc/self-signed/443-1.key"));
+	assert_false(mock_exists("etc/self-signed/443-1.crt"));
+}
+
+static void self_signed_443(void)
+{
+	write_self_signed_dropin(443, 443);
+	mock_write("etc/self-signed/443.crt", "");
+	mock_write("etc/self-signed/443.key", "");
+}
+
+static void keeps_443(void)
+{
+	expect("disable 443", 0, NULL, "");
+	assert_true(mock_exists("etc/self-signed/443.key"));
+	assert_true(mock_exists("etc/self-signed/443.crt"));
+	self_signed_443();
+}
+
+static void disable_keeps_keys_that_others_use(void **state)
+{
+	char to[128], link[128], text[512];
+
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	self_signed_443();
+	/* a certificate of an authority for the key, here or elsewhere */
+	mock.cert_by_ca = true;
+	keeps_443();
+	mock.cert_by_ca = false;
+	snprintf(text, sizeof(text), "cert = /ca.crt\nkey = %s/etc/self-signed/443.key\n",
+		 mock.root);
+	mock_write("etc/ports.d/443.conf", text);
+	keeps_443();
+	/* another port has it by another path */
+	snprintf(to, sizeof(to), "%s/etc/self-signed", mock.root);
+	snprintf(link, sizeof(link), "%s/link", mock.root);
+	assert_int_equal(symlink(to, link), 0);
+	snprintf(text, sizeof(text), "cert = %s/443.crt\nkey = %s/443.key ; ours\n", link, link);
+	mock_write("etc/ports.d/444.conf", text);
+	keeps_443();
+	snprintf(text, sizeof(text), "cert-dir = %s\n", link);
+	mock_write("etc/ports.d/444.conf", text);
+	keeps_443();
+	remove(link);
+	snprintf(text, sizeof(text), "cert = %s/etc//self-signed/443.crt\n", mock.root);
+	mock_write("etc/ports.d/444.conf", text);
+	keeps_443();
+	mock_write("etc/ports.d/444.conf", "cert = /c\n");
+	expect("disable 443", 0, NULL, "");
+	assert_false(mock_exists("etc/self-signed/443.key"));
 }
 
 static void failed_disable_changes_nothing(void **state)
@@ -1184,6 +1249,8 @@ int main(void)
 		PROMISE(foreign_and_unknown_listeners_are_told),
 		PROMISE(disable_goes_in_this_order),
 		PROMISE(disable_removes_what_self_signed_made),
+		PROMISE(disable_removes_all_that_self_signed_made),
+		PROMISE(disable_keeps_keys_that_others_use),
 		PROMISE(failed_disable_changes_nothing),
 		PROMISE(dropin_can_go_without_the_module),
 		PROMISE(list_tells_who_is_served),

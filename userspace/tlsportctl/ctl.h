@@ -154,6 +154,8 @@ int dropin_load(const char *path, struct dropin *dropin);
 void dropin_free(struct dropin *dropin);
 /* False: not set */
 bool dropin_get(const struct dropin *dropin, const char *key, char *value, size_t len);
+/* What a line sets, whatever its key.  False: nothing */
+bool dropin_value(const char *line, char *value, size_t len);
 /* Replaces the line that sets @key, or adds one at the end.  0 or -ENOMEM */
 int dropin_set(struct dropin *dropin, const char *key, const char *value);
 /* A line at the end.  0 or -ENOMEM */
@@ -184,6 +186,8 @@ void dropin_each(void (*fn)(uint16_t port, const char *path, void *arg), void *a
 #define SELF_SIGNED_DIR "self-signed"
 /* Has it made this file for the port, by --self-signed? */
 bool enable_wrote(uint16_t port, const char *path);
+/* Under which names it makes them for the @i-th time, each CTL_PATH_LEN.  False: not so often */
+bool enable_names(uint16_t port, unsigned int i, char *cert, char *key);
 
 /* daemon.c: the control socket of tlsportd */
 

@@ -141,6 +141,17 @@ static size_t text_len(const char *text)
 	return len;
 }
 
+bool dropin_value(const char *line, char *value, size_t len)
+{
+	const char *text = strpbrk(line, "=:");
+
+	if (!text || strchr("#;[", line[strspn(line, " \t")]))
+		return false;
+	text += 1 + strspn(text + 1, " \t");
+	snprintf(value, len, "%.*s", (int)text_len(text), text);
+	return *value;
+}
+
 /* What the lines behind it have of a list, as tlsportd reads it: one ':' between two. */
 static void add_continuation(const struct dropin *dropin, size_t first, char *value, size_t len)
 {

@@ -107,25 +107,28 @@ bool enable_wrote(uint16_t port, const char *path)
 	       !strchr(path + len, '/');
 }
 
+bool enable_names(uint16_t port, unsigned int i, char *cert, char *key)
+{
+	char stem[CTL_PATH_LEN], number[8] = "";
+
+	if (i >= 1000 || !self_signed_stem(port, stem))
+		return false;
+	if (i)
+		snprintf(number, sizeof(number), "-%u", i);
+	snprintf(cert, CTL_PATH_LEN, "%.4080s%s.crt", stem, number);
+	snprintf(key, CTL_PATH_LEN, "%.4080s%s.key", stem, number);
+	return true;
+}
+
 /* Names that no file has yet: those of a certificate in force must not change before all is checked. */
 static int free_names(uint16_t port, char *cert, char *key)
 {
-	char stem[CTL_PATH_LEN];
-	int i;
+	unsigned int i;
 
-	if (!self_signed_stem(port, stem))
-		return -ENAMETOOLONG;
-	for (i = 0; i < 1000; i++) {
-		char number[8] = "";
-
-		if (i)
-			snprintf(number, sizeof(number), "-%d", i);
-		snprintf(cert, CTL_PATH_LEN, "%.4080s%s.crt", stem, number);
-		snprintf(key, CTL_PATH_LEN, "%.4080s%s.key", stem, number);
+	for (i = 0; enable_names(port, i, cert, key); i++)
 		if (access(cert, F_OK) && access(key, F_OK))
 			return dropin_make_directory(cert);
-	}
-	return -EEXIST;
+	return i ? -EEXIST : -ENAMETOOLONG;
 }
 
 static void drop_self_signed(const struct wanted *wanted)

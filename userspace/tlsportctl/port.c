@@ -7,7 +7,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "../common/cert_check.h"
+#include "../common/cert_dir.h"
 
 /* A drop-in that is to be removed; kept in memory in case it must come back. */
 struct removal {
@@ -61,12 +65,41 @@ static bool reload_after_removal(uint16_t port)
 
 struct use {
 	const char *path;
+	struct stat file;
 	bool found;
 };
+
+static bool is_file(const char *path, const struct stat *file)
+{
+	struct stat st;
+
+	return !stat(path, &st) && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+}
+
+/* By whatever path: a link, or the same directory under another name. */
+static bool is_in(const char *path, const struct stat *file)
+{
+	struct cert_dir dir;
+	char why[CTL_ERROR_LEN];
+	bool found = false;
+	struct stat st;
+	size_t i;
+
+	if (stat(path, &st) || !S_ISDIR(st.st_mode))
+		return false;
+	if (cert_dir_list(path, &dir, why, sizeof(why)))
+		return true; /* who knows */
+	for (i = 0; i < dir.count; i++)
+		found |= is_file(dir.pairs[i].cert, file) ||
+			 (dir.pairs[i].key && is_file(dir.pairs[i].key, file));
+	cert_dir_free(&dir);
+	return found;
+}
 
 /* Another port may have been given the file, or all that are beside it. */
 static void look_for_use(uint16_t port, const char *file, void *arg)
 {
+	char value[CTL_PATH_LEN];
 	struct dropin dropin;
 	struct use *use = arg;
 
@@ -75,28 +108,58 @@ static void look_for_use(uint16_t port, const char *file, void *arg)
 		use->found = true; /* who knows */
 		return;
 	}
-	for (size_t i = 0; i < dropin.nlines; i++)
-		use->found |= strstr(dropin.lines[i], use->path) ||
-			      (strstr(dropin.lines[i], "cert-dir") &&
-			       strstr(dropin.lines[i], "/" SELF_SIGNED_DIR));
+	for (size_t i = 0; i < dropin.nlines && !use->found; i++) {
+		use->found = strstr(dropin.lines[i], use->path) ||
+			     (strstr(dropin.lines[i], "cert-dir") &&
+			      strstr(dropin.lines[i], "/" SELF_SIGNED_DIR));
+		if (dropin_value(dropin.lines[i], value, sizeof(value)))
+			use->found |= is_file(value, &use->file) || is_in(value, &use->file);
+	}
 	dropin_free(&dropin);
 }
 
-/* A key that --self-signed made for this port is of no more use than its drop-in. */
+static bool is_used(const char *path)
+{
+	struct use use = { .path = path };
+
+	if (stat(path, &use.file))
+		return true; /* nothing to remove */
+	dropin_each(look_for_use, &use);
+	return use.found;
+}
+
+/* Who had the key certified puts that certificate in its place: then neither is ours any more. */
+static bool is_self_signed(const char *cert, const char *key)
+{
+	struct cert_facts facts = { 0 };
+	char why[CTL_ERROR_LEN];
+
+	return !cert_check(cert, key, NULL, &facts, why, sizeof(why)) && facts.self_signed;
+}
+
+static bool names_self_signed(const struct dropin *dropin, uint16_t port)
+{
+	char cert[CTL_PATH_LEN], key[CTL_PATH_LEN];
+
+	return dropin_get(dropin, "cert", cert, sizeof(cert)) && enable_wrote(port, cert) &&
+	       dropin_get(dropin, "key", key, sizeof(key)) && enable_wrote(port, key);
+}
+
+/*
+ * Keys that --self-signed made for this port, once or more often, are of no more use than its
+ * drop-in.
+ */
 static void remove_self_signed(const struct removal *removal, uint16_t port)
 {
-	static const char *const keys[] = { "cert", "key" };
-	char path[CTL_PATH_LEN];
+	char cert[CTL_PATH_LEN], key[CTL_PATH_LEN];
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		struct use use = { .path = path };
-
-		if (!dropin_get(&removal->old, keys[i], path, sizeof(path)) ||
-		    !enable_wrote(port, path))
+	if (!names_self_signed(&removal->old, port))
+		return;
+	for (unsigned int i = 0; enable_names(port, i, cert, key); i++) {
+		if (is_used(cert) || is_used(key) || !is_self_signed(cert, key))
 			continue;
-		dropin_each(look_for_use, &use);
-		if (!use.found && unlink(path) && errno != ENOENT)
-			warn("%s was not removed: %s", path, strerror(errno));
+		if (unlink(cert) || unlink(key))
+			warn("%s and %s were not removed: %s", cert, key, strerror(errno));
 	}
 }
 
