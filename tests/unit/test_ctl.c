@@ -324,6 +324,26 @@ static void replaced_list_goes_with_all_its_lines(void **state)
 	dropin_free(&dropin);
 }
 
+static void a_list_goes_on_behind_comments(void **state)
+{
+	struct dropin dropin;
+	char path[256], value[64];
+
+	(void)state;
+	mock_write("etc/ports.d/443.conf",
+		   "ciphers = A:\n# note\n  B:\n\n \t\n  ; old\n\tC\n# end\n  [port 443]\n  x\n");
+	snprintf(path, sizeof(path), "%s/etc/ports.d/443.conf", mock.root);
+	assert_int_equal(dropin_load(path, &dropin), 0);
+	assert_true(dropin_get(&dropin, "ciphers", value, sizeof(value)));
+	assert_string_equal(value, "A:B:C");
+	assert_int_equal(dropin_set(&dropin, "ciphers", "D"), 0);
+	assert_int_equal(dropin_stage(path, &dropin), 0);
+	assert_int_equal(dropin_commit(path), 0);
+	expect_file("etc/ports.d/443.conf",
+		    "ciphers = D\n# note\n\n \t\n  ; old\n# end\n  [port 443]\n  x\n");
+	dropin_free(&dropin);
+}
+
 static void what_is_configured_by_hand_is_left_alone(void **state)
 {
 	char err[256];
@@ -1220,6 +1240,7 @@ int main(void)
 		PROMISE(services_need_no_module),
 		PROMISE(dropin_keeps_what_is_not_changed),
 		PROMISE(replaced_list_goes_with_all_its_lines),
+		PROMISE(a_list_goes_on_behind_comments),
 		PROMISE(what_is_configured_by_hand_is_left_alone),
 		PROMISE(dropin_that_cannot_be_written_stays),
 		PROMISE(enable_goes_in_this_order),

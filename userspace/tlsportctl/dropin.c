@@ -95,11 +95,22 @@ static char *line_value(char *line, const char *key)
 	return c + strspn(c, " \t");
 }
 
-static bool goes_on(const char *line)
+static bool is_blank(const char *line)
 {
 	const char *c = line + strspn(line, " \t");
 
-	return c != line && *c && *c != '#' && *c != ';' && *c != '[';
+	return !*c || *c == '#' || *c == ';';
+}
+
+/* The next line that goes on with a value, as tlsportd reads it: blank ones do not end it. */
+static size_t continuation(const struct dropin *dropin, size_t i)
+{
+	const char *line;
+
+	while (i < dropin->nlines && is_blank(dropin->lines[i]))
+		i++;
+	line = i < dropin->nlines ? dropin->lines[i] : "";
+	return strchr(" \t", *line) && line[strspn(line, " \t")] != '[' ? i : dropin->nlines;
 }
 
 /* The number in "[port N]", 0: another section, -1: no section line */
@@ -157,7 +168,7 @@ static void add_continuation(const struct dropin *dropin, size_t first, char *va
 {
 	size_t used = strlen(value), i;
 
-	for (i = first; i < dropin->nlines && goes_on(dropin->lines[i]); i++) {
+	for (i = continuation(dropin, first); i < dropin->nlines; i = continuation(dropin, i + 1)) {
 		const char *text = dropin->lines[i] + strspn(dropin->lines[i], " \t:");
 
 		used -= used && value[used - 1] == ':';
@@ -186,16 +197,15 @@ bool dropin_get(const struct dropin *dropin, const char *key, char *value, size_
 	return false;
 }
 
-/* What followed a value that is replaced: a list may be on many lines. */
-static void drop_continuation(struct dropin *dropin, size_t first)
+/* What followed a value that is replaced: a list may be on many lines.  Comments stay. */
+static void drop_continuation(struct dropin *dropin, size_t i)
 {
-	size_t i, kept = first;
-
-	for (i = first; i < dropin->nlines && goes_on(dropin->lines[i]); i++)
+	while ((i = continuation(dropin, i)) < dropin->nlines) {
 		free(dropin->lines[i]);
-	for (; i < dropin->nlines; i++)
-		dropin->lines[kept++] = dropin->lines[i];
-	dropin->nlines = kept;
+		dropin->nlines--;
+		memmove(dropin->lines + i, dropin->lines + i + 1,
+			(dropin->nlines - i) * sizeof(*dropin->lines));
+	}
 }
 
 int dropin_set(struct dropin *dropin, const char *key, const char *value)
