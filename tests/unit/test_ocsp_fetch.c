@@ -374,6 +374,41 @@ static void test_left_by_another(void **state)
 	generation.run_dir = NULL;
 }
 
+/* A certificate that cannot be served yet wants its answer later: the sweep waits for it. */
+static void test_kept_for_what_is_not_usable(void **state)
+{
+	static const char left[] = "ocsp/00112233445566778899aabbccddeeff";
+	struct certificate *one = port.certificates.list;
+	char wanted[PATH_MAX], path[128];
+
+	(void)state;
+	mode = GOOD;
+	if (!engine_staples())
+		skip();
+	assert_true(ask_once());
+	strcpy(wanted, fetches.list->path);
+	put_file(left, "");
+	snprintf(path, sizeof(path), "%s/%s", root, left);
+	generation.run_dir = root;
+	ocsp_fetch_close(&fetches);
+	memset(&fetches, 0, sizeof(fetches));
+	one->usable = false; /* its token is slow */
+	ocsp_fetch_update(&fetches, &generation);
+	one->usable = true;
+	assert_int_equal(access(wanted, F_OK), 0);
+	config.broken = true;
+	ocsp_fetch_update(&fetches, &generation);
+	config.broken = false;
+	strcpy(port.error, "its cert-dir is missing");
+	ocsp_fetch_update(&fetches, &generation);
+	port.error[0] = '\0';
+	assert_int_equal(access(path, F_OK), 0);
+	ocsp_fetch_update(&fetches, &generation);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(wanted, F_OK), 0);
+	generation.run_dir = NULL;
+}
+
 /* The thread does not come back from it. */
 static void test_silence(void **state)
 {
@@ -403,6 +438,7 @@ int main(int argc, char **argv)
 		TEST(test_failure_and_recovery),
 		TEST(test_not_wanted_any_more),
 		TEST(test_left_by_another),
+		TEST(test_kept_for_what_is_not_usable),
 		TEST(test_silence),
 		TEST(test_refusal),
 	};

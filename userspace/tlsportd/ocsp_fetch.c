@@ -208,6 +208,25 @@ static void sweep(const struct ocsp_fetches *fetches, const char *run_dir)
 		closedir(dir);
 }
 
+/*
+ * Only then is it known which answers nobody wants: a token may be slow, and a section that is
+ * wrong be mended.
+ */
+static bool is_complete(const struct generation *generation)
+{
+	for (size_t i = 0; i < generation->config.count; i++) {
+		const struct certificates *all = &generation->ports[i].certificates;
+
+		if (generation->config.ports[i].broken || generation->ports[i].error[0] ||
+		    !all->count)
+			return false;
+		for (size_t j = 0; j < all->count; j++)
+			if (!all->list[j].usable)
+				return false;
+	}
+	return true;
+}
+
 void ocsp_fetch_update(struct ocsp_fetches *fetches, const struct generation *generation)
 {
 	for (struct ocsp_fetch *fetch = fetches->list; fetch; fetch = fetch->next)
@@ -224,8 +243,9 @@ void ocsp_fetch_update(struct ocsp_fetches *fetches, const struct generation *ge
 		}
 	}
 	drop_unwanted(fetches);
-	if (!fetches->swept)
-		sweep(fetches, generation->run_dir);
+	if (fetches->swept || !is_complete(generation))
+		return;
+	sweep(fetches, generation->run_dir);
 	fetches->swept = true;
 }
 

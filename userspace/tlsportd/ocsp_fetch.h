@@ -24,7 +24,8 @@ struct ocsp_fetch;
  * struct ocsp_fetches - what is fetched; all zeros: nothing
  * @running: processes that ask
  * @fresh: an answer came that no generation has
- * @swept: answers that an earlier tlsportd left and nobody wants are gone
+ * @swept: answers that an earlier tlsportd left and nobody wants are gone; not before all
+ *	certificates of a generation can be served
  */
 struct ocsp_fetches {
 	struct ocsp_fetch *list;
