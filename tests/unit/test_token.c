@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -22,6 +23,7 @@
 #include "engine_client.h"
 #include "token_fake.h"
 #include "../../userspace/common/cert_check.h"
+#include "../../userspace/common/memory.h"
 #include "../../userspace/common/pin_record.h"
 
 #define MODULE "/usr/lib/softhsm/libsofthsm2.so"
@@ -1167,6 +1169,30 @@ static void test_process_is_executed_anew(void **state)
 	signer_put(signer);
 }
 
+/* It has the PIN, and with a module in software the key: neither is to be swapped. */
+static void test_process_locks_its_memory(void **state)
+{
+	struct signer *signer = get_good("a");
+	char line[256], path[64];
+	long locked = -1;
+	FILE *file;
+
+	(void)state;
+#ifndef __SANITIZE_ADDRESS__ /* which makes nothing of mlockall() */
+	if (!memory_lock()) {
+		munlockall();
+		snprintf(path, sizeof(path), "/proc/%d/status", (int)signer->pid);
+		file = fopen(path, "r");
+		assert_non_null(file);
+		while (fgets(line, sizeof(line), file))
+			sscanf(line, "VmLck: %ld kB", &locked);
+		fclose(file);
+		assert_true(locked > 0);
+	}
+#endif
+	signer_put(signer);
+}
+
 static void take_other_certificate(bool with_key)
 {
 	struct cert_files other;
@@ -1493,6 +1519,7 @@ int main(int argc, char **argv)
 		FAKE(test_nothing_is_inherited),
 		FAKE(test_signals_are_not_heeded),
 		FAKE(test_process_is_executed_anew),
+		FAKE(test_process_locks_its_memory),
 		FAKE(test_another_key_of_the_name),
 		FAKE(test_key_that_does_not_fit_twice),
 		FAKE(test_token_that_is_too_late_for_its_pass),

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "memory.h"
 #include "signer.h"
 #include "signer_process.h"
 #include "signer_wire.h"
@@ -451,7 +452,8 @@ static int begin(struct signer_challenge *challenge)
 	ssize_t len;
 
 	prctl(PR_SET_NAME, SIGNER_NAME);
-	prctl(PR_SET_DUMPABLE, 0); /* there is a PIN in it for a while */
+	prctl(PR_SET_DUMPABLE, 0); /* a PIN for a while, and keys of a module in software */
+	(void)memory_lock();	   /* what may not be locked is no reason not to sign */
 	setrlimit(RLIMIT_CORE, &none);
 	heed_no_signals();
 	if (fcntl(SIGNER_CONTROL_FD, F_SETFD, FD_CLOEXEC))

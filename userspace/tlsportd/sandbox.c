@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "../common/memory.h"
 #include "log.h"
 #include "sandbox.h"
 
@@ -31,16 +31,10 @@ int sandbox_find_user(const char *const *names, struct sandbox_user *user)
 /* What may not be locked is no reason not to serve. */
 void sandbox_lock_memory(void)
 {
-	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-	struct rlimit limit;
-	int flags = MCL_CURRENT | MCL_ONFAULT;
+	int err = memory_lock();
 
-	/* Future maps fail beyond a limit: then what is there now is enough. */
-	if ((!getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur == RLIM_INFINITY) ||
-	    !setrlimit(RLIMIT_MEMLOCK, &all))
-		flags |= MCL_FUTURE;
-	if (mlockall(flags))
-		log_debug("memory cannot be locked: %s", strerror(errno));
+	if (err)
+		log_debug("memory cannot be locked: %s", strerror(-err));
 }
 
 #define NEEDED "CAP_SETUID, CAP_SETGID and CAP_SETPCAP are needed"

@@ -36,7 +36,7 @@ int sandbox_find_user(const char *const *names, struct sandbox_user *user);
  */
 int sandbox_choose_user(const char *name, struct sandbox_user *user);
 
-/* Keys must not reach a disk: for the parent, which reads them, and for what it executes itself as. */
+/* memory_lock() of the parent, which reads keys, and of its workers. */
 void sandbox_lock_memory(void);
 
 /**
