@@ -652,6 +652,25 @@ static void daemon_refusal_puts_the_old_settings_back(void **state)
 	assert_null(strstr(mock.steps, "port_del"));
 }
 
+/* tlsportd, amid another reload, had widened the port when it was looked at. */
+static void daemon_refusal_leaves_nothing_widened(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "cert = /c.pem\nmax-version = 1.2\noffload = require\n");
+	mock.ports[mock.port_count++] = (struct tlsport_nl_port){
+		.number = 443,
+		.policy = { TLSPORT_NL_POLICY_ALL, 0x0303, 0x0304, 0, 10000, 9, 1024 },
+	};
+	mock_daemon_start("error: bad", STATUS_REPLY);
+	mock_run("enable 443 --max-handshakes 8");
+	if (!strstr(mock.err, "tlsportd refused"))
+		fail_msg("%s", mock.err);
+	assert_int_equal(mock_port(443)->policy.min_version, 0x0303);
+	assert_int_equal(mock_port(443)->policy.max_version, 0x0303);
+	assert_int_equal(mock_port(443)->policy.offload, TLSPORT_OFFLOAD_REQUIRE);
+	assert_int_equal(mock_port(443)->policy.max_handshakes, 9);
+}
+
 static void enable_widens_until_the_daemon_has_reloaded(void **state)
 {
 	(void)state;
@@ -1259,6 +1278,7 @@ int main(void)
 		PROMISE(kernel_refusal_is_its_own_sentence),
 		PROMISE(daemon_refusal_of_a_new_port_leaves_nothing),
 		PROMISE(daemon_refusal_puts_the_old_settings_back),
+		PROMISE(daemon_refusal_leaves_nothing_widened),
 		PROMISE(enable_widens_until_the_daemon_has_reloaded),
 		PROMISE(enable_without_a_daemon_widens_for_a_moment),
 		PROMISE(silent_daemon_is_a_refusal),

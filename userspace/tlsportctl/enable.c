@@ -47,6 +47,8 @@ struct change {
 	struct dropin old_runtime;
 	bool registered;
 	struct tlsport_nl_port old_port;
+	/* What was configured before; 0 of .given: nothing that is known. */
+	struct tlsport_nl_policy old_policy;
 	struct tlsport_nl_policy policy;
 };
 
@@ -196,6 +198,23 @@ static int take_given(const struct args *args, struct wanted *wanted)
 	return ret;
 }
 
+/* Of the drop-in as it is; with what is wrong it is none. */
+static void note_old_policy(struct change *change)
+{
+	char value[CTL_PATH_LEN], why[PORT_CONFIG_ERROR_LEN];
+	struct port_config config;
+	bool good = change->new.exists;
+	int i;
+
+	port_config_init(&config, change->port);
+	for (i = 0; i < PORT_KEYS && good; i++)
+		if (dropin_get(&change->new, port_keys[i].name, value, sizeof(value)))
+			good = !port_config_set(&config, i, value, why);
+	if (good && !port_config_finish(&config, why))
+		change->old_policy = port_config_policy(&config);
+	port_config_free(&config);
+}
+
 /* With what is kept: only then can be said what does not go together. */
 static int take_stored(const struct change *change, struct wanted *wanted)
 {
@@ -327,12 +346,34 @@ static int set_lines(struct change *change, const struct wanted *wanted)
 	return ret ? fail("out of memory") : CTL_DONE;
 }
 
+/*
+ * As it was; but tlsportd, which was amid a reload perhaps, may have widened it for a moment, and
+ * a refused reload does not narrow it.
+ */
+static struct tlsport_nl_policy undone_policy(const struct change *change)
+{
+	struct tlsport_nl_policy policy = change->old_port.policy;
+	const struct tlsport_nl_policy *old = &change->old_policy;
+
+	if (!old->given || old->min_version > policy.max_version ||
+	    old->max_version < policy.min_version)
+		return policy;
+	if (old->min_version > policy.min_version)
+		policy.min_version = old->min_version;
+	if (old->max_version < policy.max_version)
+		policy.max_version = old->max_version;
+	if (old->offload == TLSPORT_OFFLOAD_REQUIRE)
+		policy.offload = old->offload;
+	return policy;
+}
+
 static void undo_kernel(struct change *change)
 {
+	struct tlsport_nl_policy policy = undone_policy(change);
 	int ret;
 
 	if (change->registered)
-		ret = tlsport_nl_ops->port_set(&change->nl, change->port, &change->old_port.policy);
+		ret = tlsport_nl_ops->port_set(&change->nl, change->port, &policy);
 	else
 		ret = tlsport_nl_ops->port_del(&change->nl, change->port);
 	if (ret)
@@ -438,6 +479,7 @@ static int change_port(struct change *change, struct args *args, struct wanted *
 	ret = load_dropins(change, args->values[OPTION_RUNTIME]);
 	if (ret)
 		return ret;
+	note_old_policy(change);
 	ret = take_stored(change, wanted);
 	if (!ret)
 		ret = check_certificates(&wanted->config);
