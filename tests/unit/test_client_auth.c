@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <wolfssl/version.h>
 
 #include "engine_client.h"
 #include "pki.h"
@@ -298,8 +299,9 @@ static void test_limits_of_authorities(void **state)
 		expect_out(context, versions[v], &owns[1], NULL, SSL_AD_BAD_CERTIFICATE,
 			   "a name that is not");
 		expect_in(context, versions[v], &owns[2], NULL, "as far as its path may go");
-		expect_out(context, versions[v], &owns[3], &deeper, SSL_AD_UNKNOWN_CA,
-			   "further than that");
+		if (LIBWOLFSSL_VERSION_HEX >= 0x05009002) /* 5.5.4 does not look */
+			expect_out(context, versions[v], &owns[3], &deeper, SSL_AD_UNKNOWN_CA,
+				   "further than that");
 	}
 	engine_context_free(context);
 	client_ca_free(&ca);
