@@ -663,9 +663,10 @@ static void test_a_share_saves_a_retry(void **state)
 	assert_true(choice.retry);
 }
 
-/* First where there is a share, no reason for another round trip, nothing in TLS 1.2. */
+/* Worth another round trip where it is first of those that both have; nothing in TLS 1.2. */
 static void test_hybrid_group(void **state)
 {
+	struct hello_policy other = both;
 	struct hello_choice choice;
 	struct test_hello hello;
 
@@ -678,6 +679,11 @@ static void test_hybrid_group(void **state)
 	test_hello_init(&hello);
 	SET(&hello, AT_GROUPS, 0, 8, 0x11, 0xec, 0, 29, 0, 23, 0, 24);
 	assert_int_equal(judge(&hello, &choice), 0);
+	assert_int_equal(choice.group, GROUP_X25519MLKEM768);
+	assert_true(choice.retry);
+	other.groups[0] = GROUP_X25519;
+	other.groups[1] = GROUP_X25519MLKEM768;
+	assert_int_equal(judge_with(&hello, &other, &choice), 0);
 	assert_int_equal(choice.group, GROUP_X25519);
 	assert_false(choice.retry);
 	share_empty(&hello);

@@ -129,8 +129,9 @@ def groups():
     hybrid = b"X25519MLKEM768" in listed
     best = "X25519MLKEM768" if hybrid else "X25519"
     cases = [((), best), (("-groups", "X25519:P-256"), "X25519")]
-    if hybrid:  # the second is asked for by HelloRetryRequest
-        cases += [(("-groups", "X25519MLKEM768"), best), (("-groups", "P-521:X25519MLKEM768"), best)]
+    if hybrid:  # the others are asked for it by HelloRetryRequest
+        cases += [(("-groups", groups), best)
+                  for groups in ("X25519MLKEM768", "P-521:X25519MLKEM768", "X25519:X25519MLKEM768")]
     for settings in ({}, {"groups": "X25519"}):
         lib.enable(port, **settings)
         for words, group in cases if not settings else [((), "X25519")]:

@@ -453,7 +453,10 @@ static struct bytes find_share(const struct hello *hello, uint16_t wanted)
 	return (struct bytes){ NULL, 0 };
 }
 
-/* A group with a share saves a round trip: that counts more than our order. */
+/*
+ * A group with a share saves a round trip: that counts more than our order; but what is
+ * recorded today and read when there are quantum computers is worth one.
+ */
 static int choose_share(const struct hello *hello, const struct hello_policy *policy,
 			struct hello_choice *choice)
 {
@@ -469,6 +472,8 @@ static int choose_share(const struct hello *hello, const struct hello_policy *po
 		}
 		if (!choice->group)
 			choice->group = group;
+		if (choice->group == GROUP_X25519MLKEM768)
+			break;
 	}
 	choice->retry = true;
 	return choice->group ? 0 : ALERT_HANDSHAKE_FAILURE;
