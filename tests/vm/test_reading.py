@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import platform
 import select
@@ -239,6 +240,23 @@ def no_memory_there(pair):
     pair.client.write(TEXT[:100])
     arrived(pair.conn, 100)
     return recv_nowhere(pair.conn), pair.conn.recv(1000)
+
+
+@test("recv() into memory that ends behind the first of two records gives that one, and the next call the other")
+def memory_ends():
+    for version, name in lib.BOTH:
+        pair = lib.Pair(version)
+        for part in (TEXT[:100], TEXT[100:200]):
+            pair.client.write(part)
+        arrived(pair.conn, 200)
+        with mmap.mmap(-1, 2 * mmap.PAGESIZE) as pages:
+            end = ctypes.addressof(ctypes.c_char.from_buffer(pages)) + mmap.PAGESIZE
+            equal(LIBC.mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, 0), 0, "mprotect()")
+            equal(LIBC.recv(pair.conn.fileno(), ctypes.c_void_p(end - 100), 200, 0), 100, name)
+            equal(LIBC.mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE), 0, "mprotect()")
+            equal(pages[mmap.PAGESIZE - 100:mmap.PAGESIZE], TEXT[:100], name)
+        equal(pair.conn.recv(1000), TEXT[100:200], name)
+        pair.close()
 
 
 @as_on_tcp("the peer's RST behind data: they are read first, then a call fails, and then there is the end", core=True)
