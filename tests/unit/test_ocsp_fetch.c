@@ -342,6 +342,14 @@ static void test_not_wanted_any_more(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+/* As another tlsportd, with the answers that are stored */
+static void start_again(void)
+{
+	generation.run_dir = root;
+	ocsp_fetch_close(&fetches);
+	memset(&fetches, 0, sizeof(fetches));
+}
+
 /* Of certificates that were replaced while no tlsportd ran */
 static void test_left_by_another(void **state)
 {
@@ -357,9 +365,7 @@ static void test_left_by_another(void **state)
 	strcpy(wanted, fetches.list->path);
 	put_file(old, "");
 	put_file(half, "");
-	generation.run_dir = root;
-	ocsp_fetch_close(&fetches);
-	memset(&fetches, 0, sizeof(fetches));
+	start_again();
 	ocsp_fetch_update(&fetches, &generation);
 	snprintf(path, sizeof(path), "%s/%s", root, old);
 	assert_int_equal(access(path, F_OK), -1);
@@ -389,9 +395,7 @@ static void test_kept_for_what_is_not_usable(void **state)
 	strcpy(wanted, fetches.list->path);
 	put_file(left, "");
 	snprintf(path, sizeof(path), "%s/%s", root, left);
-	generation.run_dir = root;
-	ocsp_fetch_close(&fetches);
-	memset(&fetches, 0, sizeof(fetches));
+	start_again();
 	one->usable = false; /* its token is slow */
 	ocsp_fetch_update(&fetches, &generation);
 	one->usable = true;

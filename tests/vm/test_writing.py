@@ -417,13 +417,19 @@ def more_close(pair):
     return pair.client.read_all()
 
 
+def waiting_writer(conn, send, data):
+    """The send buffer is full, and a thread waits in send(data): what filled it, and the thread."""
+    filled = lib.fill(conn)
+    conn.setblocking(True)
+    writer = in_thread(send, data)
+    lib.in_call(os.getpid(), *lib.SENDS)
+    return filled, writer
+
+
 @as_on_tcp("the send buffer is full and a thread waits in send(): it goes on when the peer reads", rcvbuf=8192)
 def waits(pair):
     conn = pair.conn
-    data = lib.fill(conn)
-    conn.setblocking(True)
-    writer = in_thread(conn.sendall, TEXT[:50000])
-    lib.in_call(os.getpid(), *lib.SENDS)
+    data, writer = waiting_writer(conn, conn.sendall, TEXT[:50000])
     got = digest(pair.client.read_exactly(len(data) + 50000)[len(data):])
     return got, writer()
 
@@ -431,10 +437,7 @@ def waits(pair):
 @as_on_tcp("the send buffer is full and a thread waits in send(): shutdown(SHUT_WR) of another ends it with EPIPE, all "
            "that was sent before arrives", rcvbuf=8192)
 def shut_beside(pair):
-    data = lib.fill(pair.conn)
-    pair.conn.setblocking(True)
-    writer = in_thread(pair.conn.send, b"more")
-    lib.in_call(os.getpid(), *lib.SENDS)
+    data, writer = waiting_writer(pair.conn, pair.conn.send, b"more")
     pair.conn.shutdown(socket.SHUT_WR)
     got = writer()
     assert pair.client.read_all() == data, "the data differs"
@@ -445,10 +448,7 @@ def shut_beside(pair):
            "that does not wait is EAGAIN", rcvbuf=8192)
 def timeout_behind(pair):
     conn = pair.conn
-    data = lib.fill(conn)
-    conn.setblocking(True)
-    first = in_thread(conn.send, b"first")
-    lib.in_call(os.getpid(), *lib.SENDS)
+    data, first = waiting_writer(conn, conn.send, b"first")
     with lib.at_once("send() that does not wait"):
         got = [outcome(conn.send, b"more", socket.MSG_DONTWAIT)]
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 0, 300000))
@@ -462,10 +462,7 @@ def timeout_behind(pair):
            "peer reads", rcvbuf=8192)
 def both_go_on(pair):
     conn = pair.conn
-    data = lib.fill(conn)
-    conn.setblocking(True)
-    first = in_thread(conn.send, b"one of them")
-    lib.in_call(os.getpid(), *lib.SENDS)
+    data, first = waiting_writer(conn, conn.send, b"one of them")
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 60, 0))
     second = in_thread(conn.send, b"one of them")
     lib.in_call(os.getpid(), *lib.SENDS, threads=2)
@@ -478,11 +475,8 @@ def both_go_on(pair):
            "shutdown(SHUT_WR) the first", rcvbuf=8192)
 def interrupted_behind(pair):
     conn = pair.conn
-    lib.fill(conn)
-    conn.setblocking(True)
     lib.defer(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, lambda *_: None))
-    first = in_thread(conn.send, b"first")
-    lib.in_call(os.getpid(), *lib.SENDS)
+    _, first = waiting_writer(conn, conn.send, b"first")
     threads = []
 
     def send():
