@@ -688,7 +688,7 @@ static int finish_versions(struct port_config *port, char *why)
 			continue;
 		if (who)
 			return wrong(why, "ciphers has no suite of TLS %s, which %s asks for",
-				     version == TLS_1_2 ? "1.2" : "1.3", who);
+				     tls_version_name(version), who);
 		port->unspoken = version;
 		if (version == TLS_1_2)
 			port->min_version = TLS_1_3;
@@ -703,7 +703,7 @@ bool port_config_note(const struct port_config *port, char *text, size_t len)
 	if (!port->unspoken)
 		return false;
 	snprintf(text, len, "TLS %s is not spoken: ciphers has no suite of it",
-		 port->unspoken == TLS_1_2 ? "1.2" : "1.3");
+		 tls_version_name(port->unspoken));
 	return true;
 }
 

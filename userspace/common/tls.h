@@ -131,6 +131,12 @@ extern const struct tls_suite tls_suites[TLS_SUITES];
 
 /* NULL: not one of ours. */
 const struct tls_suite *tls_suite_by_id(uint16_t id);
+
+/* NULL: none of ours */
+static inline const char *tls_version_name(uint16_t version)
+{
+	return version == TLS_1_2 ? "1.2" : version == TLS_1_3 ? "1.3" : NULL;
+}
 const struct tls_suite *tls_suite_by_name(const char *name, size_t len);
 
 static inline uint16_t get16(const uint8_t *p)

@@ -31,18 +31,6 @@ static const char *mode_name(uint8_t mode)
 	return mode < sizeof(mode_names) / sizeof(mode_names[0]) ? mode_names[mode] : "?";
 }
 
-static const char *version_name(uint16_t version)
-{
-	switch (version) {
-	case 0x0303:
-		return "1.2";
-	case 0x0304:
-		return "1.3";
-	default:
-		return NULL;
-	}
-}
-
 /* "192.0.2.1:443", "[2001:db8::1]:443"; IPv4 on an IPv6 socket as IPv4 */
 static void format_endpoint(const struct tlsport_nl_addr *addr, uint16_t port, char *text,
 			    size_t len)
@@ -104,12 +92,12 @@ static int add_conn(const struct tlsport_nl_conn *conn, void *arg)
 			"{s:I, s:i, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?, s:I}",
 			"id", (json_int_t)conn->id, "port", (int)conn->port, "state",
 			state_name(conn->state), "peer", peer, "local", local, "version",
-			version_name(conn->version), "suite", conn->version ? suite : NULL, "tx",
-			mode_name(conn->tx_mode), "tx_why", sw_name(conn->tx_mode, conn->tx_sw),
-			"rx", mode_name(conn->rx_mode), "rx_why",
-			sw_name(conn->rx_mode, conn->rx_sw), "device", device[0] ? device : NULL,
-			"driver", driver[0] ? driver : NULL, "resumed", conn->resumed,
-			"server_name", server_name[0] ? server_name : NULL, "age_ms",
+			tls_version_name(conn->version), "suite", conn->version ? suite : NULL,
+			"tx", mode_name(conn->tx_mode), "tx_why",
+			sw_name(conn->tx_mode, conn->tx_sw), "rx", mode_name(conn->rx_mode),
+			"rx_why", sw_name(conn->rx_mode, conn->rx_sw), "device",
+			device[0] ? device : NULL, "driver", driver[0] ? driver : NULL, "resumed",
+			conn->resumed, "server_name", server_name[0] ? server_name : NULL, "age_ms",
 			(json_int_t)conn->age));
 	return 0;
 }

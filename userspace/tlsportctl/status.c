@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "../common/tls.h"
+
 /* Printed names of the counters and what they count. */
 static const struct {
 	int stat;
@@ -32,11 +34,6 @@ static const struct {
 };
 
 #define COUNTERS (sizeof(counters) / sizeof(counters[0]))
-
-static const char *version_text(uint16_t version)
-{
-	return version == 0x0304 ? "1.3" : "1.2";
-}
 
 static json_t *ended_json(const struct tlsport_nl_port *port)
 {
@@ -104,8 +101,8 @@ static json_t *port_json(const struct tlsport_nl_port *port, const json_t *daemo
 		"{s:i, s:s?, s:s, s:o, s:{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s?, s:b}, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:O?}",
 		"port", (int)port->number, "service", service_name(port->number), "state",
 		state.state, "why", output_string(state.why), "policy", "min_version",
-		version_text(policy->min_version), "max_version", version_text(policy->max_version),
-		"truncation",
+		tls_version_name(policy->min_version), "max_version",
+		tls_version_name(policy->max_version), "truncation",
 		policy->truncation == TLSPORT_TRUNCATION_STRICT ? "strict" : "tolerate",
 		"handshake_timeout_ms", (json_int_t)policy->handshake_timeout, "max_handshakes",
 		(json_int_t)policy->max_handshakes, "max_handshakes_per_source",
