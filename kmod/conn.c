@@ -588,6 +588,20 @@ int tlsport_sk_send(struct sock *sk, const void *data, size_t len)
 	return ret == len ? 0 : ret >= 0 || ret == -EAGAIN ? -ENOMEM : ret;
 }
 
+/*
+ * As sock_error(), not between TCP's look at the error and its taking it: net/tls would
+ * get EPIPE, as after a FIN, and leave that in sk_err.  Context: process.
+ */
+int tlsport_sk_take_error(struct sock *sk)
+{
+	int err;
+
+	lock_sock(sk);
+	err = sock_error(sk);
+	release_sock(sk);
+	return err;
+}
+
 /* Nagle forgets that what is in flight was a small segment. */
 void tlsport_sk_forget_small(struct sock *sk)
 {

@@ -67,7 +67,7 @@ void tlsport_control_record_error_locked(struct socket *sock, const struct proto
 	u8 alert;
 
 	/* net/tls leaves it there, its work item once more: it would stop what is sent */
-	left = sock_error(sock->sk);
+	left = tlsport_sk_take_error(sock->sk);
 	/* what comes after close_notify is ignored: RFC 8446 6.1 */
 	if (tlsport_conn_rx_ended(conn))
 		return;

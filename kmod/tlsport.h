@@ -334,6 +334,7 @@ void tlsport_conn_dead(struct tlsport_conn *conn);
 bool tlsport_sk_secured(const struct sock *sk);
 bool tlsport_sk_active_open(const struct sock *sk);
 size_t tlsport_sk_discard(struct sock *sk, size_t len);
+int tlsport_sk_take_error(struct sock *sk);
 void tlsport_sk_forget_small(struct sock *sk);
 int tlsport_sk_send(struct sock *sk, const void *data, size_t len);
 

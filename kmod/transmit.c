@@ -57,7 +57,7 @@ static int take_soft_error(struct sock *sk)
 	/* EBADMSG is net/tls's, for good */
 	if (likely(!err) || err == EBADMSG || READ_ONCE(sk->sk_state) == TCP_CLOSE)
 		return 0;
-	return tlsport_record_broken(sk) ? 0 : sock_error(sk);
+	return tlsport_record_broken(sk) ? 0 : tlsport_sk_take_error(sk);
 }
 
 /* What was taken is for the application's next call; one that came since is newer. */
@@ -73,20 +73,22 @@ static void give_back_error(struct sock *sk, int err)
  * tlsport_control_record_error(); what was to be sent is sent later, while there
  * is a connection.  EBADMSG alone is net/tls's own: it could not encrypt; or, of a
  * connection that is closing, what its work item made of such a record that has been
- * dropped since: there it is tried again until the deadline.
+ * dropped since: there it is tried again until the deadline.  EPIPE is final after our
+ * FIN; before it, it is what an error became that somebody took while TCP met it.
  */
 static int send_error(struct sock *sk, int err)
 {
 	bool closing;
 
-	if (err >= 0 || err == -EPIPE || READ_ONCE(sk->sk_state) == TCP_CLOSE)
+	if (err >= 0 || (err == -EPIPE && (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)) ||
+	    READ_ONCE(sk->sk_state) == TCP_CLOSE)
 		return err;
 	if (!tlsport_record_broken(sk)) {
 		closing = tlsport_conn_of(sk)->state == TLSPORT_CONN_CLOSING;
 		if (again(err) || (err == -EBADMSG && !closing))
 			return err;
 		if (closing)
-			sock_error(sk); /* there is no other call that would take it */
+			tlsport_sk_take_error(sk); /* there is no other call that would */
 		return -EAGAIN;
 	}
 	if (err != -EAGAIN && !tlsport_conn_of(sk)->rx_err)

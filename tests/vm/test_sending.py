@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is sent waits for the peer only where TCP waits, and arrives whole."""
+import contextlib
 import errno
 import hashlib
 import os
@@ -464,15 +465,19 @@ BROKEN = ((set_type, "UNEXPECTED_MESSAGE", "protocol_error"),  # of TLS 1.2: net
           (set_tag, "BAD_RECORD_MAC", "bad_record_mac"))
 
 
+def break_after_close(change, reason):
+    def check(c, data):
+        c.conn.close()
+        with_header(c.client, change)
+        c.arrives(data)
+        c.is_over(**{reason: 1})
+    each_way(check)
+
+
 @test("close(), then a broken record of a peer that does not read: no RST, all arrives, the end is counted as it is")
 def broken_after_close():
-    for change, reason in ((set_version, "protocol_error"), (set_tag, "bad_record_mac")):
-        def check(c, data, broken=(change, reason)):
-            c.conn.close()
-            with_header(c.client, broken[0])
-            c.arrives(data)
-            c.is_over(**{broken[1]: 1})
-        each_way(check)
+    break_after_close(set_version, "protocol_error")
+    break_after_close(set_tag, "bad_record_mac")
 
 
 def by_recv(conn):
@@ -513,6 +518,27 @@ def broken_record(take, kinds=BROKEN):
 @test("a broken record, and SO_ERROR is read before recv(): poll() wakes, recv() fails, the alert goes out", core=True)
 def broken_recv():
     broken_record(by_recv)
+
+
+@contextlib.contextmanager
+def late_error(function):
+    """While it is entered sk_err is EPIPE again when this function of the module begins."""
+    with lib.one_cpu():
+        lib.run("insmod", f"{lib.TOP}/build/kmod/{os.uname().release}/late_error.ko", f"at={function}",
+                f"error={errno.EPIPE}")
+    try:
+        yield
+    finally:
+        with lib.one_cpu():
+            lib.run("rmmod", "late_error")
+
+
+@test("EPIPE comes back when the error of a broken record was taken, as a race with net/tls leaves it: close_notify goes "
+      "out after close(), and the alert before")
+def error_comes_back():
+    with late_error("tlsport_record_alert"):
+        break_after_close(set_version, "protocol_error")
+        broken_record(by_recv)
 
 
 def by_recv_lowat(conn):
