@@ -224,6 +224,11 @@ static void sentence_of_an_error_is_found(void **state)
 	assert_string_equal(text, "with the request");
 	nlmsg_free(msg);
 
+	msg = new_error(true, NLM_F_CAPPED | NLM_F_ACK_TLVS, "Unknown attribute type");
+	assert_true(tlsport_nl_error_text(nlmsg_hdr(msg), text, sizeof(text)));
+	assert_non_null(strstr(text, "older than this program"));
+	nlmsg_free(msg);
+
 	msg = new_error(false, 0, "not announced");
 	assert_false(tlsport_nl_error_text(nlmsg_hdr(msg), text, sizeof(text)));
 	nlmsg_free(msg);

@@ -20,6 +20,12 @@
 #define NOT_LOADED    "the tlsport module is not loaded: run 'modprobe tlsport'"
 #define NOT_PERMITTED "needs CAP_NET_ADMIN: run as root"
 
+/* The kernel's of a setting that the loaded module does not have yet */
+#define UNKNOWN "Unknown attribute type"
+#define OLDER \
+	"the tlsport module that is loaded is older than this program: load the one " \
+	"that was installed with it"
+
 typedef int (*message_fn)(struct nlmsghdr *msg, void *arg);
 
 /* One request and its answers; what the callbacks of libnl share. */
@@ -371,6 +377,8 @@ bool tlsport_nl_error_text(const struct nlmsghdr *msg, char *text, size_t len)
 	if (!attr || nla_len(attr) < 1)
 		return false;
 	nla_strlcpy(text, attr, len);
+	if (!strcmp(text, UNKNOWN))
+		snprintf(text, len, "%s", OLDER);
 	return text[0] != '\0';
 }
 
