@@ -408,6 +408,11 @@ static void test_indented_sections(void **state)
 	assert_int_equal(config_find(&config, 443)->alpn.len, 12);
 	assert_string_equal(config_find(&config, 443)->cert, "/a");
 	assert_string_equal(config_find(&config, 8443)->cert, "/b");
+	config_free(&config);
+	put_file(etc, "ports.d/a.conf", "\xef\xbb\xbf[port 443]\ncert = /a\n");
+	if (load())
+		fail_msg("%s", errors.chars);
+	assert_string_equal(config_find(&config, 443)->cert, "/a");
 }
 
 static void test_drop_ins(void **state)
