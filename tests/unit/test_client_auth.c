@@ -722,6 +722,68 @@ static void test_order_of_tls12(void **state)
 	client_ca_free(&ca);
 }
 
+/*
+ * Each byte of the body of message @i changed: the alert says what is wrong with it, which
+ * is not the server.  What no signature is about may be as it likes.
+ */
+static void corrupt(struct engine_context *context, int version, const struct party *own, size_t i)
+{
+	static const uint8_t changes[] = { 1, 0x80, 0xff };
+	const bool signature = i > 0;
+	static struct flight flight;
+	size_t accepted = 0, at = TLS_HANDSHAKE_HEADER, len;
+	enum engine_status status;
+	char byte;
+
+	for (;; at++) {
+		begin(&flight, context, version, own);
+		len = flight.at[i + 1] - flight.at[i];
+		if (at < len)
+			flight.bytes[flight.at[i] + at] ^= changes[at % sizeof(changes)];
+		status = ENGINE_MORE;
+		for (size_t m = 0; m <= i && at < len && status == ENGINE_MORE; m++)
+			status = send_message(&flight, m);
+		SSL_read(flight.client->ssl, &byte, 1);
+		accepted += status != ENGINE_FAILED;
+		if (status == ENGINE_FAILED &&
+		    (alert_seen == SSL_AD_INTERNAL_ERROR ||
+		     (signature && at >= 8 && alert_seen != SSL_AD_DECRYPT_ERROR)))
+			fail_msg("TLS %x, message %zu, byte %zu: alert %d: %s", version, i, at,
+				 alert_seen, engine_reason_text(flight.engine));
+		engine_free(flight.engine);
+		client_free(flight.client);
+		ERR_clear_error();
+		if (at >= len)
+			break;
+	}
+	assert_in_range(accepted, 1, signature ? 1 : 3);
+}
+
+static void test_corrupt_certificates(void **state)
+{
+	static const char *const algorithms[] = { "P-256", "RSA" };
+	struct engine_context *context;
+	struct client_ca ca = { 0 };
+
+	(void)state;
+	pki_add_ca(&ca, &root);
+	context = port_for(&ca, true, TEST_P256);
+	EACH(a, algorithms)
+	{
+		const struct wish wish = { "client", algorithms[a], .usage = "clientAuth",
+					   .to = 10 };
+		struct party own = party_new(&wish, &root);
+
+		corrupt(context, TLS1_3_VERSION, &own, 0);
+		corrupt(context, TLS1_3_VERSION, &own, 1);
+		corrupt(context, TLS1_2_VERSION, &own, 0);
+		corrupt(context, TLS1_2_VERSION, &own, 2);
+		party_free(&own);
+	}
+	engine_context_free(context);
+	client_ca_free(&ca);
+}
+
 /* Nobody asked for one. */
 static void test_certificate_out_of_turn(void **state)
 {
@@ -778,6 +840,7 @@ int main(void)
 		cmocka_unit_test(test_order_of_tls13),
 		cmocka_unit_test(test_order_of_tls12),
 		cmocka_unit_test(test_certificate_out_of_turn),
+		cmocka_unit_test(test_corrupt_certificates),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

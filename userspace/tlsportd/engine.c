@@ -97,6 +97,7 @@ enum state {
  * @message: the one that is being put together
  * @expected: type of the client's next message, behind its hello; 0: none, but a change_cipher_spec
  * @client: the certificates that it sent
+ * @signature: its CertificateVerify has come
  * @hello1: the ClientHello that was answered with HelloRetryRequest
  * @rx: to look into records, once the client protects them
  * @tx: protection of an alert of ours, once something protected was sent
@@ -121,6 +122,7 @@ struct engine {
 	struct record_keys tx;
 	bool sealed;
 	bool ccs_sent;
+	bool signature;
 	uint8_t nonce[8];
 	size_t early_left;
 	unsigned int warnings;
@@ -382,7 +384,7 @@ static int feed_library(struct engine *engine, const uint8_t *record, size_t len
 	enum library_status status = library_feed(&engine->library, record, len);
 
 	if (status == LIBRARY_FAILED)
-		return refuse(engine, library_alert(&engine->library),
+		return refuse(engine, library_alert(&engine->library, engine->signature),
 			      library_error_text(&engine->library));
 	if ((status == LIBRARY_DONE) != last)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library is out of step");
@@ -837,6 +839,39 @@ static int on_client_key_exchange(struct engine *engine, const uint8_t *body, si
 	return STEP_OK;
 }
 
+/* What CertificateRequest asks for, see library_context_new(); TLS 1.3 has no PKCS #1 here. */
+static bool is_client_scheme(uint16_t version, uint16_t scheme)
+{
+	switch (scheme) {
+	case 0x0403: /* ECDSA with SHA-256, SHA-384, SHA-512 */
+	case 0x0503:
+	case 0x0603:
+	case 0x0804: /* RSA-PSS */
+	case 0x0805:
+	case 0x0806:
+		return true;
+	case 0x0401: /* RSA, PKCS #1 */
+	case 0x0501:
+	case 0x0601:
+		return version == TLS_1_2;
+	default:
+		return false;
+	}
+}
+
+/* Algorithm and signature; whether it is the client's the library sees. */
+static int on_certificate_verify(struct engine *engine, const uint8_t *body, size_t len)
+{
+	if (len <= 4 || len != 4u + get16(body + 2))
+		return refuse(engine, ALERT_DECODE_ERROR, "malformed CertificateVerify");
+	if (!is_client_scheme(engine->choice.version, get16(body)))
+		return refuse(engine, ALERT_ILLEGAL_PARAMETER,
+			      "the client signs by an algorithm that it was not asked for");
+	engine->signature = true;
+	engine->expected = engine->choice.version == TLS_1_3 ? TLS_FINISHED : 0;
+	return STEP_OK;
+}
+
 /* A whole message of the client; the library has not seen it yet. */
 static int on_message(struct engine *engine)
 {
@@ -849,8 +884,7 @@ static int on_message(struct engine *engine)
 	case TLS_CLIENT_KEY_EXCHANGE:
 		return on_client_key_exchange(engine, body, len);
 	case TLS_CERTIFICATE_VERIFY:
-		engine->expected = engine->choice.version == TLS_1_3 ? TLS_FINISHED : 0;
-		return STEP_OK;
+		return on_certificate_verify(engine, body, len);
 	default: /* Finished */
 		engine->expected = 0;
 		return STEP_OK;

@@ -1030,16 +1030,35 @@ static const struct {
 	{ ASN_NAME_INVALID_E, ALERT_BAD_CERTIFICATE },
 	{ ASN_SIG_CONFIRM_E, ALERT_BAD_CERTIFICATE },
 	{ ASN_PARSE_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_VERSION_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_GETINT_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_OBJECT_ID_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_TAG_NULL_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_EXPECT_0_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_BITSTR_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_DATE_SZ_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_TIME_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_INPUT_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_ALT_NAME_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_SIG_OID_E, ALERT_BAD_CERTIFICATE },
+	{ ASN_UNKNOWN_OID_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ ECC_CURVE_OID_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ ALGO_ID_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ ASN_SIG_HASH_E, ALERT_UNSUPPORTED_CERTIFICATE },
+	{ ASN_SIG_KEY_E, ALERT_UNSUPPORTED_CERTIFICATE },
 	{ VERIFY_CERT_ERROR, ALERT_BAD_CERTIFICATE },
 	{ SIG_VERIFY_E, ALERT_DECRYPT_ERROR },
 	{ VERIFY_SIGN_ERROR, ALERT_DECRYPT_ERROR },
 };
 
-int library_alert(const struct library *library)
+int library_alert(const struct library *library, bool signature)
 {
 	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
 		if (alerts[i].error == library->error)
 			return alerts[i].alert;
+	/* numbers out of range, padding, encoding: the library says of each what it is */
+	if (signature && library->error != MEMORY_E && library->error != MP_MEM)
+		return ALERT_DECRYPT_ERROR;
 	return ALERT_INTERNAL_ERROR;
 }
 
