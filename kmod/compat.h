@@ -10,6 +10,7 @@
 #include <linux/net.h>
 #include <linux/slab.h>
 #include <linux/timer.h>
+#include <net/dst.h>
 #include <net/inet_common.h>
 
 #if !IS_ENABLED(CONFIG_64BIT)
@@ -20,6 +21,13 @@
 #endif
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
 #warning "tlsport was tested on Linux 6.1 to 7.3; this kernel is newer"
+#elif LINUX_VERSION_MAJOR * 100 + LINUX_VERSION_PATCHLEVEL != 601 && \
+	LINUX_VERSION_MAJOR * 100 + LINUX_VERSION_PATCHLEVEL != 612 && \
+	LINUX_VERSION_MAJOR * 100 + LINUX_VERSION_PATCHLEVEL != 703
+#warning "tlsport was tested on Linux 6.1, 6.12 and 7.3; this kernel is between them"
+#endif
+#ifndef TLSPORT_HAVE_SPLICE_EOF
+#error "tlsport needs a kernel whose sendfile() tells where it ends: 6.5, or a later 6.1.y"
 #endif
 
 #if IS_ENABLED(CONFIG_PREEMPT_RT)
@@ -145,6 +153,14 @@ static inline int tlsport_recv_error(struct sock *sk, struct msghdr *msg, size_t
 	return inet_recv_error(sk, msg, len);
 #endif
 }
+
+/* since 6.17, and in later ones of stable kernels; Kbuild looks into the header */
+#ifndef TLSPORT_HAVE_DST_DEV_RCU
+static inline struct net_device *dst_dev_rcu(const struct dst_entry *dst)
+{
+	return READ_ONCE(dst->dev);
+}
+#endif
 
 /* get_unaligned_be64() moved */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)

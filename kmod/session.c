@@ -33,12 +33,17 @@ const struct proto_ops *tlsport_session_base(const struct socket *sock)
 	return container_of(sock->ops, struct session_table, ops)->base;
 }
 
-/* Has a call that reads met a record that net/tls cannot read, perhaps behind good ones? */
+/*
+ * Has a call that reads met a record that net/tls cannot read?  Behind good ones it may as
+ * well be the caller's buffer that is bad: then the next call meets the record again.
+ */
 static void look_for_broken(struct sock *sk, int ret)
 {
-	if (unlikely(ret == -EFAULT)) /* the caller's buffer was bad, the record is not */
+	if (likely(READ_ONCE(sk->sk_err) != EBADMSG && ret != -EBADMSG))
+		return;
+	if (ret == -EFAULT || (ret > 0 && tlsport_record_good(sk)))
 		cmpxchg(&sk->sk_err, EBADMSG, 0);
-	else if (unlikely(READ_ONCE(sk->sk_err) == EBADMSG || ret == -EBADMSG))
+	else
 		tlsport_record_stop(sk);
 }
 
@@ -208,6 +213,23 @@ static bool rx_stops(struct sock *sk)
 /* net/tls's, the same for every socket; written once, before any socket has ours */
 static void (*net_tls_data_ready)(struct sock *sk);
 
+/* Not for one that is over: nobody drains the list then, until the sk closes. */
+static void stop_flood(struct sock *sk, struct tls_sw_context_rx *rx)
+{
+	struct tlsport_conn *conn;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	conn = tlsport_conn_of(sk);
+	if (conn)
+		WRITE_ONCE(conn->rx_flooded, true);
+	read_unlock_bh(&sk->sk_callback_lock);
+	if (!conn)
+		return;
+	rx->strp.stopped = 1;
+	WRITE_ONCE(sk->sk_err, EBADMSG);
+	sk_error_report(sk);
+}
+
 /*
  * Softirq, or the reader itself.  net/tls tells of a record, but not of the next
  * while that one is unread; and nobody needs so many that MSG_PEEK has decrypted.
@@ -219,12 +241,9 @@ static void session_data_ready(struct sock *sk)
 	READ_ONCE(net_tls_data_ready)(sk);
 	if (READ_ONCE(sk->sk_rcvlowat) > 1)
 		rx->saved_data_ready(sk);
-	if (unlikely(skb_queue_len_lockless(&rx->rx_list) > TLSPORT_PEEKED_MAX)) {
-		WRITE_ONCE(tlsport_conn_of(sk)->rx_flooded, true);
-		rx->strp.stopped = 1;
-		WRITE_ONCE(sk->sk_err, EBADMSG);
-		sk_error_report(sk);
-	}
+	if (unlikely(skb_queue_len_lockless(&rx->rx_list) > TLSPORT_PEEKED_MAX) &&
+	    !rx->strp.stopped)
+		stop_flood(sk, rx);
 }
 
 /* lock_sock held.  Net/tls takes the callback off again when the sk closes. */
@@ -559,6 +578,8 @@ static bool is_readable(struct sock *sk)
 /*
  * tcp_poll() calls half a record readable, on which a level-triggered epoll spins; and of
  * an end that is due, with its FIN behind what the peer does not read, it knows nothing.
+ * That of net/tls, where it has one, calls nothing readable from a KeyUpdate on that a
+ * reader has decrypted, and left to the next.
  */
 static __poll_t session_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
@@ -568,9 +589,9 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 
 	if (unlikely(tlsport_conn_rx_ended(conn) || tlsport_record_broken(sk)))
 		mask |= EPOLLIN | EPOLLRDNORM | (conn->rx_closed ? EPOLLRDHUP : 0);
-	else if ((mask & EPOLLIN) && !(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) &&
-		 !is_readable(sk))
-		mask &= ~(EPOLLIN | EPOLLRDNORM);
+	else if (!(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)))
+		mask = is_readable(sk) ? mask | EPOLLIN | EPOLLRDNORM :
+					 mask & ~(EPOLLIN | EPOLLRDNORM);
 	if (unlikely(READ_ONCE(conn->preamble_left)))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	if (unlikely(test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags)))
@@ -669,6 +690,27 @@ static bool begins_record(const struct msghdr *msg, size_t len)
 	return (msg->msg_flags & TLSPORT_SPLICE_FLAGS) && len >= TLS_MAX_PAYLOAD_SIZE;
 }
 
+/*
+ * Around what adds to the open record, or begins one that stays open: false: not by
+ * sendpage, see fragments.c.  tx_lock held.
+ */
+static bool will_add(struct sock *sk, bool more, size_t len)
+{
+#ifdef TLSPORT_HAVE_SENDPAGE
+	if (more && tls_get_ctx(sk)->tx_conf == TLSPORT_CONF_SW)
+		return tlsport_fragments_fit(sk, &tlsport_conn_of(sk)->fragments, len);
+#endif
+	return true;
+}
+
+static void has_added(struct sock *sk, bool more)
+{
+#ifdef TLSPORT_HAVE_SENDPAGE
+	if (more)
+		tlsport_fragments_added(sk, &tlsport_conn_of(sk)->fragments);
+#endif
+}
+
 static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	const struct proto_ops *base = tlsport_session_base(sock);
@@ -683,24 +725,44 @@ static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	records = makes_records(sock->sk, msg, len) && !small_in_flight(sock->sk);
 	if (corked && begins_record(msg, len))
 		tlsport_transmit_close_record(sock, base);
+	will_add(sock->sk, msg->msg_flags & MSG_MORE, len);
 	ret = notify ? send_notified(base, sock, msg, len) : base->sendmsg(sock, msg, len);
+	has_added(sock->sk, msg->msg_flags & MSG_MORE);
 	if (records && !corked)
 		send_rest(sock->sk);
-	return tlsport_transmit_end(sock, base, ret, msg->msg_flags);
+	return tlsport_transmit_end(sock, base, ret, len, msg->msg_flags);
 }
 
 #ifdef TLSPORT_HAVE_SENDPAGE
+static ssize_t page_by_sendmsg(struct socket *sock, struct page *page, int offset, size_t size,
+			       int flags)
+{
+	struct bio_vec vec = { .bv_page = page, .bv_offset = offset, .bv_len = size };
+	struct msghdr msg = { .msg_flags = flags };
+
+	if (flags & MSG_SENDPAGE_NOTLAST)
+		msg.msg_flags |= MSG_MORE;
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, size);
+	return session_sendmsg(sock, &msg, size);
+}
+
 static ssize_t session_sendpage(struct socket *sock, struct page *page, int offset, size_t size,
 				int flags)
 {
 	const struct proto_ops *base = tlsport_session_base(sock);
 	unsigned int f = flags;
 	ssize_t ret = tlsport_transmit_begin(sock, base, &f);
+	bool fits;
 
 	if (ret)
 		return ret;
-	ret = base->sendpage(sock, page, offset, size, f);
-	return tlsport_transmit_end(sock, base, ret, f);
+	fits = will_add(sock->sk, true, size);
+	if (likely(fits)) {
+		ret = base->sendpage(sock, page, offset, size, f);
+		has_added(sock->sk, true);
+	}
+	ret = tlsport_transmit_end(sock, base, ret, fits ? size : 0, f);
+	return fits ? ret : page_by_sendmsg(sock, page, offset, size, flags);
 }
 #endif
 
@@ -717,15 +779,9 @@ static int nic_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 static ssize_t nic_sendpage(struct socket *sock, struct page *page, int offset, size_t size,
 			    int flags)
 {
-	struct bio_vec vec = { .bv_page = page, .bv_offset = offset, .bv_len = size };
-	struct msghdr msg = { .msg_flags = flags };
-
 	if (tlsport_zerocopy_page(sock->sk, page))
 		return session_sendpage(sock, page, offset, size, flags);
-	if (flags & MSG_SENDPAGE_NOTLAST)
-		msg.msg_flags |= MSG_MORE;
-	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, size);
-	return session_sendmsg(sock, &msg, size);
+	return page_by_sendmsg(sock, page, offset, size, flags);
 }
 #endif
 

@@ -3,13 +3,15 @@
  * The objects of the module, who owns them and which lock guards them; a
  * section a file, in the order of Documentation/design.rst.
  *
- * Lock order, outermost first:
- *	tlsport_net.lock > tlsport_listener.mode_sem > lock_sock(listener)
+ * Lock order, outermost first; those of one file alone are in Documentation/design.rst:
+ *	tlsport_net.lock > tlsport_listener.mode_sem > lock_sock(listener) >
+ *		tlsport_listener.lock > sk_callback_lock(listener)
+ *	tlsport_net.lock > tlsport_port.lock, tlsport_net.workers_lock
  *	tlsport_listener.mode_sem > tlsport_conn.lock > tlsport_conn.tx_lock >
  *		net/tls's tx_lock > lock_sock(connection) > sk_callback_lock
- *	tlsport_conn.lock, lock_sock(listener) > tlsport_listener.lock
- *	tlsport_conn.lock > tlsport_port.lock, tlsport_net.workers_lock
- *	(the spinlocks are never nested in each other)
+ *	tlsport_conn.lock > tlsport_listener.lock, tlsport_port.lock, tlsport_net.workers_lock,
+ *		tlsport_conn.interrupt_lock
+ *	(these spinlocks are never nested in each other)
  */
 #ifndef _TLSPORT_H
 #define _TLSPORT_H
@@ -81,6 +83,7 @@ enum {
 	TLSPORT_TX_CORKED,  /* TCP_CORK */
 	TLSPORT_TX_WAITED,  /* a writer waits for tx_lock, with a timeout */
 	TLSPORT_TX_OVERDUE, /* the open record has been held for long enough */
+	TLSPORT_TX_BADMSG,  /* net/tls gave EBADMSG for what is due: the second time ends it */
 	TLSPORT_TX_PUSH,    /* due: the record that MSG_MORE left open, or TCP had no memory for */
 	TLSPORT_TX_UPDATE,  /* due: our KeyUpdate */
 	TLSPORT_TX_REKEY,   /* due: the next key; the KeyUpdate is out */
@@ -89,6 +92,18 @@ enum {
 };
 
 struct tlsport_conn;
+
+#ifdef TLSPORT_HAVE_SENDPAGE
+/* fragments.c: pieces of the buffer of a connection's open record; under tx_lock */
+struct tlsport_fragments {
+	const void *end; /* of the last one, in the task's page fragment */
+	u32 seq;	 /* of the record that was next */
+	u8 count;
+};
+
+bool tlsport_fragments_fit(struct sock *sk, struct tlsport_fragments *f, size_t len);
+void tlsport_fragments_added(struct sock *sk, struct tlsport_fragments *f);
+#endif
 
 /* main.c: one a network namespace */
 struct tlsport_net {
@@ -185,7 +200,8 @@ struct tlsport_listener {
 	const struct proto_ops *base;	     /* of sock, before us */
 	const struct proto_ops *tcp;	     /* of TCP for raw connections; of MPTCP when needed */
 	void (*data_ready)(struct sock *sk); /* of sk, before us */
-	struct rw_semaphore mode_sem;	     /* mode, port: write to change them */
+	/* mode, port: write to change them; without it a mode that serves less, by WRITE_ONCE() */
+	struct rw_semaphore mode_sem;
 	enum tlsport_listener_mode mode;
 	struct tlsport_port *port;
 	struct delayed_work accept_work;
@@ -309,6 +325,9 @@ struct tlsport_conn {
 	struct task_struct *writer; /* of the application, who has tx_lock */
 	unsigned long tx_flags;
 	u32 key_limit; /* records under one key */
+#ifdef TLSPORT_HAVE_SENDPAGE
+	struct tlsport_fragments fragments;
+#endif
 	u8 tx_secret[TLSPORT_SECRET_MAX], rx_secret[TLSPORT_SECRET_MAX];
 	struct rcu_head rcu;
 };
@@ -430,11 +449,12 @@ bool tlsport_transmit_is_due(const struct tlsport_conn *conn);
 void tlsport_transmit_overdue(struct tlsport_conn *conn);
 int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, unsigned int *flags);
 ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, ssize_t ret,
-			     unsigned int flags);
+			     size_t len, unsigned int flags);
 
 /* record.c: what the peer sent and nobody has read */
 bool tlsport_record_broken(const struct sock *sk);
 void tlsport_record_stop(struct sock *sk);
+bool tlsport_record_good(struct sock *sk);
 int tlsport_record_next(struct socket *sock, const struct proto_ops *base);
 u64 tlsport_record_seq(struct sock *sk);
 bool tlsport_record_drop(struct sock *sk);

@@ -73,25 +73,31 @@ static void give_back_error(struct sock *sk, int err)
  * tlsport_control_record_error(); what was to be sent is sent later, while there
  * is a connection.  EBADMSG alone is net/tls's own: it could not encrypt; or, of a
  * connection that is closing, what its work item made of such a record that has been
- * dropped since: there it is tried again until the deadline.  EPIPE is final after our
- * FIN; before it, it is what an error became that somebody took while TCP met it.
+ * dropped since: there it is tried again until the deadline, and else once, for a reader
+ * who has met it may not have said so yet.  EPIPE is final after our FIN; before it, it is
+ * what an error became that somebody took while TCP met it.
  */
 static int send_error(struct sock *sk, int err)
 {
+	struct tlsport_conn *conn = tlsport_conn_of(sk);
 	bool closing;
+
+	if (err >= 0 && test_bit(TLSPORT_TX_BADMSG, &conn->tx_flags))
+		clear_bit(TLSPORT_TX_BADMSG, &conn->tx_flags);
 
 	if (err >= 0 || (err == -EPIPE && (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)) ||
 	    READ_ONCE(sk->sk_state) == TCP_CLOSE)
 		return err;
 	if (!tlsport_record_broken(sk)) {
-		closing = tlsport_conn_of(sk)->state == TLSPORT_CONN_CLOSING;
-		if (again(err) || (err == -EBADMSG && !closing))
+		closing = conn->state == TLSPORT_CONN_CLOSING;
+		if (again(err) || (err == -EBADMSG && !closing &&
+				   test_and_set_bit(TLSPORT_TX_BADMSG, &conn->tx_flags)))
 			return err;
 		if (closing)
 			tlsport_sk_take_error(sk); /* there is no other call that would */
 		return -EAGAIN;
 	}
-	if (err != -EAGAIN && !tlsport_conn_of(sk)->rx_err)
+	if (err != -EAGAIN && !conn->rx_err)
 		WRITE_ONCE(sk->sk_err, -err);
 	return -EAGAIN;
 }
@@ -210,8 +216,8 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 	if (test_bit(TLSPORT_TX_UPDATE, &conn->tx_flags)) {
 		err = send_record(sock, base, TLSPORT_TYPE_HANDSHAKE, key_update,
 				  sizeof(key_update), flags);
-		if (again(err))
-			return err;
+		if (again(err) || (err < 0 && !(flags & MSG_DONTWAIT)))
+			return err; /* the caller's, who waits for room */
 		if (err > 0)
 			set_bit(TLSPORT_TX_REKEY, &conn->tx_flags);
 		clear_bit(TLSPORT_TX_UPDATE, &conn->tx_flags);
@@ -596,10 +602,10 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 	}
 	smp_store_mb(conn->writer, current); /* interrupt_writer(): the bits, then the writer */
 	if (unlikely(is_closed(conn)))
-		return tlsport_transmit_end(sock, base, closed_error(sock->sk, *flags), *flags);
+		return tlsport_transmit_end(sock, base, closed_error(sock->sk, *flags), 0, *flags);
 	err = take_soft_error(sock->sk);
 	if (unlikely(err))
-		return tlsport_transmit_end(sock, base, err, *flags);
+		return tlsport_transmit_end(sock, base, err, 0, *flags);
 	tx_flags = READ_ONCE(conn->tx_flags);
 	if (likely(!tx_flags))
 		return 0;
@@ -608,7 +614,7 @@ int tlsport_transmit_begin(struct socket *sock, const struct proto_ops *base, un
 		return 0;
 	}
 	err = begin_special(sock, base, flags);
-	return err ? tlsport_transmit_end(sock, base, err, *flags) : 0;
+	return err ? tlsport_transmit_end(sock, base, err, 0, *flags) : 0;
 }
 
 /* What is in tx_flags concerns others, or the caller, who may have been interrupted. */
@@ -623,17 +629,34 @@ static void end_special(struct socket *sock, const struct proto_ops *base)
 		not_interrupted(conn);
 }
 
+/*
+ * Some of it.  Net/tls has taken the error that it met out of sk_err, for none is told with
+ * bytes: the next call is to have it.
+ */
+static void sent_less(struct socket *sock, const struct proto_ops *base)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	struct sock *sk = sock->sk;
+
+	if (tlsport_record_broken(sk))
+		tlsport_control_record_error(sock, base, -EBADMSG);
+	else if (READ_ONCE(sk->sk_state) == TCP_CLOSE && !sock_flag(sk, SOCK_DONE) &&
+		 !READ_ONCE(conn->reset_told))
+		cmpxchg(&sk->sk_err, 0, ECONNRESET);
+}
+
 /**
  * tlsport_transmit_end - the application has sent
  * @sock: its socket; tx_lock is held, and released here
  * @base: net/tls's operations
  * @ret: what net/tls gave
+ * @len: what the application wanted to send
  * @flags: the caller's MSG_*
  *
  * Return: what the application gets.
  */
 ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, ssize_t ret,
-			     unsigned int flags)
+			     size_t len, unsigned int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	bool worn = wears_out(sock->sk, conn), broken;
@@ -650,8 +673,12 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 	smp_mb(); /* unlock, and the writer, before the bits */
 	if (unlikely(READ_ONCE(conn->tx_flags) & AT_END))
 		end_special(sock, base);
-	if (likely(ret >= 0))
+	if (likely(ret == (ssize_t)len))
 		return ret;
+	if (ret >= 0) {
+		sent_less(sock, base);
+		return ret;
+	}
 	broken = tlsport_record_broken(sock->sk);
 	err = broken ? tlsport_control_record_error(sock, base, -EBADMSG) : 0;
 	if (err) /* what the peer sent */

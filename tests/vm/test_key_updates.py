@@ -2,6 +2,7 @@
 """KeyUpdate (RFC 8446 4.6.3) between a server and a client that has the keys itself: every record that it gets must
 decrypt with the key and the number of its place, so that none is under an old key, none missing, none twice."""
 import os
+import select
 import socket
 
 import lib
@@ -95,6 +96,22 @@ def in_a_row():
                 assert answered <= len(answers) <= run.count(ASKED), f"{len(answers)} answers to {run}"
                 equal(client.life.stat(lib.STATS_KEY_UPDATES), times * len(run), "KeyUpdates of the client")
             client.is_over()
+
+
+@test("data, a KeyUpdate and data at once: a recv() with room for both gives the first, and poll() tells of the rest",
+      core=True)
+def polled_behind():
+    with Client(lib.World()) as client:
+        wire = client.sealer.seal(TYPE_DATA, b"before") + client.sealer.seal(TYPE_HANDSHAKE, NOT_ASKED)
+        client.sealer.update()
+        client.sock.sendall(wire + client.sealer.seal(TYPE_DATA, b"behind"))
+        client.life.settle()
+        equal(client.conn.recv(100), b"before", "what the server received")
+        for _ in range(3):
+            assert lib.is_ready(client.conn, select.POLLIN, 20), "poll() does not tell"
+        client.conn.setblocking(False)
+        lib.wait_for(lambda: lib.outcome(client.conn.recv, 100) == b"behind", what="what is behind the KeyUpdate")
+        client.is_over()
 
 
 @test("more KeyUpdates than 32 without data between: unexpected_message, and the connection ends", core=True)

@@ -256,6 +256,10 @@ def memory_ends():
             equal(LIBC.mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE), 0, "mprotect()")
             equal(pages[mmap.PAGESIZE - 100:mmap.PAGESIZE], TEXT[:100], name)
         equal(pair.conn.recv(1000), TEXT[100:200], name)
+        pair.conn.send(b"answer")
+        equal(pair.client.read_exactly(6), b"answer", name)
+        pair.client.write(b"and on")
+        equal(pair.conn.recv(1000), b"and on", name)
         pair.close()
 
 
@@ -451,8 +455,7 @@ def woken(sock, happens, take):
     return up
 
 
-@as_on_tcp("EPOLLEXCLUSIVE: of threads that wait at a connection, or at a listening socket, an event wakes one",
-           core=True)
+@as_on_tcp("EPOLLEXCLUSIVE: of threads that wait at a connection, or at a listening socket, an event wakes one")
 def exclusive(pair):
     clients = []
 

@@ -50,12 +50,12 @@ class Connection:
 def each_way(function, versions=lib.BOTH, fills=(lib.fill, lib.fill_open)):
     """With each version; a server that polls, with half a record in the full send buffer; one that blocks, with an
     open record."""
-    for version, _ in versions:
-        for fill in fills:
-            c = Connection(version)
-            data = fill(c.conn)
-            c.conn.setblocking(fill is lib.fill_open)
-            function(c, data)
+    cases = [(version, fill) for i, (version, _) in enumerate(versions) for fill in fills[::-1 if i % 2 else 1]]
+    for version, fill in lib.some_of(cases):
+        c = Connection(version)
+        data = fill(c.conn)
+        c.conn.setblocking(fill is lib.fill_open)
+        function(c, data)
 
 
 def readable(conn):
@@ -190,7 +190,7 @@ def send_broken(client):
     client.sock.sendall(wire)
 
 
-@test("a peer that does not read sends a bad record: recv() returns at once, the alert follows the data", core=True)
+@test("a peer that does not read sends a bad record: recv() returns at once, the alert follows the data")
 def alert_full():
     def check(c, data):
         send_broken(c.client)
@@ -550,6 +550,42 @@ def by_recv_lowat(conn):
       "alert goes out")
 def broken_recv_lowat():
     broken_record(by_recv_lowat, BROKEN[1:])
+
+
+@test("recv() and send() of two threads wait, the latter with a part of its bytes sent, and a broken record comes: both "
+      "return, the alert follows")
+def broken_beside_writer():
+    for version, name in lib.BOTH:
+        for _ in range(5):
+            c = Connection(version)
+            c.conn.setblocking(True)
+            received = lib.in_thread(c.conn.recv, 100)
+            sent = lib.in_thread(c.conn.send, b"x" * (4 << 20))
+            lib.in_call(os.getpid(), *lib.SENDS, *lib.RECEIVES, threads=2)
+            with_header(c.client, set_version)
+            equal(received(), "ECONNRESET", f"recv(), {name}")
+            count = sent()
+            assert count == "ECONNRESET" or 0 < int(count) < 4 << 20, f"send() returned {count}, {name}"
+            got, end = c.client.read_slowly(65536)
+            equal(end, "SSLV3_ALERT_UNEXPECTED_MESSAGE", f"the end, {name}")
+            assert count == "ECONNRESET" or len(got) == int(count), f"{len(got)} bytes arrived of {count}, {name}"
+            c.is_over(protocol_error=1)
+
+
+@test("a KeyUpdate is to be answered, there is no room, and a broken record comes: a send() that waits returns at once")
+def broken_before_update():
+    c = Connection(lib.TLS13)
+    lib.fill(c.conn)
+    c.client.key_update()
+    c.client.write(b"request")
+    receive(c.conn, b"request")
+    c.conn.setblocking(True)
+    sent = lib.in_thread(c.conn.send, b"x")
+    lib.in_call(os.getpid(), *lib.SENDS)
+    with_header(c.client, set_length)
+    equal(sent(), "ECONNRESET", "send()")
+    equal(c.client.read_slowly(65536)[1], "TLSV1_ALERT_RECORD_OVERFLOW", "the end")
+    c.is_over(protocol_error=1)
 
 
 @test("MSG_MORE, and a broken record that nobody reads for longer than MSG_MORE holds: the error stays for recv(), and "

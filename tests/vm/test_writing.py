@@ -245,6 +245,20 @@ def after_reset(pair):
     return got
 
 
+@as_on_tcp("the peer's RST while send() waits for room, with a part of its bytes sent: it returns their number, the next "
+           "call fails with ECONNRESET, the one after it with EPIPE and SIGPIPE; recv() then is the end")
+def reset_in_send(pair):
+    conn = pair.conn
+    sent = lib.in_thread(conn.send, b"x" * (32 << 20))
+    lib.in_call(os.getpid(), *lib.SENDS)
+    pair.client.reset()
+    count = int(sent())
+    assert 0 < count < 32 << 20, f"send() returned {count}"
+    with sigpipes() as signals:
+        return [lib.is_ready(conn, select.POLLIN) & select.POLLERR, outcome(conn.send, b"x"), send_late(conn, signals),
+                outcome(conn.recv, 10)]
+
+
 @as_on_tcp("MSG_ZEROCOPY is taken as on a socket without SO_ZEROCOPY; flags that mean nothing to TCP mean nothing")
 def flags_of_send(pair):
     conn = pair.conn
@@ -282,6 +296,22 @@ def one_record():
         pair.close()
 
 
+@test("MSG_MORE in many pieces, between which the thread sends on another connection, and then a file: all arrives")
+def pieces_and_file():
+    size = 20000
+    for version, name in lib.BOTH:
+        pair, other = lib.Pair(version), lib.Pair(version)
+        for pieces in range(10, 22):
+            for _ in range(pieces):
+                pair.conn.send(b"piece", socket.MSG_MORE)
+                other.conn.send(b"between")
+            equal(os.sendfile(pair.conn.fileno(), file_with(size), 0, size), size, f"sendfile() after {pieces}, {name}")
+            equal(pair.client.read_exactly(5 * pieces + size), b"piece" * pieces + TEXT[:size], f"{pieces} pieces, {name}")
+            other.client.read_exactly(7 * pieces)
+        pair.close()
+        other.close()
+
+
 @as_on_tcp("TCP_CORK, and sendfile() meets the end of the file: the cork holds, what follows is in the same segment")
 def corked_sendfile(pair):
     conn, sniffer = pair.conn, lib.Sniffer(pair.port)
@@ -302,7 +332,7 @@ def pushed(pair, what):
 HELD = []  # seconds, of TCP, which is asked first
 
 
-@as_on_tcp("what MSG_MORE or TCP_CORK holds goes out by itself after 200 ms, when TCP's timer sends it", core=True)
+@as_on_tcp("what MSG_MORE or TCP_CORK holds goes out by itself after 200 ms, when TCP's timer sends it")
 def held(pair):
     conn, shortest = pair.conn, []
     for cork in (0, 1):
