@@ -120,7 +120,7 @@ def cbc():
     refused(lib.client_hello((0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028)), 40)
 
 
-@test("X25519MLKEM768 is the group with an openssl that has it, else X25519; a port may say otherwise", core=True)
+@test("X25519MLKEM768 is the group with an openssl that has it, else X25519; a port may say otherwise")
 def groups():
     port = lib.new_port()
     lib.enable(port)

@@ -72,7 +72,7 @@ def time_to_first_byte():
         listener = lib.listen(port)
         context = version and lib.tls_context(version)
         with distance():
-            for nodelay, client_nodelay in itertools.product((True, False), repeat=2):
+            for nodelay, client_nodelay in lib.some_of(((True, True), (True, False), (False, False), (False, True))):
                 how = f"{version}, TCP_NODELAY {nodelay} here, {client_nodelay} there"
                 trips, session = first_byte(port, listener, context, nodelay, client_nodelay)
                 equal(trips, full[not client_nodelay], f"{how}, full handshake")
@@ -124,7 +124,7 @@ def answers(pair, nodelay):
     pair.conn.setsockopt(TCP, socket.TCP_NODELAY, nodelay)
     found = {}
     with distance():
-        for way, size in itertools.product(WAYS, SIZES):
+        for way, size in lib.some_of(itertools.product(WAYS, SIZES)):
             since = time.monotonic()
             pair.client.write(b"request")
             pair.conn.recv(100)

@@ -59,8 +59,7 @@ def live(port, listener, steps):
             lib.disable(port)
 
 
-@test("a socket that is shut down and listens again is served while its port is enabled, plain while it is not",
-      core=True)
+@test("a socket that is shut down and listens again is served while its port is enabled, plain while it is not")
 def listens_again():
     for steps, tls in (("down listen", True), ("down disable listen", False), ("disable down listen", False),
                        ("down disable enable listen", True), ("down disable listen enable", True),

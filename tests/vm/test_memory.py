@@ -291,7 +291,7 @@ def migrates():
     lib.scan(scenario)
 
 
-@test("no allocation succeeds any more, from the Nth of a connection on", timeout=lib.SCAN_TIMEOUT, core=True)
+@test("no allocation succeeds any more, from the Nth of a connection on", timeout=lib.SCAN_TIMEOUT)
 def all_fail():
     port = lib.enabled(3)
     lib.serve(lib.listen(port))

@@ -23,7 +23,7 @@ def resume(port, version):
     return session
 
 
-@test("session tickets are taken again, by any worker, TLS 1.2 and 1.3; also after the helper reloaded", core=True)
+@test("session tickets are taken again, by any worker, TLS 1.2 and 1.3; also after the helper reloaded")
 def resumption():
     port = lib.new_port()
     lib.enable(port)
