@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How many pieces the buffer of the open record has, where the kernel has sendpage:
- * net/tls's computes a length below zero when there is no room for one more, and not all
- * that it sends then is encrypted.  Its sendmsg does not, so before it comes to that a
- * page goes that way.
+ * How many pieces the open record has, where the kernel has sendpage: net/tls's computes
+ * a length below zero when the buffer for what is encrypted has no room for one more, and
+ * not all that it sends then is encrypted; and it does not look whether the list of what is
+ * to be encrypted has room.  Its sendmsg does both, so before it comes to that a page goes
+ * that way.
  *
  * Net/tls takes the buffer from the task's page fragment.  What follows the last piece
  * there makes it longer; anything else, as after what the task has sent on another
- * socket, is a piece of its own.  The count is an upper bound; tx_lock guards it.
+ * socket, is a piece of its own.  In the list a page is always one of its own.  The
+ * counts are upper bounds; tx_lock guards them.
  */
 #include "tlsport.h"
 
@@ -40,29 +42,37 @@ static unsigned int pieces(size_t len)
  * @len: how much
  *
  * Context: process, tx_lock held.
- * Return: its buffer has room for that many pieces.
+ * Return: it has room for that many pieces.
  */
 bool tlsport_fragments_fit(struct sock *sk, struct tlsport_fragments *f, size_t len)
 {
 	const struct page_frag *frag = sk_page_frag(sk);
 	u32 seq = record_seq(sk);
+	bool longer;
 
 	if (!tls_get_ctx(sk)->pending_open_record_frags) {
-		f->count = 0;
+		f->buffer = 0;
+		f->list = 0;
 		f->end = NULL;
 	} else if (f->seq != seq) { /* it began in the midst of a call */
-		f->count = pieces(TLS_MAX_PAYLOAD_SIZE);
+		f->buffer = pieces(TLS_MAX_PAYLOAD_SIZE);
+		f->list = f->buffer;
 	}
 	f->seq = seq;
-	if (!f->end || next_piece(frag) != f->end || frag->size - frag->offset < len + OVERHEAD)
-		f->count = min_t(unsigned int, f->count + pieces(len), U8_MAX);
-	return f->count <= PIECES_MAX;
+	longer = f->end && next_piece(frag) == f->end &&
+		 frag->size - frag->offset >= len + OVERHEAD;
+	f->buffer = min_t(unsigned int, f->buffer + (longer ? 0 : pieces(len)), U8_MAX);
+	f->list = min_t(unsigned int, f->list + (longer ? 1 : pieces(len)), U8_MAX);
+	return f->buffer <= PIECES_MAX && f->list <= PIECES_MAX;
 }
 
-/* The call is over, the same locks held. */
-void tlsport_fragments_added(struct sock *sk, struct tlsport_fragments *f)
+/*
+ * The call is over, the same lock held.  Where it has not added all, the last piece may be
+ * shorter than what was taken of the task's fragment.
+ */
+void tlsport_fragments_added(struct sock *sk, struct tlsport_fragments *f, bool all)
 {
-	f->end = next_piece(sk_page_frag(sk));
+	f->end = all ? next_piece(sk_page_frag(sk)) : NULL;
 }
 
 #endif /* TLSPORT_HAVE_SENDPAGE */

@@ -312,12 +312,16 @@ static u8 alert_by_tag(struct sock *sk, const struct tlsport_conn *conn, const u
  */
 bool tlsport_record_good(struct sock *sk)
 {
+	const struct tls_strparser *strp = &tls_sw_ctx_rx(tls_get_ctx(sk))->strp;
 	u8 header[TLSPORT_HEADER_LEN];
 	bool good, padding;
 
 	lock_sock(sk);
-	good = !tlsport_record_broken(sk) && peek_stopped(sk, header, sizeof(header)) &&
-	       check_tag(sk, tlsport_conn_of(sk), header, &padding) && !padding;
+	if (!strp->stopped && !strp->msg_ready) /* another reader has had it */
+		good = true;
+	else
+		good = !strp->stopped && peek_stopped(sk, header, sizeof(header)) &&
+		       check_tag(sk, tlsport_conn_of(sk), header, &padding) && !padding;
 	release_sock(sk);
 	return good;
 }

@@ -33,15 +33,22 @@ const struct proto_ops *tlsport_session_base(const struct socket *sock)
 	return container_of(sock->ops, struct session_table, ops)->base;
 }
 
+/* EBADMSG: of a record that net/tls cannot read, or of one that it could not encrypt */
+static bool has_badmsg(const struct sock *sk)
+{
+	return unlikely(READ_ONCE(sk->sk_err) == EBADMSG);
+}
+
 /*
  * Has a call that reads met a record that net/tls cannot read?  Behind good ones it may as
  * well be the caller's buffer that is bad: then the next call meets the record again.
+ * @before: of has_badmsg()
  */
-static void look_for_broken(struct sock *sk, int ret)
+static void look_for_broken(struct sock *sk, int ret, bool before)
 {
-	if (likely(READ_ONCE(sk->sk_err) != EBADMSG && ret != -EBADMSG))
+	if (likely(!has_badmsg(sk) && ret != -EBADMSG))
 		return;
-	if (ret == -EFAULT || (ret > 0 && tlsport_record_good(sk)))
+	if (!before && (ret == -EFAULT || (ret > 0 && tlsport_record_good(sk))))
 		cmpxchg(&sk->sk_err, EBADMSG, 0);
 	else
 		tlsport_record_stop(sk);
@@ -52,13 +59,14 @@ static int recv_plain(const struct proto_ops *base, struct socket *sock, struct 
 		      size_t len, int flags)
 {
 	size_t controllen = msg->msg_controllen;
+	bool before = has_badmsg(sock->sk);
 	void *control = msg->msg_control;
 	int ret;
 
 	msg->msg_control = NULL;
 	msg->msg_controllen = 0;
 	ret = base->recvmsg(sock, msg, len, flags);
-	look_for_broken(sock->sk, ret);
+	look_for_broken(sock->sk, ret, before);
 	msg->msg_control = control;
 	msg->msg_controllen = controllen;
 	msg->msg_flags &= ~(MSG_CTRUNC | MSG_EOR);
@@ -527,7 +535,7 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
 	struct rx_time time = { .timeo = -1 };
-	bool end = false, waits;
+	bool end = false, waits, before;
 	ssize_t n;
 	int ret;
 
@@ -549,10 +557,11 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 			if (ret)
 				return told(conn, ret);
 		}
+		before = has_badmsg(sock->sk);
 		n = base->splice_read(sock, ppos, pipe, len,
 				      waits || rx_flags(sock->sk) ? flags | SPLICE_F_NONBLOCK :
 								    flags);
-		look_for_broken(sock->sk, n);
+		look_for_broken(sock->sk, n, before);
 		if (likely(n > 0))
 			return unlikely(conn->control_run) ? data_after(sock, base, n) : n;
 		ret = n;
@@ -703,11 +712,11 @@ static bool will_add(struct sock *sk, bool more, size_t len)
 	return true;
 }
 
-static void has_added(struct sock *sk, bool more)
+static void has_added(struct sock *sk, bool more, bool all)
 {
 #ifdef TLSPORT_HAVE_SENDPAGE
 	if (more)
-		tlsport_fragments_added(sk, &tlsport_conn_of(sk)->fragments);
+		tlsport_fragments_added(sk, &tlsport_conn_of(sk)->fragments, all);
 #endif
 }
 
@@ -727,7 +736,7 @@ static int session_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		tlsport_transmit_close_record(sock, base);
 	will_add(sock->sk, msg->msg_flags & MSG_MORE, len);
 	ret = notify ? send_notified(base, sock, msg, len) : base->sendmsg(sock, msg, len);
-	has_added(sock->sk, msg->msg_flags & MSG_MORE);
+	has_added(sock->sk, msg->msg_flags & MSG_MORE, ret == len);
 	if (records && !corked)
 		send_rest(sock->sk);
 	return tlsport_transmit_end(sock, base, ret, len, msg->msg_flags);
@@ -759,7 +768,7 @@ static ssize_t session_sendpage(struct socket *sock, struct page *page, int offs
 	fits = will_add(sock->sk, true, size);
 	if (likely(fits)) {
 		ret = base->sendpage(sock, page, offset, size, f);
-		has_added(sock->sk, true);
+		has_added(sock->sk, true, ret == size);
 	}
 	ret = tlsport_transmit_end(sock, base, ret, fits ? size : 0, f);
 	return fits ? ret : page_by_sendmsg(sock, page, offset, size, flags);

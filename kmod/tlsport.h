@@ -94,15 +94,15 @@ enum {
 struct tlsport_conn;
 
 #ifdef TLSPORT_HAVE_SENDPAGE
-/* fragments.c: pieces of the buffer of a connection's open record; under tx_lock */
+/* fragments.c: pieces of a connection's open record; under tx_lock */
 struct tlsport_fragments {
 	const void *end; /* of the last one, in the task's page fragment */
 	u32 seq;	 /* of the record that was next */
-	u8 count;
+	u8 buffer, list; /* for what is encrypted, of what is to be */
 };
 
 bool tlsport_fragments_fit(struct sock *sk, struct tlsport_fragments *f, size_t len);
-void tlsport_fragments_added(struct sock *sk, struct tlsport_fragments *f);
+void tlsport_fragments_added(struct sock *sk, struct tlsport_fragments *f, bool all);
 #endif
 
 /* main.c: one a network namespace */

@@ -135,7 +135,7 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 	err = base->sendmsg(sock, &msg, len);
 	if (flags & MSG_DONTWAIT)
 		err = send_error(sock->sk, err);
-	return err == -EAGAIN && records(sock->sk) == made ? len : err;
+	return err < 0 && records(sock->sk) == made ? len : err;
 }
 
 /* A record that TCP does not have wholly */
@@ -203,6 +203,16 @@ static bool unsent(struct sock *sk)
 	return pending;
 }
 
+/* tx_lock held.  Nothing can be encrypted any more, or a part of the data is lost: FIN alone. */
+static void cut(struct tlsport_conn *conn, enum tlsport_reason reason)
+{
+	tlsport_conn_note(conn, reason);
+	tlsport_conn_rx_failed(conn);
+	set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
+	clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags);
+	set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
+}
+
 /*
  * Our answer to update_requested: the message under the old key, then the next
  * key.  tx_lock held.
@@ -229,13 +239,8 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 		if (again(err))
 			return err;
 		clear_bit(TLSPORT_TX_REKEY, &conn->tx_flags);
-		if (err) { /* no key to send an alert with: FIN alone */
-			tlsport_conn_note(conn, TLSPORT_REASON_REKEY_FAILED);
-			tlsport_conn_rx_failed(conn);
-			set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
-			clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags);
-			set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
-		}
+		if (err)
+			cut(conn, TLSPORT_REASON_REKEY_FAILED);
 	}
 	return 0;
 }
@@ -264,17 +269,23 @@ static int close_nic_record(struct sock *sk)
  * @base: net/tls's operations
  *
  * Context: process, tx_lock held.
- * Return: 0, or a negative errno: the record may still be open.
+ * Return: 0, or a negative errno: the record may still be open.  When net/tls could not
+ * encrypt it, and has thrown it away, nothing more is sent.
  */
 int tlsport_transmit_close_record(struct socket *sock, const struct proto_ops *base)
 {
 	const struct tls_context *ctx = tls_get_ctx(sock->sk);
+	int err;
 
 	if (!ctx->pending_open_record_frags)
 		return 0;
 	if (ctx->tx_conf == TLSPORT_CONF_HW)
 		return close_nic_record(sock->sk);
-	return send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
+	err = send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
+	if (err < 0 && !ctx->pending_open_record_frags &&
+	    READ_ONCE(sock->sk->sk_state) != TCP_CLOSE)
+		cut(tlsport_conn_of(sock->sk), TLSPORT_REASON_NO_MEMORY);
+	return err;
 }
 
 /*
@@ -629,6 +640,14 @@ static void end_special(struct socket *sock, const struct proto_ops *base)
 		not_interrupted(conn);
 }
 
+/* By what TCP leaves of it; a negative errno */
+static int how_it_ended(const struct sock *sk)
+{
+	if (inet_csk(sk)->icsk_retransmits || inet_csk(sk)->icsk_probes_out)
+		return -(READ_ONCE(sk->sk_err_soft) ?: ETIMEDOUT);
+	return -ECONNRESET;
+}
+
 /*
  * Some of it.  Net/tls has taken the error that it met out of sk_err, for none is told with
  * bytes: the next call is to have it.
@@ -642,7 +661,7 @@ static void sent_less(struct socket *sock, const struct proto_ops *base)
 		tlsport_control_record_error(sock, base, -EBADMSG);
 	else if (READ_ONCE(sk->sk_state) == TCP_CLOSE && !sock_flag(sk, SOCK_DONE) &&
 		 !READ_ONCE(conn->reset_told))
-		cmpxchg(&sk->sk_err, 0, ECONNRESET);
+		cmpxchg(&sk->sk_err, 0, -how_it_ended(sk));
 }
 
 /**
@@ -687,6 +706,8 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 		return broken_pipe(flags); /* interrupt_writer() */
 	if (broken)
 		ret = begin_anew(ret);
+	else if (ret == -EBADMSG) /* net/tls could not encrypt */
+		ret = -ECONNRESET;
 	tlsport_conn_told(conn, ret);
 	return ret;
 }

@@ -303,6 +303,7 @@ inline handshake_step(n)
 {
 	if
 	:: end_request || timed_out || gone -> end_reset()
+	:: !end_request && !timed_out && !upcalled -> end_reset()	/* attach_ulp() */
 	:: !end_request && !timed_out && !upcalled ->
 #ifndef NO_RESUME
 		atomic { !port_lock -> stalled = false };
@@ -395,17 +396,14 @@ inline conn_start()
 	if
 	:: end_reset()		/* tlsport_handshakes_enter(): too many */
 	:: atomic { !port_lock -> in_flight = true }
-		if
-		:: end_reset()	/* tlsport_attach_ulp() */
-		:: armed = true;
+		armed = true;
 #ifndef NO_DISABLED_CHECK
-			if
-			:: disabled -> request_end()
-			:: else
-			fi;
+		if
+		:: disabled -> request_end()
+		:: else
+		fi;
 #endif
-			conn_queue()
-		fi
+		conn_queue()
 	fi;
 	atomic { mutex_unlock(); conn_put() }
 }
