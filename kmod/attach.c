@@ -151,7 +151,7 @@ static int keep_for_application(struct tlsport_conn *conn, struct genl_info *inf
 	struct nlattr *preamble = info->attrs[TLSPORT_A_HS_PREAMBLE];
 
 	if (details && nla_len(details)) {
-		conn->details = kvmalloc(nla_len(details), GFP_KERNEL);
+		conn->details = kvmalloc(nla_len(details), GFP_KERNEL_ACCOUNT);
 		if (!conn->details)
 			return -ENOMEM;
 		memcpy(conn->details, nla_data(details), nla_len(details));

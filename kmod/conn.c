@@ -104,12 +104,19 @@ CONN_CALLBACK(state_change)
 CONN_CALLBACK(write_space)
 CONN_CALLBACK(error_report)
 
-/* The socket is private: its events drive the work item. */
-void tlsport_conn_set_callbacks(struct tlsport_conn *conn)
+/*
+ * The socket is private: its events drive the work item.  False: it is somebody else's,
+ * as of a BPF program that has put it into a sockmap before it could be accepted.
+ */
+bool tlsport_conn_set_callbacks(struct tlsport_conn *conn)
 {
 	struct sock *sk = conn->sk;
 
 	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_user_data && sk->sk_user_data != conn) {
+		write_unlock_bh(&sk->sk_callback_lock);
+		return false;
+	}
 	sk->sk_user_data = conn;
 	conn->data_ready = sk->sk_data_ready;
 	conn->state_change = sk->sk_state_change;
@@ -120,6 +127,7 @@ void tlsport_conn_set_callbacks(struct tlsport_conn *conn)
 	WRITE_ONCE(sk->sk_write_space, conn_write_space);
 	WRITE_ONCE(sk->sk_error_report, conn_error_report);
 	write_unlock_bh(&sk->sk_callback_lock);
+	return true;
 }
 
 void tlsport_conn_restore_callbacks(struct tlsport_conn *conn)
@@ -274,7 +282,8 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 		conn->sock = NULL;
 		tlsport_conn_restore_callbacks(conn);
 		write_lock_bh(&conn->sk->sk_callback_lock);
-		conn->sk->sk_user_data = NULL;
+		if (conn->sk->sk_user_data == conn)
+			conn->sk->sk_user_data = NULL;
 		write_unlock_bh(&conn->sk->sk_callback_lock);
 		if (conn->sk->sk_lingertime) /* nobody waits for TCP here */
 			sock_reset_flag(conn->sk, SOCK_LINGER);
@@ -535,8 +544,10 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	WRITE_ONCE(l->nhandshakes, l->nhandshakes + 1);
 	spin_unlock_bh(&l->lock);
 	trace_tlsport_handshake_start(conn->id, port->number, 0, 0, -1);
-	tlsport_conn_set_callbacks(conn);
-	reason = tlsport_handshakes_enter(conn);
+	conn->rcvlowat = READ_ONCE(conn->sk->sk_rcvlowat);
+	WRITE_ONCE(conn->sk->sk_rcvlowat, 1); /* a Finished is shorter than it may be */
+	reason = tlsport_conn_set_callbacks(conn) ? tlsport_handshakes_enter(conn) :
+						    TLSPORT_REASON_ATTACH_FAILED;
 	if (reason) {
 		end_reset(conn, reason);
 		goto out;

@@ -363,6 +363,7 @@ static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
 	newsock->state = SS_CONNECTED;
 	set_bit(SOCK_SUPPORT_ZC, &newsock->flags); /* as TCP: session_sendmsg() */
 	tlsport_charge(sk);
+	WRITE_ONCE(sk->sk_rcvlowat, conn->rcvlowat);
 	tlsport_session_lowat(sk);
 	release_sock(sk);
 	module_put(priv->ops->owner);
@@ -383,6 +384,10 @@ static int listen_accept(TLSPORT_ACCEPT_PARAMS)
 	int err;
 
 	set_accepted_ops(newsock, &refused_ops); /* safe to release, whatever happens below */
+	if (TLSPORT_ACCEPT_KERN) { /* a server in the kernel would give it operations of ours */
+		tlsport_listener_put(l);
+		return -EOPNOTSUPP;
+	}
 	timeo = sock_rcvtimeo(sock->sk, TLSPORT_ACCEPT_FLAGS & O_NONBLOCK);
 	do {
 		conn = ready_pop(l);

@@ -48,13 +48,14 @@ struct tlsport_port *tlsport_port_get(struct net *net, u16 number)
 
 static struct tlsport_port *port_new(u16 number)
 {
-	struct tlsport_port *port = kzalloc(sizeof(*port), GFP_KERNEL);
+	struct tlsport_port *port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
 	int i;
 
 	if (!port)
 		return NULL;
-	port->stats = alloc_percpu(struct tlsport_stats);
-	port->sources = kvcalloc(TLSPORT_SOURCE_BUCKETS, sizeof(*port->sources), GFP_KERNEL);
+	port->stats = alloc_percpu_gfp(struct tlsport_stats, GFP_KERNEL_ACCOUNT);
+	port->sources =
+		kvcalloc(TLSPORT_SOURCE_BUCKETS, sizeof(*port->sources), GFP_KERNEL_ACCOUNT);
 	if (!port->stats || !port->sources) {
 		free_percpu(port->stats);
 		kvfree(port->sources);

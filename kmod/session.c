@@ -211,6 +211,15 @@ static bool is_full(struct sock *sk)
 	return sk->sk_prot->sock_is_readable(sk) && tcp_epollin_ready(sk, INT_MAX);
 }
 
+/*
+ * With SO_RCVLOWAT a rest of a record must do as well: TCP, which wakes for that many
+ * bytes, does not count it.
+ */
+static bool has_rest(const struct sock *sk)
+{
+	return !skb_queue_empty_lockless(&tls_sw_ctx_rx(tls_get_ctx(sk))->rx_list);
+}
+
 /* Nothing will come that is worth waiting for. */
 static bool rx_stops(struct sock *sk)
 {
@@ -323,7 +332,8 @@ static bool is_enough(struct sock *sk, int target)
 {
 	if (target <= 1 && sk->sk_prot->sock_is_readable(sk))
 		return true;
-	return record_bytes(sk) >= target || is_full(sk);
+	return (READ_ONCE(sk->sk_rcvlowat) > 1 && has_rest(sk)) || record_bytes(sk) >= target ||
+	       is_full(sk);
 }
 
 /*
@@ -412,6 +422,21 @@ static void prepare_peek(struct socket *sock, const struct proto_ops *base)
 	}
 }
 
+/* No bytes: net/tls has them at once, TCP waits for some.  1: they are there. */
+static int recv_nothing(struct sock *sk, int flags)
+{
+	struct rx_time time = { .timeo = -1 };
+	int ret = 0;
+
+	if (!(flags & MSG_DONTWAIT))
+		ret = wait_data(sk, 1, &time);
+	else if (!is_enough(sk, 1) && !rx_stops(sk))
+		ret = -EAGAIN;
+	if (!ret && has_error(sk))
+		ret = sock_error(sk);
+	return ret ?: 1;
+}
+
 static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
@@ -421,6 +446,11 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 	int ret, more, copied = 0;
 	bool end = false;
 
+	if (unlikely(!len)) {
+		ret = recv_nothing(sk, flags);
+		if (ret <= 0)
+			return ret;
+	}
 	for (;;) {
 		if (unlikely(tlsport_conn_rx_ended(conn))) {
 			ret = conn->rx_err;
@@ -524,6 +554,8 @@ static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 	ret = recv_loop(sock, msg, len, flags);
 	if (unlikely(flags & MSG_PEEK))
 		tlsport_record_trim(sk);
+	else if (unlikely(ret > 0 && ret < len && has_rest(sk)))
+		tlsport_control_handle(sock, tlsport_session_base(sock)); /* else nobody is told */
 	if (unlikely(msg->msg_get_inq || tcp_sk(sk)->recvmsg_inq) && ret >= 0)
 		tell_inq(sk, msg);
 	return ret;
@@ -581,7 +613,43 @@ static bool is_readable(struct sock *sk)
 	int lowat = READ_ONCE(sk->sk_rcvlowat);
 
 	return sk->sk_prot->sock_is_readable(sk) &&
-	       (lowat <= 1 || readable_bytes(sk) >= lowat || is_full(sk));
+	       (lowat <= 1 || has_rest(sk) || readable_bytes(sk) >= lowat || is_full(sk));
+}
+
+/* Of the record that comes next TLS 1.2 shows what it is; what TLS 1.3 has for control is short. */
+static bool may_be_control(const struct sock *sk)
+{
+	const struct tls_sw_context_rx *rx = tls_sw_ctx_rx(tls_get_ctx(sk));
+	const struct tls_strparser *strp = &rx->strp;
+
+	if (!READ_ONCE(strp->msg_ready) || !skb_queue_empty_lockless(&rx->rx_list))
+		return false;
+	/* of a record that another reader takes meanwhile: then it is looked at in vain */
+	if (data_race(strp->mark != TLSPORT_TYPE_DATA))
+		return true;
+	if (tls_get_ctx(sk)->prot_info.version != TLS_1_3_VERSION)
+		return false;
+	/* likewise */
+	return data_race(strp->stm.full_len <= TLSPORT_CONTROL_MAX);
+}
+
+/*
+ * Who is told that there is something to read, and then waits for it, waits in vain where it
+ * was a control record, or one without content: they are handled before.  And while
+ * another thread takes a part of a record, the rest is nowhere to be seen.
+ */
+static void settle(struct socket *sock, const struct proto_ops *base)
+{
+	struct sock *sk = sock->sk;
+	int i;
+
+	for (i = 0; i < TLSPORT_CONTROL_RUN_MAX && unlikely(may_be_control(sk)); i++)
+		if (tlsport_control_handle(sock, base) < 0)
+			break;
+	if (unlikely(sock_owned_by_user_nocheck(sk)) && !sk->sk_prot->sock_is_readable(sk)) {
+		lock_sock(sk);
+		release_sock(sk);
+	}
 }
 
 /*
@@ -592,10 +660,12 @@ static bool is_readable(struct sock *sk)
  */
 static __poll_t session_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
+	const struct proto_ops *base = tlsport_session_base(sock);
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	__poll_t mask = tlsport_session_base(sock)->poll(file, sock, wait);
+	__poll_t mask = base->poll(file, sock, wait);
 	struct sock *sk = sock->sk;
 
+	settle(sock, base);
 	if (unlikely(tlsport_conn_rx_ended(conn) || tlsport_record_broken(sk)))
 		mask |= EPOLLIN | EPOLLRDNORM | (conn->rx_closed ? EPOLLRDHUP : 0);
 	else if (!(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)))
@@ -608,12 +678,40 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 	return mask;
 }
 
+/* sendfile ends, or the cork is pulled: the record that MSG_MORE left open goes out. */
+static void push_open_record(struct socket *sock)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+
+	set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
+	tlsport_transmit_due(sock, tlsport_session_base(sock));
+}
+
+/*
+ * TCP sends what it has, of Nagle's and of the cork: so must be sent what net/tls
+ * has, and before, to be in the same segment.  The cork holds what comes next.
+ */
+static void push_past_cork(struct socket *sock)
+{
+	set_bit(TLSPORT_TX_OVERDUE, &tlsport_conn_of(sock->sk)->tx_flags);
+	push_open_record(sock);
+}
+
+static bool has_open_record(const struct sock *sk)
+{
+	/* one that another thread opens meanwhile came later */
+	return data_race(tls_get_ctx(sk)->pending_open_record_frags);
+}
+
 /*
  * FIONREAD: stock kTLS counts ciphertext and forgets what is decrypted but
- * unread; a program that is told 0 with data there waits for ever.
+ * unread; a program that is told 0 with data there waits for ever.  SIOCOUTQ: what
+ * is in a record that is open TCP does not have yet, so it gets it.
  */
 static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 {
+	if ((cmd == SIOCOUTQ || cmd == SIOCOUTQNSD) && has_open_record(sock->sk))
+		push_past_cork(sock);
 	if (cmd != SIOCINQ)
 		return tlsport_session_base(sock)->ioctl(sock, cmd, arg);
 	return put_user(readable_bytes(sock->sk), (int __user *)arg);
@@ -793,25 +891,6 @@ static ssize_t nic_sendpage(struct socket *sock, struct page *page, int offset, 
 	return page_by_sendmsg(sock, page, offset, size, flags);
 }
 #endif
-
-/* sendfile ends, or the cork is pulled: the record that MSG_MORE left open goes out. */
-static void push_open_record(struct socket *sock)
-{
-	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-
-	set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
-	tlsport_transmit_due(sock, tlsport_session_base(sock));
-}
-
-/*
- * TCP sends what it has, of Nagle's and of the cork: so must be sent what net/tls
- * has, and before, to be in the same segment.  The cork holds what comes next.
- */
-static void push_past_cork(struct socket *sock)
-{
-	set_bit(TLSPORT_TX_OVERDUE, &tlsport_conn_of(sock->sk)->tx_flags);
-	push_open_record(sock);
-}
 
 /*
  * The last record is made while TCP still holds the one before, if it does: see

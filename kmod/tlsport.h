@@ -51,6 +51,7 @@
 #define TLSPORT_FIN_TIMEOUT	(2 * HZ)     /* the peer's FIN after it has ours */
 #define TLSPORT_DRAIN_MAX	(256 * 1024) /* bytes ignored after an alert */
 #define TLSPORT_CONTROL_RUN_MAX 32	     /* control records without data between */
+#define TLSPORT_CONTROL_MAX	27	     /* a record of TLS 1.3 with KeyUpdate, its longest */
 #define TLSPORT_PEEKED_MAX	1024	     /* records that MSG_PEEK has decrypted */
 #define TLSPORT_SECRET_MAX	48
 #define TLSPORT_SERVER_NAME_MAX 255
@@ -325,6 +326,7 @@ struct tlsport_conn {
 	struct task_struct *writer; /* of the application, who has tx_lock */
 	unsigned long tx_flags;
 	u32 key_limit; /* records under one key */
+	int rcvlowat;  /* SO_RCVLOWAT, from when an application has it */
 #ifdef TLSPORT_HAVE_SENDPAGE
 	struct tlsport_fragments fragments;
 #endif
@@ -343,7 +345,7 @@ void tlsport_conn_request_end(struct tlsport_conn *conn, enum tlsport_reason rea
 int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info);
 int tlsport_conn_fail(struct tlsport_conn *conn, struct genl_info *info);
 void tlsport_conn_worker_died(struct net *net, u32 portid);
-void tlsport_conn_set_callbacks(struct tlsport_conn *conn);
+bool tlsport_conn_set_callbacks(struct tlsport_conn *conn);
 void tlsport_conn_restore_callbacks(struct tlsport_conn *conn);
 void tlsport_conn_note(struct tlsport_conn *conn, enum tlsport_reason reason);
 void tlsport_conn_rx_failed(struct tlsport_conn *conn);

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KeyUpdate (RFC 8446 4.6.3) between a server and a client that has the keys itself: every record that it gets must
 decrypt with the key and the number of its place, so that none is under an old key, none missing, none twice."""
+import fcntl
 import os
 import select
 import socket
+import struct
+import termios
 
 import lib
 from lib import TYPE_ALERT, TYPE_DATA, TYPE_HANDSHAKE, equal, test
@@ -111,6 +114,26 @@ def polled_behind():
             assert lib.is_ready(client.conn, select.POLLIN, 20), "poll() does not tell"
         client.conn.setblocking(False)
         lib.wait_for(lambda: lib.outcome(client.conn.recv, 100) == b"behind", what="what is behind the KeyUpdate")
+        client.is_over()
+
+
+@test("KeyUpdate alone, and behind data: poll() tells of nothing, nor does FIONREAD, and goes on to tell of data",
+      core=True)
+def alone():
+    with Client(lib.World()) as client:
+        for before in (b"", b"before"):
+            wire = client.sealer.seal(TYPE_DATA, before) if before else b""
+            client.sock.sendall(wire + client.sealer.seal(TYPE_HANDSHAKE, ASKED))
+            client.sealer.update()
+            client.life.settle()
+            if before:
+                equal(client.conn.recv(100), before, "what the server received")
+            assert not lib.is_ready(client.conn, select.POLLIN, 0), "poll() tells of a KeyUpdate"
+            equal(struct.unpack("i", fcntl.ioctl(client.conn, termios.FIONREAD, bytes(4)))[0], 0, "FIONREAD")
+            client.send(TYPE_DATA, b"behind")
+            assert lib.is_ready(client.conn, select.POLLIN, 20), "poll() does not tell of data"
+            equal(client.conn.recv(100), b"behind", "what the server received")
+        client.pull_until(lambda: len(client.messages) == 2)
         client.is_over()
 
 

@@ -11,6 +11,7 @@ import platform
 import select
 import signal
 import socket
+import ssl
 import struct
 import termios
 import threading
@@ -289,6 +290,68 @@ def lowat_inherited(pair):
         if at < 40:
             arrived(pair.conn, at + 20)
     return pair.conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT), reader()
+
+
+@as_on_tcp("SO_RCVLOWAT of the listening socket may be more than a handshake's messages have",
+           lambda listener: listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 5000))
+def lowat_inherited_large(pair):
+    pair.client.write(TEXT[:5000])
+    return pair.conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT), len(pair.conn.recv(10000))
+
+
+@test("SO_RCVLOWAT, and the rest of a record that was read in part is less: it is enough, for TCP does not count it")
+def lowat_rest():
+    for version, name in lib.BOTH:
+        pair = lib.Pair(version)
+        conn = pair.conn
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1000)
+        pair.client.write(TEXT[:16000])
+        arrived(conn, 16000)
+        equal(conn.recv(15500), TEXT[:15500], name)
+        assert lib.is_ready(conn, select.POLLIN, 0), f"poll() does not tell of the rest, {name}"
+        equal(conn.recv(2000), TEXT[15500:16000], name)
+        assert not lib.is_ready(conn, select.POLLIN, 0), f"poll() tells of nothing, {name}"
+        pair.client.write(TEXT[:600])
+        arrived(conn, 600)
+        assert not lib.is_ready(conn, select.POLLIN, 0), f"poll() tells of less than SO_RCVLOWAT, {name}"
+        pair.client.write(TEXT[600:1200])
+        equal(conn.recv(2000), TEXT[:1200], name)
+        pair.close()
+
+
+@as_on_tcp("recv() of no bytes waits for some, and takes none")
+def no_bytes(pair):
+    conn = pair.conn
+    got = [outcome(conn.recv, 0, socket.MSG_DONTWAIT)]
+    reader = in_thread(conn.recv, 0)
+    lib.in_call(os.getpid(), *lib.RECEIVES)
+    pair.client.write(b"data")
+    got += [reader(), outcome(conn.recv, 0, socket.MSG_DONTWAIT), conn.recv(10)]
+    pair.client.reset()
+    assert lib.is_ready(conn, select.POLLERR, 20), "poll() does not tell of the RST"
+    return got + [outcome(conn.recv, 0), outcome(conn.recv, 0), outcome(conn.recv, 1)]
+
+
+@as_on_tcp("the peer's end comes with its last data: an edge-triggered epoll tells of it after a recv() that was short",
+           core=True)
+def end_behind_data(pair):
+    conn, epoll = pair.conn, select.epoll()
+    lib.defer(epoll.close)
+    conn.setblocking(False)
+    if pair.version:  # close_notify without FIN, in the same segment
+        pair.client.tls.write(b"data")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            pair.client.tls.unwrap()
+        pair.client.flush()
+    else:
+        pair.client.sock.sendall(b"data")
+        pair.client.sock.shutdown(socket.SHUT_WR)
+    lib.wait_for(lambda: not lib.unacknowledged(pair.client.sock), what="all is there")
+    epoll.register(conn, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+    got = [conn.recv(100)]
+    events = epoll.poll(20)
+    assert events and events[0][1] & select.EPOLLIN, f"epoll tells {events}"
+    return got + [conn.recv(100)]
 
 
 @as_on_tcp("a byte at a time out of large records", timeout=240)

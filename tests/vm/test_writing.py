@@ -44,6 +44,18 @@ def on_the_wire(version, size):
     return size + more * -(-size // 16384)
 
 
+@as_on_tcp("SIOCOUTQ counts what MSG_MORE or a cork holds")
+def outq_held(pair):
+    got = []
+    for cork, more in ((0, socket.MSG_MORE), (1, 0)):
+        pair.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, cork)
+        pair.conn.send(b"held", more)
+        got.append(lib.unacknowledged(pair.conn) > 0)
+        lib.wait_for(lambda: not lib.unacknowledged(pair.conn), what="it is acknowledged")
+        got.append(pair.client.read_exactly(4))
+    return got
+
+
 @as_on_tcp("SIOCOUTQ: with a peer that does not read all bytes that it has no room for, of TLS those of the records; "
            "then nothing", core=True, rcvbuf=8192)
 def outq(pair):
