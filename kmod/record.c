@@ -93,6 +93,19 @@ bool tlsport_record_drop(struct sock *sk)
 	return skb;
 }
 
+/* Is the decrypted record at the head, when there is one, for control?  Context: process. */
+bool tlsport_record_is_control(struct sock *sk)
+{
+	const struct sk_buff *skb;
+	bool ret;
+
+	lock_sock(sk);
+	skb = skb_peek(&tls_sw_ctx_rx(tls_get_ctx(sk))->rx_list);
+	ret = skb && content_type(skb) != TLSPORT_TYPE_DATA;
+	release_sock(sk);
+	return ret;
+}
+
 /*
  * Takes the decrypted records without content off, which MSG_PEEK has left.  True:
  * others wait.  Context: process.

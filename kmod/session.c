@@ -432,7 +432,7 @@ static int recv_nothing(struct sock *sk, int flags)
 		ret = wait_data(sk, 1, &time);
 	else if (!is_enough(sk, 1) && !rx_stops(sk))
 		ret = -EAGAIN;
-	if (!ret && has_error(sk))
+	if (!ret && has_error(sk) && !has_badmsg(sk) && !tlsport_record_broken(sk))
 		ret = sock_error(sk);
 	return ret ?: 1;
 }
@@ -617,12 +617,14 @@ static bool is_readable(struct sock *sk)
 }
 
 /* Of the record that comes next TLS 1.2 shows what it is; what TLS 1.3 has for control is short. */
-static bool may_be_control(const struct sock *sk)
+static bool may_be_control(struct sock *sk)
 {
-	const struct tls_sw_context_rx *rx = tls_sw_ctx_rx(tls_get_ctx(sk));
-	const struct tls_strparser *strp = &rx->strp;
+	const struct tls_strparser *strp = &tls_sw_ctx_rx(tls_get_ctx(sk))->strp;
 
-	if (!READ_ONCE(strp->msg_ready) || !skb_queue_empty_lockless(&rx->rx_list))
+	if (unlikely(has_rest(sk)))
+		return tlsport_record_is_control(sk);
+	if (!READ_ONCE(strp->msg_ready) || tlsport_record_broken(sk) ||
+	    tlsport_conn_rx_ended(tlsport_conn_of(sk)))
 		return false;
 	/* of a record that another reader takes meanwhile: then it is looked at in vain */
 	if (data_race(strp->mark != TLSPORT_TYPE_DATA))
@@ -641,12 +643,20 @@ static bool may_be_control(const struct sock *sk)
 static void settle(struct socket *sock, const struct proto_ops *base)
 {
 	struct sock *sk = sock->sk;
-	int i;
+	int i, n = 0;
 
-	for (i = 0; i < TLSPORT_CONTROL_RUN_MAX && unlikely(may_be_control(sk)); i++)
-		if (tlsport_control_handle(sock, base) < 0)
-			break;
-	if (unlikely(sock_owned_by_user_nocheck(sk)) && !sk->sk_prot->sock_is_readable(sk)) {
+	for (i = 0; i < TLSPORT_CONTROL_RUN_MAX && n >= 0 && unlikely(may_be_control(sk)); i++) {
+		bool before = has_badmsg(sk);
+
+		n = tlsport_control_handle(sock, base);
+		look_for_broken(sk, n, before);
+	}
+	/* what TCP had to tell is for a call that can */
+	if (unlikely(n < 0 && READ_ONCE(sk->sk_state) == TCP_CLOSE && n != -EBADMSG &&
+		     n != -EAGAIN))
+		cmpxchg(&sk->sk_err, 0, -n);
+	if (unlikely(READ_ONCE(tls_sw_ctx_rx(tls_get_ctx(sk))->reader_present)) &&
+	    sock_owned_by_user_nocheck(sk) && !sk->sk_prot->sock_is_readable(sk)) {
 		lock_sock(sk);
 		release_sock(sk);
 	}

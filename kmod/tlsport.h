@@ -457,6 +457,7 @@ ssize_t tlsport_transmit_end(struct socket *sock, const struct proto_ops *base, 
 bool tlsport_record_broken(const struct sock *sk);
 void tlsport_record_stop(struct sock *sk);
 bool tlsport_record_good(struct sock *sk);
+bool tlsport_record_is_control(struct sock *sk);
 int tlsport_record_next(struct socket *sock, const struct proto_ops *base);
 u64 tlsport_record_seq(struct sock *sk);
 bool tlsport_record_drop(struct sock *sk);

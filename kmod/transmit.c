@@ -102,10 +102,21 @@ static int send_error(struct sock *sk, int err)
 	return -EAGAIN;
 }
 
+/* tx_lock held.  Nothing can be encrypted any more, or a part of the data is lost: FIN alone. */
+static void cut(struct tlsport_conn *conn, enum tlsport_reason reason)
+{
+	tlsport_conn_note(conn, reason);
+	tlsport_conn_rx_failed(conn);
+	set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
+	clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags);
+	set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
+}
+
 /*
  * Sends a record of @type; the record of data that MSG_MORE left open goes out
  * before it.  Returns @len, also where net/tls has made the record and keeps it for
- * later; else a negative errno.
+ * later; else a negative errno.  When net/tls could not encrypt the open one, and has
+ * thrown it away, nothing more is sent.
  */
 static int send_record(struct socket *sock, const struct proto_ops *base, u8 type, const void *data,
 		       size_t len, int flags)
@@ -120,8 +131,9 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 		.msg_flags = flags | MSG_NOSIGNAL,
 	};
 	struct kvec vec = { .iov_base = (void *)data, .iov_len = len };
-	/* how many there are when this one, behind the open one, is made */
-	u64 made = records(sock->sk) + !!tls_get_ctx(sock->sk)->pending_open_record_frags + !!len;
+	const struct tls_context *ctx = tls_get_ctx(sock->sk);
+	bool open = ctx->pending_open_record_frags;
+	u64 before = records(sock->sk);
 	int err;
 
 	lockdep_assert_held(&tlsport_conn_of(sock->sk)->tx_lock);
@@ -135,7 +147,14 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 	err = base->sendmsg(sock, &msg, len);
 	if (flags & MSG_DONTWAIT)
 		err = send_error(sock->sk, err);
-	return err < 0 && records(sock->sk) == made ? len : err;
+	if (err >= 0 || records(sock->sk) == before + open + !!len)
+		return err < 0 ? len : err;
+	if (open && !ctx->pending_open_record_frags && records(sock->sk) == before &&
+	    READ_ONCE(sock->sk->sk_state) != TCP_CLOSE) {
+		cut(tlsport_conn_of(sock->sk), TLSPORT_REASON_NO_MEMORY);
+		return -EPIPE;
+	}
+	return err;
 }
 
 /* A record that TCP does not have wholly */
@@ -203,16 +222,6 @@ static bool unsent(struct sock *sk)
 	return pending;
 }
 
-/* tx_lock held.  Nothing can be encrypted any more, or a part of the data is lost: FIN alone. */
-static void cut(struct tlsport_conn *conn, enum tlsport_reason reason)
-{
-	tlsport_conn_note(conn, reason);
-	tlsport_conn_rx_failed(conn);
-	set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
-	clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags);
-	set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
-}
-
 /*
  * Our answer to update_requested: the message under the old key, then the next
  * key.  tx_lock held.
@@ -269,23 +278,17 @@ static int close_nic_record(struct sock *sk)
  * @base: net/tls's operations
  *
  * Context: process, tx_lock held.
- * Return: 0, or a negative errno: the record may still be open.  When net/tls could not
- * encrypt it, and has thrown it away, nothing more is sent.
+ * Return: 0, or a negative errno: the record may still be open.
  */
 int tlsport_transmit_close_record(struct socket *sock, const struct proto_ops *base)
 {
 	const struct tls_context *ctx = tls_get_ctx(sock->sk);
-	int err;
 
 	if (!ctx->pending_open_record_frags)
 		return 0;
 	if (ctx->tx_conf == TLSPORT_CONF_HW)
 		return close_nic_record(sock->sk);
-	err = send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
-	if (err < 0 && !ctx->pending_open_record_frags &&
-	    READ_ONCE(sock->sk->sk_state) != TCP_CLOSE)
-		cut(tlsport_conn_of(sock->sk), TLSPORT_REASON_NO_MEMORY);
-	return err;
+	return send_record(sock, base, TLSPORT_TYPE_DATA, NULL, 0, MSG_DONTWAIT);
 }
 
 /*
@@ -643,7 +646,11 @@ static void end_special(struct socket *sock, const struct proto_ops *base)
 /* By what TCP leaves of it; a negative errno */
 static int how_it_ended(const struct sock *sk)
 {
-	if (inet_csk(sk)->icsk_retransmits || inet_csk(sk)->icsk_probes_out)
+	const struct inet_connection_sock *icsk = inet_csk(sk);
+	int tries = icsk->icsk_retransmits + icsk->icsk_probes_out;
+
+	if (tries &&
+	    (icsk->icsk_user_timeout || tries >= READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_retries2)))
 		return -(READ_ONCE(sk->sk_err_soft) ?: ETIMEDOUT);
 	return -ECONNRESET;
 }

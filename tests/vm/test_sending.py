@@ -588,6 +588,19 @@ def broken_before_update():
     c.is_over(protocol_error=1)
 
 
+@test("poll() meets a short record with a wrong tag, and close() is next: what was sent arrives, then the alert")
+def broken_polled():
+    c = Connection(lib.TLS13)
+    c.conn.sendall(b"answer")
+    with_header(c.client, set_tag)
+    readable(c.conn)
+    for _ in range(3):
+        assert lib.is_ready(c.conn, select.POLLIN | select.POLLOUT, 20) & select.POLLIN, "poll() does not tell"
+    c.conn.close()
+    c.arrives(b"answer", "SSLV3_ALERT_BAD_RECORD_MAC")
+    c.is_over(bad_record_mac=1)
+
+
 @test("MSG_MORE, and a broken record that nobody reads for longer than MSG_MORE holds: the error stays for recv(), and "
       "what was held arrives before the alert")
 def broken_and_held():
