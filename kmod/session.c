@@ -621,10 +621,12 @@ static bool may_be_control(struct sock *sk)
 {
 	const struct tls_strparser *strp = &tls_sw_ctx_rx(tls_get_ctx(sk))->strp;
 
+	/* the record that ends reading stays */
+	if (unlikely(tlsport_conn_rx_ended(tlsport_conn_of(sk)) || tlsport_record_broken(sk)))
+		return false;
 	if (unlikely(has_rest(sk)))
 		return tlsport_record_is_control(sk);
-	if (!READ_ONCE(strp->msg_ready) || tlsport_record_broken(sk) ||
-	    tlsport_conn_rx_ended(tlsport_conn_of(sk)))
+	if (!READ_ONCE(strp->msg_ready))
 		return false;
 	/* of a record that another reader takes meanwhile: then it is looked at in vain */
 	if (data_race(strp->mark != TLSPORT_TYPE_DATA))

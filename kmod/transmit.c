@@ -102,9 +102,14 @@ static int send_error(struct sock *sk, int err)
 	return -EAGAIN;
 }
 
-/* tx_lock held.  Nothing can be encrypted any more, or a part of the data is lost: FIN alone. */
+/*
+ * tx_lock held.  Nothing can be encrypted any more, or a part of the data is lost: FIN
+ * alone, behind what was encrypted before.
+ */
 static void cut(struct tlsport_conn *conn, enum tlsport_reason reason)
 {
+	if (!tlsport_record_broken(conn->sk))
+		cmpxchg(&conn->sk->sk_err, EBADMSG, 0);
 	tlsport_conn_note(conn, reason);
 	tlsport_conn_rx_failed(conn);
 	set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
@@ -364,10 +369,14 @@ static int send_due(struct socket *sock, const struct proto_ops *base)
 	/* an alert that has become due since goes first: the caller comes again */
 	if (test_bit(TLSPORT_TX_FIN, &conn->tx_flags) &&
 	    !test_bit(TLSPORT_TX_ALERT, &conn->tx_flags)) {
-		if (unsent(sock->sk))
+		if (READ_ONCE(sock->sk->sk_state) != TCP_CLOSE && unsent(sock->sk))
 			return -EAGAIN;
 		clear_bit(TLSPORT_TX_FIN, &conn->tx_flags);
 		base->shutdown(sock, SHUT_WR);
+	}
+	if (stuck(sock->sk)) { /* it was made, and TCP had no memory for it */
+		set_bit(TLSPORT_TX_PUSH, &conn->tx_flags);
+		return -EAGAIN;
 	}
 	return 0;
 }
@@ -643,14 +652,14 @@ static void end_special(struct socket *sock, const struct proto_ops *base)
 		not_interrupted(conn);
 }
 
-/* By what TCP leaves of it; a negative errno */
+/* By what TCP leaves of it, which counts time, not tries; a negative errno */
 static int how_it_ended(const struct sock *sk)
 {
 	const struct inet_connection_sock *icsk = inet_csk(sk);
 	int tries = icsk->icsk_retransmits + icsk->icsk_probes_out;
 
-	if (tries &&
-	    (icsk->icsk_user_timeout || tries >= READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_retries2)))
+	if (tries && (icsk->icsk_user_timeout ||
+		      2 * tries >= READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_retries2)))
 		return -(READ_ONCE(sk->sk_err_soft) ?: ETIMEDOUT);
 	return -ECONNRESET;
 }
