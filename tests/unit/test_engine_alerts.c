@@ -481,6 +481,10 @@ static void test_protected_content(void **state)
 		ALERT_UNEXPECTED_MESSAGE);
 	content("empty handshake", TLS_HANDSHAKE, text, 0, ALERT_UNEXPECTED_MESSAGE);
 	content("2^14 + 1", TLS_APPLICATION_DATA, text, 16385, ALERT_RECORD_OVERFLOW);
+	memcpy(text, "\2\x2a\x15", 3); /* an alert and its type; padding */
+	content("2^14 + 1 with padding", 0, text, 16384, NO_ALERT);
+	content("2^14 + 2 with padding", 0, text, 16385, ALERT_RECORD_OVERFLOW);
+	memset(text, 0, 3);
 	content("fatal alert", TLS_ALERT, (const uint8_t *)"\2\x2a", 2, NO_ALERT);
 	content("close_notify", TLS_ALERT, (const uint8_t *)"\1\0", 2, NO_ALERT);
 	content("unknown warning", TLS_ALERT, (const uint8_t *)"\1\x29", 2, NO_ALERT);

@@ -963,7 +963,12 @@ static int on_protected(struct engine *engine, const struct record *record)
 		}
 		return refuse(engine, ALERT_BAD_RECORD_MAC, "record does not authenticate");
 	}
-	alert = on_content(engine, record, type, content, len);
+	/* RFC 8446 5.4: padding counts */
+	if (engine->choice.version == TLS_1_3 &&
+	    record->body_len > TLS_PLAINTEXT_MAX + 1 + TLS_TAG_LEN)
+		alert = refuse(engine, ALERT_RECORD_OVERFLOW, "record too long");
+	else
+		alert = on_content(engine, record, type, content, len);
 	explicit_bzero(content, len);
 	return alert;
 }

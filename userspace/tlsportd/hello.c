@@ -417,20 +417,28 @@ size_t hello_share_len(uint16_t group)
 	}
 }
 
-/* All shares are looked at, not only the one that is used. */
+/*
+ * All shares are looked at, not only the one that is used: each of a group that is offered,
+ * and once.  Both lists may have thousands.
+ */
 static int check_shares(const struct hello *hello)
 {
-	uint8_t seen[65536 / 8] = { 0 };
+	uint8_t due[65536 / 8] = { 0 };
 	struct cursor c = over(hello->key_shares);
 
+	for (size_t i = 0; i + 1 < hello->groups.len; i += 2) {
+		uint16_t group = get16(hello->groups.data + i);
+
+		due[group / 8] |= 1 << group % 8;
+	}
 	while (more(&c)) {
 		uint16_t group = take16(&c);
 		struct bytes share = take_vector(&c, 2, 1);
 		size_t want = hello_share_len(group);
 
-		if (seen[group / 8] & 1 << group % 8 || !list_has(hello->groups, group))
+		if (!(due[group / 8] & 1 << group % 8))
 			return ALERT_ILLEGAL_PARAMETER;
-		seen[group / 8] |= 1 << group % 8;
+		due[group / 8] &= ~(1 << group % 8);
 		if (want && share.len != want)
 			return ALERT_ILLEGAL_PARAMETER;
 		if ((group == GROUP_SECP256R1 || group == GROUP_SECP384R1) && share.data[0] != 4)
