@@ -507,6 +507,61 @@ static void test_resumption_with_another_suite(void **state)
 	ticket_keys_free((struct ticket_keys *)policy.tickets);
 }
 
+/* RFC 5246 7.4.1.3: with the suite that there was, or a full handshake. */
+static void test_tls12_resumption_with_another_suite(void **state)
+{
+	static const char *const second[] = {
+		"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+		"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
+	};
+	struct engine_policy policy = test_policy(443);
+
+	(void)state;
+	policy.tickets = ticket_keys_new();
+	for (int i = 0; i < 3; i++) {
+		struct engine_context *context = test_context(&policy, TEST_P256);
+		struct client *client = client_new(TLS1_2_VERSION, TLS1_2_VERSION);
+
+		assert_true(SSL_set_cipher_list(client->ssl, second[0]));
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		flow_end(&flow);
+		client_again(client, client->session);
+		assert_true(SSL_set_cipher_list(client->ssl, second[i]));
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		assert_int_equal(SSL_session_reused(client->ssl), flow.result.resumed);
+		assert_int_equal(flow.result.resumed, i == 0);
+		check_keys(&flow, client);
+		flow_end(&flow);
+		client_free(client);
+		engine_context_free(context);
+	}
+	ticket_keys_free((struct ticket_keys *)policy.tickets);
+}
+
+/* RFC 5077 3.4: a ticket of somebody else, however long. */
+static void test_tls12_foreign_tickets(void **state)
+{
+	static const int lengths[] = { 1, 16, 200, 271, 272, 1000, 7000, 9000, 16000 };
+	struct engine_policy policy = test_policy(443);
+	static uint8_t ticket[16000];
+
+	(void)state;
+	policy.tickets = ticket_keys_new();
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct engine_context *context = test_context(&policy, TEST_P256);
+		struct client *client = client_new(TLS1_2_VERSION, TLS1_2_VERSION);
+
+		assert_true(SSL_set_session_ticket_ext(client->ssl, ticket, lengths[i]));
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		assert_false(flow.result.resumed);
+		check_keys(&flow, client);
+		flow_end(&flow);
+		client_free(client);
+		engine_context_free(context);
+	}
+	ticket_keys_free((struct ticket_keys *)policy.tickets);
+}
+
 /* RFC 7627 5.3: a session with extended master secret, a hello without. */
 static void test_resumption_without_extended_master_secret(void **state)
 {
@@ -687,6 +742,8 @@ int main(void)
 		cmocka_unit_test(test_ticket_is_bound_to_its_name),
 		cmocka_unit_test(test_resumption_off),
 		cmocka_unit_test(test_resumption_with_another_suite),
+		cmocka_unit_test(test_tls12_resumption_with_another_suite),
+		cmocka_unit_test(test_tls12_foreign_tickets),
 		cmocka_unit_test(test_resumption_without_extended_master_secret),
 		cmocka_unit_test(test_early_data_is_skipped),
 		cmocka_unit_test(test_huge_hello),

@@ -570,8 +570,11 @@ static int after_hello_12(struct engine *engine)
 static int open_library(struct engine *engine, const struct hello *hello)
 {
 	const struct identity *identity = engine->identity;
+	/* TLS 1.2 resumes with the suite that there was, or not: RFC 5246 7.4.1.3 */
+	const uint16_t suite = engine->choice.version == TLS_1_2 ? engine->choice.suite->id : 0;
 	const struct crypt_piece pieces[] = {
 		{ identity->binding, sizeof(identity->binding) },
+		{ &suite, sizeof(suite) },
 		{ hello->server_name.data, hello->server_name.len },
 	};
 	uint8_t binding[CRYPT_SHA256_LEN];
@@ -581,7 +584,7 @@ static int open_library(struct engine *engine, const struct hello *hello)
 		return STEP_OK;
 	tickets = identity->policy.resumption &&
 		  (engine->choice.version == TLS_1_2 || engine->choice.psk_dhe);
-	if (crypt_sha256(pieces, 2, binding) ||
+	if (crypt_sha256(pieces, 3, binding) ||
 	    library_open(&engine->library, identity->library, tickets, binding) ||
 	    (engine->choice.named && library_server_name(&engine->library, hello->server_name)) ||
 	    (engine->choice.alpn.len && library_alpn(&engine->library, engine->choice.alpn)))
@@ -612,6 +615,10 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	if (alert)
 		return alert;
 	choose_staple(engine, hello);
+	/* the library fails for one that is longer than it makes */
+	if (engine->choice.version == TLS_1_2 && hello->session_ticket.len &&
+	    !library_knows_ticket(library, hello->session_ticket))
+		hello->session_ticket.len = 0;
 	len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown));
 	if (!len) {
 		/* A ticket that large is none of ours. */

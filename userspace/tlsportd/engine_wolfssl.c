@@ -933,6 +933,16 @@ int library_alpn(struct library *library, struct bytes name)
 		       -1;
 }
 
+bool library_knows_ticket(const struct library *library, struct bytes ticket)
+{
+	struct ticket_key key;
+	bool known = library->tickets && ticket.len >= TICKET_NAME_LEN &&
+		     ticket_key_find(library->context->tickets, ticket.data, &key);
+
+	explicit_bzero(&key, sizeof(key));
+	return known;
+}
+
 int library_server_name(struct library *library, struct bytes name)
 {
 	return wolfSSL_UseSNI(library->ssl, WOLFSSL_SNI_HOST_NAME, name.data, name.len) ==
