@@ -13,7 +13,6 @@ import shutil
 import socket
 import ssl
 import struct
-import termios
 import threading
 
 import lib
@@ -250,7 +249,7 @@ def header():
                 with conn:
                     # before the client has sent anything
                     equal(select.select([conn], [], [], 0)[0], [conn], "readable")
-                    waiting = struct.unpack("i", fcntl.ioctl(conn, termios.FIONREAD, b"\0" * 4))[0]
+                    waiting = lib.waiting(conn)
                     got = read_header(conn, receive)
                     equal(waiting, len(got), "FIONREAD")
                     fields = parse(got)

@@ -4,7 +4,6 @@ import array
 import contextlib
 import ctypes
 import errno
-import fcntl
 import mmap
 import os
 import platform
@@ -13,7 +12,6 @@ import signal
 import socket
 import ssl
 import struct
-import termios
 import threading
 import time
 
@@ -26,13 +24,8 @@ TCP_INQ = 36
 SO_TIMESTAMP = 29
 
 
-def waiting(conn):
-    """FIONREAD"""
-    return struct.unpack("i", fcntl.ioctl(conn, termios.FIONREAD, b"\0\0\0\0"))[0]
-
-
 def arrived(conn, size):
-    lib.wait_for(lambda: waiting(conn) == size, what=lambda: f"{size} bytes wait, now {waiting(conn)}")
+    lib.wait_for(lambda: lib.waiting(conn) == size, what=lambda: f"{size} bytes wait, now {lib.waiting(conn)}")
 
 
 @as_on_tcp("recv, recvfrom, recvmsg, recvmmsg, read and readv each take their bytes", core=True)
@@ -42,7 +35,7 @@ def calls(pair):
     arrived(conn, 100)
     vector = [bytearray(3), bytearray(7)]
     got = [conn.recv(10), conn.recvfrom(10)[0], conn.recvmsg(10)[::2], os.read(fd, 10), os.readv(fd, vector), *vector,
-           lib.recvmmsg(conn, (10, 20, 5)), waiting(conn)]
+           lib.recvmmsg(conn, (10, 20, 5)), lib.waiting(conn)]
     return got, conn.recv(1000)
 
 
@@ -55,7 +48,7 @@ def peek(pair):
     arrived(conn, 16)
     for size in (3, 5, 16, 3):
         got.append(conn.recv(size, socket.MSG_PEEK))
-    got += [conn.recv(4), conn.recv(20, socket.MSG_PEEK), waiting(conn), conn.recv(20), waiting(conn)]
+    got += [conn.recv(4), conn.recv(20, socket.MSG_PEEK), lib.waiting(conn), conn.recv(20), lib.waiting(conn)]
     got.append(outcome(conn.recv, 5, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     return got
 
@@ -65,7 +58,7 @@ def waitall(pair):
     conn = pair.conn
     first = in_thread(conn.recv, 40000, socket.MSG_WAITALL)
     for at in range(0, 40000, 8000):
-        lib.wait_for(lambda: not waiting(conn), what="the reader has taken it")
+        lib.wait_for(lambda: not lib.waiting(conn), what="the reader has taken it")
         pair.client.write(TEXT[at:at + 8000])
     second = in_thread(conn.recv, 1000, socket.MSG_WAITALL)
     pair.client.write(b"the end")
@@ -367,7 +360,7 @@ def bytewise(pair):
 @as_on_tcp("FIONREAD counts what can be read, to the byte", core=True)
 def fionread(pair):
     conn = pair.conn
-    got = [waiting(conn)]
+    got = [lib.waiting(conn)]
     total = 0
     for size in (1, 100, 16384, 16385, 5):
         pair.client.write(TEXT[:size])
@@ -377,10 +370,10 @@ def fionread(pair):
         data = b""
         while len(data) < size:
             data += conn.recv(size - len(data))
-            got.append((len(data) == size, waiting(conn) == total - len(data)))
+            got.append((len(data) == size, lib.waiting(conn) == total - len(data)))
         total -= size
     conn.recv(10, socket.MSG_PEEK)
-    return got, waiting(conn) == total
+    return got, lib.waiting(conn) == total
 
 
 @as_on_tcp("splice() to a pipe and from it to another socket, read() of the pipe", core=True)
@@ -551,10 +544,10 @@ def half_record():
                    select.select([conn], [], [], 0)[0]),
                   ([], 0, []), f"events of half a record, {name}")
             assert time.thread_time() - began < 0.1 * lib.SLOW, "epoll_wait() spins"
-            equal((waiting(conn), outcome(conn.recv, 10, socket.MSG_DONTWAIT)), (0, "EAGAIN"), name)
+            equal((lib.waiting(conn), outcome(conn.recv, 10, socket.MSG_DONTWAIT)), (0, "EAGAIN"), name)
         pair.client.sock.sendall(record[600:])
         equal(events(epoll, 20), [select.EPOLLIN], f"the whole record, {name}")
-        equal((waiting(conn), digest(conn.recv(2000))), (1000, digest(TEXT[:1000])), name)
+        equal((lib.waiting(conn), digest(conn.recv(2000))), (1000, digest(TEXT[:1000])), name)
         epoll.close()
         pair.close()
 
@@ -568,7 +561,7 @@ def half_record_full():
         for half in (record[:6000], record[6000:16000]):
             pair.client.sock.sendall(half)
             lib.wait_for(lambda client=pair.client: not lib.unacknowledged(client.sock), what="it is there")
-            equal((waiting(pair.conn), outcome(pair.conn.recv, 10, socket.MSG_DONTWAIT)), (0, "EAGAIN"), name)
+            equal((lib.waiting(pair.conn), outcome(pair.conn.recv, 10, socket.MSG_DONTWAIT)), (0, "EAGAIN"), name)
         pair.client.sock.sendall(record[16000:])
         arrived(pair.conn, 16384)
         equal(digest(pair.conn.recv(20000)), digest(TEXT[:16384]), name)

@@ -3,13 +3,11 @@
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import select
 import signal
 import socket
 import struct
-import termios
 import threading
 import time
 
@@ -65,16 +63,13 @@ def outq_held():
 def outq(pair):
     conn, client, size = pair.conn, pair.client, 200000
 
-    def there():
-        """Bytes in the client's receive buffer"""
-        return struct.unpack("i", fcntl.ioctl(client.sock, termios.FIONREAD, bytes(4)))[0]
     lib.wait_for(lambda: not lib.unacknowledged(conn), what="the handshake is acknowledged")
-    before = there()
+    before = lib.waiting(client.sock)
     conn.setsockopt(socket.SOL_SOCKET, lib.SO_SNDBUFFORCE, 1 << 20)
     equal(conn.send(TEXT[:size]), size, "taken by a buffer that has room")
     lib.wait_for(lambda: not lib.in_flight(conn), what="the client's window is full")
     waits = lib.unacknowledged(conn)
-    equal(waits + there() - before, on_the_wire(pair.version, size), "bytes of TCP, here and there")
+    equal(waits + lib.waiting(client.sock) - before, on_the_wire(pair.version, size), "bytes of TCP, here and there")
     assert waits > size // 2, f"{waits} bytes wait"
     got = digest(client.read_exactly(size))
     lib.wait_for(lambda: not lib.unacknowledged(conn), what="everything is acknowledged")
