@@ -18,11 +18,6 @@
 #define PIECES_MAX (MAX_SKB_FRAGS - 1)
 #define OVERHEAD   32 /* of a record: header, nonce, content type, tag */
 
-static u32 record_seq(const struct sock *sk)
-{
-	return get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq);
-}
-
 /* What comes next is taken from here. */
 static const void *next_piece(const struct page_frag *frag)
 {
@@ -47,7 +42,7 @@ static unsigned int pieces(size_t len)
 bool tlsport_fragments_fit(struct sock *sk, struct tlsport_fragments *f, size_t len)
 {
 	const struct page_frag *frag = sk_page_frag(sk);
-	u32 seq = record_seq(sk);
+	u32 seq = tlsport_tx_records(sk);
 	bool longer;
 
 	if (!tls_get_ctx(sk)->pending_open_record_frags) {

@@ -283,14 +283,13 @@ static void set_accepted_ops(struct socket *newsock, const struct proto_ops *ops
 }
 
 /* The port was disabled: the stock accept; not while the mode changes. */
-static int accept_plain(struct tlsport_listener *l, struct socket *sock, struct socket *newsock,
-			bool kern)
+static int accept_plain(struct tlsport_listener *l, struct socket *sock, struct socket *newsock)
 {
 	int err = -EAGAIN;
 
 	down_read(&l->mode_sem);
 	if (l->mode == TLSPORT_MODE_LISTEN_PLAIN) {
-		err = tlsport_raw_accept_to(sock, newsock, l->base, kern);
+		err = tlsport_raw_accept_to(sock, newsock, l->base, false);
 		if (!err) {
 			if (newsock->ops == &refused_ops)
 				set_accepted_ops(newsock, l->base);
@@ -401,7 +400,7 @@ static int listen_accept(TLSPORT_ACCEPT_PARAMS)
 			continue;
 		}
 		if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN) {
-			err = accept_plain(l, sock, newsock, TLSPORT_ACCEPT_KERN);
+			err = accept_plain(l, sock, newsock);
 			if (err != -EAGAIN)
 				break;
 		}

@@ -10,7 +10,7 @@
 #include <net/strparser.h>
 #include "tlsport.h"
 
-#define NONCE_LEN 12 /* of TLS 1.3's AEADs, all that are attached */
+#define NONCE_LEN 12 /* of all AEADs that are attached */
 #define TAG_LEN	  16
 #define AAD_LEN	  13 /* of TLS 1.2, which has more than TLS 1.3 */
 

@@ -51,7 +51,6 @@
 #define TLSPORT_FIN_TIMEOUT	(2 * HZ)     /* the peer's FIN after it has ours */
 #define TLSPORT_DRAIN_MAX	(256 * 1024) /* bytes ignored after an alert */
 #define TLSPORT_CONTROL_RUN_MAX 32	     /* control records without data between */
-#define TLSPORT_CONTROL_MAX	27	     /* a record of TLS 1.3 with KeyUpdate, its longest */
 #define TLSPORT_PEEKED_MAX	1024	     /* records that MSG_PEEK has decrypted */
 #define TLSPORT_SECRET_MAX	48
 #define TLSPORT_SERVER_NAME_MAX 255
@@ -61,6 +60,8 @@
 #define TLSPORT_CIPHERTEXT_MAX (16384 + 256)
 #define TLSPORT_ALERT_LEN      2
 #define TLSPORT_KEY_UPDATE_LEN 5
+/* The longest record of TLS 1.3 for control, with content type and tag */
+#define TLSPORT_CONTROL_MAX (TLSPORT_HEADER_LEN + TLSPORT_KEY_UPDATE_LEN + 1 + 16)
 
 enum { TLSPORT_ALERT_WARNING = 1, TLSPORT_ALERT_FATAL = 2 };
 enum {
@@ -443,6 +444,12 @@ void tlsport_session_lowat(struct sock *sk);
 void tlsport_session_exit(void);
 
 /* transmit.c: what the module sends on an open connection */
+/* How many records this key has encrypted.  tx_lock held. */
+static inline u64 tlsport_tx_records(const struct sock *sk)
+{
+	return get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq);
+}
+
 void tlsport_transmit_alert(struct tlsport_conn *conn, u8 level, u8 description);
 int tlsport_transmit_close_record(struct socket *sock, const struct proto_ops *base);
 void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base);

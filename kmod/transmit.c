@@ -33,12 +33,6 @@ static bool net_tls_busy(const struct sock *sk)
 	return false;
 }
 
-/* tx_lock held.  How many records this key has encrypted. */
-static u64 records(const struct sock *sk)
-{
-	return get_unaligned_be64(tls_get_ctx(sk)->tx.rec_seq);
-}
-
 /* Not yet, as opposed to never */
 static bool again(int err)
 {
@@ -138,7 +132,7 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 	struct kvec vec = { .iov_base = (void *)data, .iov_len = len };
 	const struct tls_context *ctx = tls_get_ctx(sock->sk);
 	bool open = ctx->pending_open_record_frags;
-	u64 before = records(sock->sk);
+	u64 before = tlsport_tx_records(sock->sk);
 	int err;
 
 	lockdep_assert_held(&tlsport_conn_of(sock->sk)->tx_lock);
@@ -152,9 +146,9 @@ static int send_record(struct socket *sock, const struct proto_ops *base, u8 typ
 	err = base->sendmsg(sock, &msg, len);
 	if (flags & MSG_DONTWAIT)
 		err = send_error(sock->sk, err);
-	if (err >= 0 || records(sock->sk) == before + open + !!len)
+	if (err >= 0 || tlsport_tx_records(sock->sk) == before + open + !!len)
 		return err < 0 ? len : err;
-	if (open && !ctx->pending_open_record_frags && records(sock->sk) == before &&
+	if (open && !ctx->pending_open_record_frags && tlsport_tx_records(sock->sk) == before &&
 	    READ_ONCE(sock->sk->sk_state) != TCP_CLOSE) {
 		cut(tlsport_conn_of(sock->sk), TLSPORT_REASON_NO_MEMORY);
 		return -EPIPE;
@@ -545,7 +539,8 @@ static int begin_special(struct socket *sock, const struct proto_ops *base, unsi
  */
 static bool wears_out(const struct sock *sk, struct tlsport_conn *conn)
 {
-	if (likely(records(sk) < conn->key_limit) || test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
+	if (likely(tlsport_tx_records(sk) < conn->key_limit) ||
+	    test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		return false;
 	if (conn->version != TLS_1_3_VERSION)
 		return true;

@@ -933,6 +933,14 @@ int library_alpn(struct library *library, struct bytes name)
 		       -1;
 }
 
+int library_server_name(struct library *library, struct bytes name)
+{
+	return wolfSSL_UseSNI(library->ssl, WOLFSSL_SNI_HOST_NAME, name.data, name.len) ==
+			       WOLFSSL_SUCCESS ?
+		       0 :
+		       -1;
+}
+
 bool library_knows_ticket(const struct library *library, struct bytes ticket)
 {
 	struct ticket_key key;
@@ -941,14 +949,6 @@ bool library_knows_ticket(const struct library *library, struct bytes ticket)
 
 	explicit_bzero(&key, sizeof(key));
 	return known;
-}
-
-int library_server_name(struct library *library, struct bytes name)
-{
-	return wolfSSL_UseSNI(library->ssl, WOLFSSL_SNI_HOST_NAME, name.data, name.len) ==
-			       WOLFSSL_SUCCESS ?
-		       0 :
-		       -1;
 }
 
 void library_close(struct library *library)

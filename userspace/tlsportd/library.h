@@ -115,10 +115,10 @@ int library_open(struct library *library, const struct library_context *context,
 		 const uint8_t binding[CRYPT_SHA256_LEN]);
 /* The protocol that the shown hello has; before it is fed.  0 or -1. */
 int library_alpn(struct library *library, struct bytes name);
-/* Is it under a key of ours? */
-bool library_knows_ticket(const struct library *library, struct bytes ticket);
 /* Likewise the name of the host.  0 or -1 */
 int library_server_name(struct library *library, struct bytes name);
+/* Is it under a key of ours? */
+bool library_knows_ticket(const struct library *library, struct bytes ticket);
 void library_close(struct library *library);
 
 /* The longest ServerHello that is looked at: with a key share of X25519MLKEM768. */
