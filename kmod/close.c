@@ -109,6 +109,18 @@ static bool fin_is_lost(struct sock *sk)
 	return lost;
 }
 
+/* TCP is out of memory: who has no program any more makes room, as TCP's own orphans do. */
+static bool makes_room(struct sock *sk)
+{
+	bool out;
+
+	lock_sock(sk);
+	out = sk->sk_wmem_queued > SOCK_MIN_SNDBUF &&
+	      sk_memory_allocated(sk) > sk_prot_mem_limits(sk, 2);
+	release_sock(sk);
+	return out;
+}
+
 /*
  * Has the peer acknowledged everything, our FIN too?  From then on it has a
  * moment for its own; a close() with SO_LINGER goes on.
@@ -162,7 +174,7 @@ void tlsport_close_work(struct tlsport_conn *conn)
 		tlsport_transmit_due(sock, sock->ops);
 		conn->flushed = !tlsport_transmit_is_due(conn);
 	}
-	if (conn->flushed && fin_is_lost(conn->sk)) {
+	if (makes_room(conn->sk) || (conn->flushed && fin_is_lost(conn->sk))) {
 		tlsport_conn_note(conn, TLSPORT_REASON_NO_MEMORY);
 		tcp_abort(conn->sk, ECONNABORTED);
 		finish(conn);

@@ -12,6 +12,10 @@
 #include <linux/timer.h>
 #include <net/dst.h>
 #include <net/inet_common.h>
+#include <net/sock.h>
+#if __has_include(<net/proto_memory.h>) /* since 6.10 not in sock.h */
+#include <net/proto_memory.h>
+#endif
 
 #if !IS_ENABLED(CONFIG_64BIT)
 #error "tlsport needs a 64-bit kernel"

@@ -94,6 +94,14 @@ def structures():
     assert charged[1] > 0.8 * charged[0] > 0, f"charged for a connection: {charged}"
 
 
+def ending(sock):
+    """Behind what it was sent."""
+    how = b"data"
+    while how and isinstance(how, bytes):
+        how = lib.outcome(sock.recv, 65536)
+    return how
+
+
 @test("close() and a peer that does not read: after 30 s the connection is given up, and its memory given back",
       timeout=180)
 def deadline():
@@ -108,13 +116,32 @@ def deadline():
             lib.no_conns(pair.port, 60)
     for pair in pairs:
         equal(lib.status(pair.port)["ended"], {"linger_timeout": 1}, "why it ended")
-        how = b"data"
-        while how and isinstance(how, bytes):
-            how = lib.outcome(pair.client.sock.recv, 65536)
-        equal(how, "ECONNRESET", "the end that the client reads")
+        equal(ending(pair.client.sock), "ECONNRESET", "the end that the client reads")
         pair.close()
     lib.wait_for(lambda: not group.sockets(), what=lambda: f"given back, now {group.sockets()}")
     lib.wait_for(lambda: lib.Memory().sockets <= before, what=lambda: f"sockets: {before}, now {lib.Memory().sockets}")
+
+
+@test("as on TCP: close() while TCP is out of memory makes room at once, by a reset")
+def closed_out_of_memory():
+    path = "/proc/sys/net/ipv4/tcp_mem"
+    pairs = [(version, lib.Pair(version, rcvbuf=8192)) for version in (None, lib.TLS13, lib.TLS12)]
+    for _, pair in pairs:  # the kernel counts no finer than a MiB for each processor
+        pair.conn.setsockopt(socket.SOL_SOCKET, lib.SO_SNDBUFFORCE, 8 << 20)
+        pair.conn.setblocking(True)
+        equal(pair.conn.send(bytes(2 << 20)), 2 << 20, "taken by a buffer that has room")
+    limits = lib.read_text(path)
+    lib.defer(lib.write_file, path, limits)
+    for version, pair in pairs:
+        lib.write_file(path, "1 1 1")
+        pair.conn.close()
+        if version:
+            lib.no_conns(pair.port)
+        lib.write_file(path, limits)
+        equal(ending(pair.client.sock), "ECONNRESET", f"the end that the client reads, {version}")
+        if version:
+            equal(lib.status(pair.port)["ended"], {"no_memory": 1}, "why it ended")
+        pair.close()
 
 
 @test("accept() while TCP has no memory to give: the program gets the connection, which is charged to nobody, and "
