@@ -592,6 +592,8 @@ static void finish(struct flight *flight, const char *what, enum engine_status s
 /* Certificate, CertificateVerify, Finished */
 static void test_order_of_tls13(void **state)
 {
+	/* P-384, P-521, RSA */
+	static const uint16_t not_its_key[] = { 0x0503, 0x0603, 0x0804 };
 	const struct wish wish = { "client", "P-256", .usage = "clientAuth", .to = 10 };
 	static const uint8_t empty[] = { TLS_CERTIFICATE, 0, 0, 4, 0, 0, 0, 0 };
 	struct party own = party_new(&wish, &root);
@@ -653,6 +655,14 @@ static void test_order_of_tls13(void **state)
 	assert_int_equal(send_message(&flight, 0), ENGINE_MORE);
 	finish(&flight, "a wrong signature", send_message(&flight, 1), SSL_AD_DECRYPT_ERROR);
 
+	for (size_t i = 0; i < 3; i++) {
+		begin(&flight, context, TLS1_3_VERSION, &own);
+		put16(flight.bytes + flight.at[1] + 4, not_its_key[i]);
+		assert_int_equal(send_message(&flight, 0), ENGINE_MORE);
+		finish(&flight, "a scheme of another key", send_message(&flight, 1),
+		       SSL_AD_ILLEGAL_PARAMETER);
+	}
+
 	begin(&flight, context, TLS1_3_VERSION, &own);
 	send_message(&flight, 0);
 	send_message(&flight, 1);
@@ -712,6 +722,12 @@ static void test_order_of_tls12(void **state)
 	send_message(&flight, 1);
 	flight.bytes[flight.at[3] - 1] ^= 1;
 	finish(&flight, "a wrong signature", send_message(&flight, 2), SSL_AD_DECRYPT_ERROR);
+
+	begin(&flight, context, TLS1_2_VERSION, &own);
+	send_message(&flight, 0);
+	send_message(&flight, 1);
+	put16(flight.bytes + flight.at[2] + 4, 0x0401);
+	finish(&flight, "a scheme of RSA", send_message(&flight, 2), SSL_AD_ILLEGAL_PARAMETER);
 
 	begin(&flight, context, TLS1_2_VERSION, &own);
 	send_message(&flight, 0);

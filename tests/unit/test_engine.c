@@ -264,6 +264,9 @@ static void test_port_with_tls12_only(void **state)
 	engine_context_free(context);
 }
 
+/* In ServerHello, which comes first. */
+#define MARK_AT (TLS_RECORD_HEADER + TLS_HANDSHAKE_HEADER + 2 + TLS_RANDOM_LEN - 8)
+
 /* ... and one that could has to say so, RFC 8446 4.1.3. */
 static void test_downgrade_is_marked(void **state)
 {
@@ -273,7 +276,7 @@ static void test_downgrade_is_marked(void **state)
 
 	(void)state;
 	assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
-	assert_memory_equal(flow.sent + 5 + 4 + 2 + 24, "DOWNGRD\x01", 8);
+	assert_memory_equal(flow.sent + MARK_AT, "DOWNGRD\x01", 8);
 	flow_end(&flow);
 	client_free(client);
 	engine_context_free(context);
@@ -329,6 +332,29 @@ static void test_resumption_across_contexts(void **state)
 		client_free(client);
 	}
 	ticket_keys_free((struct ticket_keys *)policy.tickets);
+}
+
+static void test_downgrade_is_marked_when_resumed(void **state)
+{
+	(void)state;
+	for (uint16_t max = TLS_1_2; max <= TLS_1_3; max++) {
+		struct engine_policy policy = test_policy(443);
+		struct engine_context *context;
+		struct client *client;
+
+		policy.max_version = max;
+		policy.tickets = ticket_keys_new();
+		client = with_session(&policy, TEST_P256, TLS1_2_VERSION);
+		context = test_context(&policy, TEST_P256);
+		client_again(client, client->session);
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		assert_true(flow.result.resumed);
+		assert_int_equal(!memcmp(flow.sent + MARK_AT, "DOWNGRD\x01", 8), max == TLS_1_3);
+		flow_end(&flow);
+		engine_context_free(context);
+		client_free(client);
+		ticket_keys_free((struct ticket_keys *)policy.tickets);
+	}
 }
 
 static void test_resumption_across_processes(void **state)
@@ -735,6 +761,7 @@ int main(void)
 		cmocka_unit_test(test_port_with_tls12_only),
 		cmocka_unit_test(test_downgrade_is_marked),
 		cmocka_unit_test(test_resumption_across_contexts),
+		cmocka_unit_test(test_downgrade_is_marked_when_resumed),
 		cmocka_unit_test(test_resumption_across_processes),
 		cmocka_unit_test(test_forgotten_key_means_full_handshake),
 		cmocka_unit_test(test_ticket_is_bound_to_its_policy),

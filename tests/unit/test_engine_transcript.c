@@ -328,6 +328,104 @@ static void test_largest_hello(void **state)
 	both_ways(&hello);
 }
 
+/* --- a session, and no signature_algorithms: RFC 8446 9.2 --- */
+
+/* In test_hello_message(), which comes without the rest of the list of binders. */
+static void bind_psk(const struct test_hello *hello, const uint8_t *psk, uint8_t *message)
+{
+	const size_t len = test_hello_message(hello, message) - 2 - 1 - HASH;
+	uint8_t zero[HASH] = { 0 }, empty[HASH], key[HASH];
+
+	transcript.len = 0;
+	SHA256((const uint8_t *)"", 0, empty);
+	extract(zero, psk, HASH, key);
+	expand(key, "res binder", empty, HASH, key, HASH);
+	add(message, len);
+	finished(key, message + len + 2 + 1);
+}
+
+/* The client's next hello, but without signature_algorithms. */
+static void take_hello(struct client *client, struct test_hello *to)
+{
+	static const uint8_t binders[2 + 1 + HASH] = { 0, 1 + HASH, HASH };
+	uint8_t bytes[4096], psk[2048];
+	struct hello hello;
+	size_t identities;
+	int n;
+
+	SSL_do_handshake(client->ssl);
+	n = BIO_read(client->out, bytes, sizeof(bytes));
+	assert_int_equal(hello_parse(bytes + 5, n - 5, &hello), 0);
+	identities = hello.psk.len - hello.binders_len;
+	memcpy(psk, hello.psk.data, identities);
+	memcpy(psk + identities, binders, sizeof(binders));
+	init(to);
+	SET(to, AT_SERVER_NAME, 0, 15, 0, 0, 12, 't', 'e', 's', 't', '.', 'e', 'x', 'a', 'm', 'p',
+	    'l', 'e');
+	DROP(to, AT_SCHEMES);
+	test_hello_add(to, 41, psk, identities + sizeof(binders));
+}
+
+static bool has_psk(const uint8_t *record)
+{
+	const uint8_t *at = record + 5 + 4 + 2 + 32, *end = record + 5 + get16(record + 3);
+
+	for (at += 1 + *at + 2 + 1 + 2; at < end; at += 4 + get16(at + 2))
+		if (get16(at) == 41)
+			return true;
+	return false;
+}
+
+static void test_session_without_signature_algorithms(void **state)
+{
+	static const uint8_t missing[] = { TLS_ALERT, 3, 3, 0, 2, 2, ALERT_MISSING_EXTENSION };
+	struct engine_policy policy = test_policy(443);
+	struct client *client = client_new(TLS1_3_VERSION, TLS1_3_VERSION);
+	struct ticket_keys *tickets = ticket_keys_new();
+	uint8_t message[4096], record[4096], psk[HASH];
+	struct engine_context *port;
+	static struct flow flow;
+	char byte;
+
+	(void)state;
+	policy.tickets = tickets;
+	port = test_context(&policy, TEST_P256);
+	SSL_set_ciphersuites(client->ssl, "TLS_AES_128_GCM_SHA256");
+	assert_int_equal(flow_run(&flow, port, client), ENGINE_DONE);
+	SSL_read(client->ssl, &byte, 1);
+	flow_end(&flow);
+	for (int retry = 0; retry < 2; retry++)
+		for (int known = 0; known < 2; known++) {
+			struct engine *engine = engine_new(port);
+			struct test_hello hello;
+			enum engine_status status;
+
+			client_again(client, client->session);
+			SSL_SESSION_get_master_key(client->session, psk, sizeof(psk));
+			take_hello(client, &hello);
+			if (!known) /* in the ticket's name */
+				hello.extensions[hello.count - 1].body[4] ^= 1;
+			if (retry)
+				SET(&hello, AT_KEY_SHARE, 0, 0);
+			bind_psk(&hello, psk, message);
+			status = feed(engine, record,
+				      records_of(message, 4 + get24(message + 1), record));
+			if (known || retry) {
+				if (status != ENGINE_MORE)
+					fail_msg("%s", engine_reason_text(engine));
+				assert_int_equal(has_psk(out), !retry);
+			} else {
+				assert_int_equal(status, ENGINE_FAILED);
+				assert_int_equal(out_len, sizeof(missing));
+				assert_memory_equal(out, missing, sizeof(missing));
+			}
+			engine_free(engine);
+		}
+	client_free(client);
+	engine_context_free(port);
+	ticket_keys_free(tickets);
+}
+
 static int setup(void **state)
 {
 	const struct engine_policy policy = test_policy(443);
@@ -353,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_many_signature_algorithms),
 		cmocka_unit_test(test_other_shares_before_ours),
 		cmocka_unit_test(test_largest_hello),
+		cmocka_unit_test(test_session_without_signature_algorithms),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

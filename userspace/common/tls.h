@@ -18,6 +18,7 @@
 #define TLS_12_CIPHERTEXT_MAX (16384 + 2048)
 #define TLS_13_CIPHERTEXT_MAX (16384 + 256)
 #define TLS_HANDSHAKE_HEADER  4
+#define TLS_RANDOM_LEN	      32
 #define TLS_TAG_LEN	      16
 #define TLS_SECRET_MAX	      48
 

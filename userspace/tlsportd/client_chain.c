@@ -5,6 +5,7 @@
 
 #include "../common/tls.h"
 #include "client_chain.h"
+#include "der.h"
 
 /* RFC 8446 4.4.2: context, which only post-handshake authentication has, before the list */
 static int skip_context(const uint8_t **at, size_t *len)
@@ -73,6 +74,55 @@ int client_chain_parse(uint16_t version, const uint8_t *body, size_t len,
 	if (alert)
 		client_chain_free(chain);
 	return alert;
+}
+
+/* serialNumber, signature, issuer, validity */
+#define BEFORE_SUBJECT 4
+
+bool client_chain_subject(const struct client_chain *chain, struct bytes *rest)
+{
+	struct bytes from = { chain->der, chain->own_len };
+	struct der cert, body, value;
+
+	if (!der_next(&from, &cert) || !der_next(&cert.body, &body))
+		return false;
+	*rest = body.body;
+	if (der_next(&body.body, &value) && value.tag == DER_VERSION)
+		*rest = body.body;
+	for (int i = 0; i < BEFORE_SUBJECT; i++)
+		if (!der_next(rest, &value))
+			return false;
+	return true;
+}
+
+static bool is_oid(const struct der *value, const void *oid, size_t len)
+{
+	return value->tag == DER_OID && value->body.len == len &&
+	       !memcmp(value->body.data, oid, len);
+}
+
+/* RFC 5480 2.1.1 */
+static uint16_t curve_of(const struct der *parameters)
+{
+	if (is_oid(parameters, "\x2a\x86\x48\xce\x3d\x03\x01\x07", 8))
+		return GROUP_SECP256R1;
+	if (is_oid(parameters, "\x2b\x81\x04\x00\x22", 5))
+		return GROUP_SECP384R1;
+	if (is_oid(parameters, "\x2b\x81\x04\x00\x23", 5))
+		return GROUP_SECP521R1;
+	return CLIENT_CURVE_OTHER;
+}
+
+uint16_t client_chain_curve(const struct client_chain *chain)
+{
+	struct der subject, info, algorithm, type, parameters;
+	struct bytes rest;
+
+	if (!client_chain_subject(chain, &rest) || !der_next(&rest, &subject) ||
+	    !der_next(&rest, &info) || !der_next(&info.body, &algorithm) ||
+	    !der_next(&algorithm.body, &type) || !is_oid(&type, "\x2a\x86\x48\xce\x3d\x02\x01", 7))
+		return 0;
+	return der_next(&algorithm.body, &parameters) ? curve_of(&parameters) : CLIENT_CURVE_OTHER;
 }
 
 void client_chain_free(struct client_chain *chain)

@@ -6,8 +6,7 @@
 #ifndef _TLSPORTD_CLIENT_CHAIN_H
 #define _TLSPORTD_CLIENT_CHAIN_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "hello.h"
 
 /* Longest message: wolfSSL takes chains of nine certificates. */
 #define CLIENT_CHAIN_MAX 32768
@@ -29,12 +28,22 @@ struct client_chain {
  * client_chain_parse() - take the body of a Certificate message apart
  * @version: its form depends on it
  *
- * What stands in the certificates is not looked at.
+ * What stands in the certificates is not looked at: the library verifies them.
  *
  * Return: 0, or the alert that it deserves and nothing to free.
  */
 int client_chain_parse(uint16_t version, const uint8_t *body, size_t len,
 		       struct client_chain *chain);
+
+/* The values of the client's own certificate from its subject on.  False: it is none. */
+bool client_chain_subject(const struct client_chain *chain, struct bytes *rest);
+
+/* An ECDSA key, of a curve that we have no number for */
+#define CLIENT_CURVE_OTHER 0xffff
+
+/* Group of the ECDSA key in it, or CLIENT_CURVE_OTHER; 0: its key is of another kind. */
+uint16_t client_chain_curve(const struct client_chain *chain);
+
 void client_chain_free(struct client_chain *chain);
 
 #endif /* _TLSPORTD_CLIENT_CHAIN_H */

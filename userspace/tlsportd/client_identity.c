@@ -13,18 +13,14 @@
 #include "client_identity.h"
 #include "der.h"
 
-/* X.690; numbers of what is looked at */
-enum der_tag {
-	DER_OID = 0x06,
+/* Further tags of what is looked at */
+enum {
 	DER_UTF8_STRING = 0x0c,
 	DER_PRINTABLE_STRING = 0x13,
 	DER_IA5_STRING = 0x16,
 	DER_OCTET_STRING = 0x04,
-	DER_SEQUENCE = 0x30,
 	DER_SET = 0x31,
-	DER_VERSION = 0xa0,    /* of a certificate */
-	DER_EXTENSIONS = 0xa3, /* likewise */
-	DER_EMAIL = 0x81,      /* GeneralName */
+	DER_EMAIL = 0x81, /* GeneralName */
 	DER_DNS = 0x82,
 	DER_URI = 0x86,
 	DER_IP = 0x87,
@@ -307,26 +303,15 @@ static int read_names(struct bytes extensions, struct client_identity *identity)
 	return 0;
 }
 
-/* serialNumber, signature, issuer, validity */
-#define BEFORE_SUBJECT 4
-
 int client_identity_read(const struct client_chain *chain, struct client_identity *identity)
 {
 	const struct crypt_piece piece = { chain->der, chain->own_len };
-	struct bytes from = { chain->der, chain->own_len }, rest;
-	struct der cert, body, value;
+	struct bytes rest;
+	struct der value;
 
 	memset(identity, 0, sizeof(*identity));
-	if (crypt_sha256(&piece, 1, identity->sha256) || !der_next(&from, &cert) ||
-	    !der_next(&cert.body, &body))
-		return -1;
-	rest = body.body;
-	if (der_next(&body.body, &value) && value.tag == DER_VERSION)
-		rest = body.body;
-	for (int i = 0; i < BEFORE_SUBJECT; i++)
-		if (!der_next(&rest, &value))
-			return -1;
-	if (!der_next(&rest, &value) || value.tag != DER_SEQUENCE)
+	if (crypt_sha256(&piece, 1, identity->sha256) || !client_chain_subject(chain, &rest) ||
+	    !der_next(&rest, &value) || value.tag != DER_SEQUENCE)
 		return -1;
 	read_subject(value.body, identity);
 	if (!find(&rest, DER_EXTENSIONS, &value) || !read_names(value.body, identity))

@@ -19,6 +19,14 @@ struct der {
 	struct bytes body;
 };
 
+/* Tags, X.690; and of a certificate, RFC 5280 4.1 */
+enum {
+	DER_OID = 0x06,
+	DER_SEQUENCE = 0x30,
+	DER_VERSION = 0xa0,
+	DER_EXTENSIONS = 0xa3,
+};
+
 /* The next value of @from, which moves on; false: there is none that is whole. */
 bool der_next(struct bytes *from, struct der *der);
 

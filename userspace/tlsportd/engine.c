@@ -634,11 +634,16 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	if (engine->choice.hide_session_id)
 		library->session_id = hello->session_id;
 	library->named = engine->choice.named && engine->choice.version == TLS_1_2;
+	library->downgraded = engine->choice.version == TLS_1_2 && policy->max_version == TLS_1_3;
 	/* TLS 1.2: a client signs the transcript in the hash that it likes */
 	library->hash_len = engine->choice.version == TLS_1_3 || !engine->context->ask_client ?
 				    engine->choice.suite->hash_len :
 				    0;
 	alert = feed_message(engine, shown, len);
+	/* RFC 8446 4.2.3: what the library wants to send has a signature in it */
+	if (!alert && engine->choice.psk_only && !engine->choice.retry && !library_resumed(library))
+		alert = refuse(engine, ALERT_MISSING_EXTENSION,
+			       "no signature_algorithms, and no session that is known");
 	if (!alert)
 		alert = engine->choice.version == TLS_1_3 ? after_hello_13(engine, hello) :
 							    after_hello_12(engine);
@@ -846,21 +851,29 @@ static int on_client_key_exchange(struct engine *engine, const uint8_t *body, si
 	return STEP_OK;
 }
 
-/* What CertificateRequest asks for, see library_context_new(); TLS 1.3 has no PKCS #1 here. */
-static bool is_client_scheme(uint16_t version, uint16_t scheme)
+/*
+ * What CertificateRequest asks for, see library_context_new(), and the client's key can do.
+ * TLS 1.3 has no PKCS #1 here, and a hash goes with a curve.
+ */
+static bool is_client_scheme(uint16_t version, uint16_t curve, uint16_t scheme)
 {
+	const bool tls12 = version == TLS_1_2;
+
 	switch (scheme) {
 	case 0x0403: /* ECDSA with SHA-256, SHA-384, SHA-512 */
+		return curve == GROUP_SECP256R1 || (curve && tls12);
 	case 0x0503:
+		return curve == GROUP_SECP384R1 || (curve && tls12);
 	case 0x0603:
+		return curve == GROUP_SECP521R1 || (curve && tls12);
 	case 0x0804: /* RSA-PSS */
 	case 0x0805:
 	case 0x0806:
-		return true;
+		return !curve;
 	case 0x0401: /* RSA, PKCS #1 */
 	case 0x0501:
 	case 0x0601:
-		return version == TLS_1_2;
+		return !curve && tls12;
 	default:
 		return false;
 	}
@@ -871,9 +884,11 @@ static int on_certificate_verify(struct engine *engine, const uint8_t *body, siz
 {
 	if (len <= 4 || len != 4u + get16(body + 2))
 		return refuse(engine, ALERT_DECODE_ERROR, "malformed CertificateVerify");
-	if (!is_client_scheme(engine->choice.version, get16(body)))
-		return refuse(engine, ALERT_ILLEGAL_PARAMETER,
-			      "the client signs by an algorithm that it was not asked for");
+	if (!is_client_scheme(engine->choice.version, client_chain_curve(&engine->client),
+			      get16(body)))
+		return refuse(
+			engine, ALERT_ILLEGAL_PARAMETER,
+			"the client signs by an algorithm that its key is not for, or that it was not asked for");
 	engine->signature = true;
 	engine->expected = engine->choice.version == TLS_1_3 ? TLS_FINISHED : 0;
 	return STEP_OK;

@@ -302,7 +302,7 @@ static size_t heard_len(const struct library *library, const byte *in, word32 le
 }
 
 /* Header, version, random; there is the length of the session id. */
-#define SESSION_ID_AT (TLS_HANDSHAKE_HEADER + 2 + 32)
+#define SESSION_ID_AT (TLS_HANDSHAKE_HEADER + 2 + TLS_RANDOM_LEN)
 
 static size_t echo_session_id(struct bytes id, const uint8_t *message, size_t len, uint8_t *to)
 {
@@ -438,6 +438,29 @@ static int on_hash(wc_CryptoInfo *info)
 	return len ? hash_instead(info, message, len) : CRYPTOCB_UNAVAILABLE;
 }
 
+/*
+ * RFC 8446 4.1.3.  The library marks its random of a full handshake alone.  A handshake asks
+ * first for this random: whatever comes later may be a key.
+ */
+static void mark_downgrade(uint8_t *out, size_t len)
+{
+	static const uint8_t mark[8] = { 'D', 'O', 'W', 'N', 'G', 'R', 'D', 1 };
+
+	if (!current || !current->downgraded)
+		return;
+	current->downgraded = false;
+	if (len == TLS_RANDOM_LEN)
+		memcpy(out + len - sizeof(mark), mark, sizeof(mark));
+}
+
+static int on_random(uint8_t *out, size_t len)
+{
+	if (crypt_random(out, len))
+		return RNG_FAILURE_E;
+	mark_downgrade(out, len);
+	return 0;
+}
+
 static int on_crypto(int device, wc_CryptoInfo *info, void *arg)
 {
 	(void)device;
@@ -448,7 +471,7 @@ static int on_crypto(int device, wc_CryptoInfo *info, void *arg)
 			return on_hash(info);
 		return CRYPTOCB_UNAVAILABLE;
 	case WC_ALGO_TYPE_RNG:
-		return crypt_random(info->rng.out, info->rng.sz) ? RNG_FAILURE_E : 0;
+		return on_random(info->rng.out, info->rng.sz);
 	case WC_ALGO_TYPE_SEED:
 		return crypt_random(info->seed.seed, info->seed.sz) ? RNG_FAILURE_E : 0;
 	default:

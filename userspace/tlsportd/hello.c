@@ -27,7 +27,6 @@ enum extension {
 	EXT_RENEGOTIATION_INFO = 0xff01,
 };
 
-#define RANDOM_LEN	  32
 #define SESSION_ID_MAX	  32
 #define HOST_NAME_MAX_LEN 255
 #define PSK_DHE_KE	  1
@@ -288,7 +287,7 @@ int hello_parse(const uint8_t *message, size_t len, struct hello *hello)
 	hello->message = (struct bytes){ message, len };
 	take(&c, TLS_HANDSHAKE_HEADER);
 	hello->legacy_version = take16(&c);
-	hello->random = take(&c, RANDOM_LEN);
+	hello->random = take(&c, TLS_RANDOM_LEN);
 	hello->session_id = take_vector(&c, 1, 0);
 	hello->suites = take_vector(&c, 2, 2);
 	hello->compression = take_vector(&c, 1, 1);
@@ -380,23 +379,25 @@ static const uint16_t schemes_p256[] = { 0x0403, 0x0503, 0x0603 };
 static const uint16_t schemes_p384[] = { 0x0503, 0x0603, 0x0403 };
 static const uint16_t schemes_p521[] = { 0x0603, 0x0503, 0x0403 };
 
+/* A client that takes no signature, see choose_tls13(), is shown to the library as if it did. */
 static uint16_t choose_scheme(const struct hello *hello, const struct hello_policy *policy,
-			      uint16_t version)
+			      const struct hello_choice *choice)
 {
+	const bool tls13 = choice->version == TLS_1_3;
 	const uint16_t *scheme;
 	size_t count;
 
 	if (policy->auth == AUTH_RSA) {
-		scheme = version == TLS_1_3 ? schemes_rsa_13 : schemes_rsa_12;
-		count = version == TLS_1_3 ? 3 : 6;
+		scheme = tls13 ? schemes_rsa_13 : schemes_rsa_12;
+		count = tls13 ? 3 : 6;
 	} else {
 		scheme = policy->curve == GROUP_SECP256R1 ? schemes_p256 :
 			 policy->curve == GROUP_SECP384R1 ? schemes_p384 :
 							    schemes_p521;
-		count = version == TLS_1_3 ? 1 : 3;
+		count = tls13 ? 1 : 3;
 	}
 	for (size_t i = 0; i < count; i++)
-		if (list_has(hello->schemes, scheme[i]))
+		if (choice->psk_only || list_has(hello->schemes, scheme[i]))
 			return scheme[i];
 	return 0;
 }
@@ -494,23 +495,23 @@ static int choose_tls13(const struct hello *hello, const struct hello_policy *po
 
 	if (hello->compression.len != 1 || hello->compression.data[0])
 		return ALERT_ILLEGAL_PARAMETER;
-	/* RFC 8446 4.2.9, 9.2; we always authenticate or exchange keys, so all are needed */
-	if (hello->psk.data && !hello->psk_modes.data)
-		return ALERT_MISSING_EXTENSION;
-	if (!hello->schemes.data || !hello->groups.data || !hello->key_shares.data)
+	/* without psk_dhe_ke there would be no forward secrecy: full handshake */
+	choice->psk_dhe = list8_has(hello->psk_modes, PSK_DHE_KE);
+	choice->psk = policy->resumption && hello->psk.data && choice->psk_dhe;
+	choice->psk_only = choice->psk && !hello->schemes.data;
+	/* RFC 8446 4.2.9, 9.2; keys are always exchanged */
+	if ((hello->psk.data && !hello->psk_modes.data) || !hello->groups.data ||
+	    !hello->key_shares.data || (!hello->schemes.data && !choice->psk_only))
 		return ALERT_MISSING_EXTENSION;
 	alert = check_shares(hello);
 	if (alert)
 		return alert;
 	choice->suite = choose_suite(hello, policy, TLS_1_3);
-	choice->scheme = choose_scheme(hello, policy, TLS_1_3);
+	choice->scheme = choose_scheme(hello, policy, choice);
 	if (!choice->suite || !choice->scheme)
 		return ALERT_HANDSHAKE_FAILURE;
-	/* without psk_dhe_ke there would be no forward secrecy: full handshake */
 	/* RFC 8446 allows 0 to 32 bytes, wolfSSL 0 or 32 */
 	choice->hide_session_id = hello->session_id.len && hello->session_id.len < SESSION_ID_MAX;
-	choice->psk_dhe = list8_has(hello->psk_modes, PSK_DHE_KE);
-	choice->psk = policy->resumption && hello->psk.data && choice->psk_dhe;
 	return choose_share(hello, policy, choice);
 }
 
@@ -527,7 +528,7 @@ static int choose_tls12(const struct hello *hello, const struct hello_policy *po
 		return ALERT_ILLEGAL_PARAMETER;
 	choice->suite = choose_suite(hello, policy, TLS_1_2);
 	/* RFC 9155: without signature_algorithms it would be SHA-1 */
-	choice->scheme = choose_scheme(hello, policy, TLS_1_2);
+	choice->scheme = choose_scheme(hello, policy, choice);
 	if (!choice->suite || !choice->scheme)
 		return ALERT_HANDSHAKE_FAILURE;
 	/* RFC 8422 5.1: the groups are those of certificates, too, before TLS 1.3 */
@@ -623,7 +624,7 @@ int hello_retry_check(const struct hello *hello1, const struct hello_choice *fir
 	bool more1, more2;
 
 	if (hello1->legacy_version != hello2->legacy_version ||
-	    memcmp(hello1->random, hello2->random, RANDOM_LEN) ||
+	    memcmp(hello1->random, hello2->random, TLS_RANDOM_LEN) ||
 	    !same(hello1->session_id, hello2->session_id) ||
 	    !same(hello1->suites, hello2->suites) ||
 	    !same(hello1->compression, hello2->compression))
@@ -749,7 +750,7 @@ size_t hello_canonical(const struct hello *hello, const struct hello_policy *pol
 		return 0;
 	w.at += TLS_HANDSHAKE_HEADER;
 	put_number(&w, TLS_1_2, 2);
-	put(&w, hello->random, RANDOM_LEN);
+	put(&w, hello->random, TLS_RANDOM_LEN);
 	put_number(&w, choice->hide_session_id ? 0 : hello->session_id.len, 1);
 	if (!choice->hide_session_id)
 		put(&w, hello->session_id.data, hello->session_id.len);

@@ -81,6 +81,7 @@ struct hello_policy {
  * @share: the client's key share in @group (TLS 1.3), absent when @retry
  * @retry: a HelloRetryRequest for @group is needed
  * @psk: pre_shared_key may be looked at
+ * @psk_only: there is nothing else: the client takes no signature
  * @psk_dhe: the client can use tickets with forward secrecy
  * @alpn: the protocol, in the policy's list; absent: none
  * @named: a certificate was chosen by the name that the client asks for, which
@@ -98,6 +99,7 @@ struct hello_choice {
 	struct bytes alpn;
 	bool retry;
 	bool psk;
+	bool psk_only;
 	bool psk_dhe;
 	bool named;
 	bool staple;

@@ -57,6 +57,7 @@ struct library_clients {
  * @tail_len: both end in so many bytes of binders
  * @session_id: of TLS 1.3: ServerHello is to echo it, although the library did not see it
  * @named: the library saw a server_name of TLS 1.2, and answers it
+ * @downgraded: the port could do TLS 1.3, the client gets 1.2, and no random of it is out
  * @hash_len: of the one hash of the transcript that is asked for; 0: of any
  * @staple: OCSP response for a client whose shown hello asks for it
  * @client_handshake: TLS 1.3
@@ -79,6 +80,7 @@ struct library {
 	size_t tail_len;
 	struct bytes session_id;
 	bool named;
+	bool downgraded;
 	uint8_t hash_len;
 	struct bytes staple;
 	struct traffic client_handshake;
