@@ -341,6 +341,41 @@ def no_files():
 MANY = 40
 
 
+@test("a BPF program puts connections into a sockmap before anybody could accept them: on an enabled port they are reset, "
+      "and counted; without it all is as before", core=True)
+def sockmap():
+    port = lib.new_port()
+    lib.enable(port)
+    listener = lib.listen(port)
+    with lib.sockmap_of_all():
+        with lib.TcpClient(port) as client:
+            equal(lib.outcome(client.sock.recv, 100), "ECONNRESET", "what the client gets")
+        lib.no_conns(port)
+    equal(lib.status(port)["ended"], {"attach_failed": 1}, "why it ended")
+    with lib.TlsClient(port) as client, listener.accept()[0] as conn:
+        lib.echo_to(client, [conn])
+
+
+@test("accept() of a server in the kernel is refused on an enabled port, and takes nothing away; on another port it works",
+      core=True)
+def accept_in_the_kernel():
+    number = "/sys/module/kernel_accept/parameters/listener"
+    lib.run("insmod", f"{lib.MODULES}/kernel_accept.ko")
+    lib.defer(lib.run, "rmmod", "kernel_accept")
+    for enabled in (False, True):
+        port = lib.new_port()
+        if enabled:
+            lib.enable(port)
+        listener = lib.listen(port)
+        with (lib.TlsClient if enabled else lib.TcpClient)(port) as client:
+            lib.wait_for(lambda sock=listener: lib.is_ready(sock, select.POLLIN), what="there is one to accept")
+            got = lib.outcome(lib.write_file, number, str(listener.fileno()))
+            equal(got, "ENOTSUP" if enabled else None, "accept() in the kernel")
+            if enabled:
+                with listener.accept()[0] as conn:
+                    lib.echo_to(client, [conn])
+
+
 @test("accept() behind shutdown(2): what it still gives works, all others are reset, each end is counted once")
 def accept_shut_down():
     port = lib.new_port()

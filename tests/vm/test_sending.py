@@ -524,8 +524,7 @@ def broken_recv():
 def late_error(function):
     """While it is entered sk_err is EPIPE again when this function of the module begins."""
     with lib.one_cpu():
-        lib.run("insmod", f"{lib.TOP}/build/kmod/{os.uname().release}/late_error.ko", f"at={function}",
-                f"error={errno.EPIPE}")
+        lib.run("insmod", f"{lib.MODULES}/late_error.ko", f"at={function}", f"error={errno.EPIPE}")
     try:
         yield
     finally:

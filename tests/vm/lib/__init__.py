@@ -2,6 +2,7 @@
 """What the tests of this directory share.  A file is a noun; tests see all of them as lib.NAME."""
 from .allocations import *
 from .applications import *
+from .bpf import *
 from .certificates import *
 from .clients import *
 from .document import *

@@ -4,7 +4,7 @@ import contextlib
 import glob
 import os
 
-from .harness import TOP, equal, read_text, run, write_file
+from .harness import MODULES, equal, read_text, run, write_file
 
 FAILNTH = "/sys/module/failnth/parameters/"
 NEVER = 1 << 30
@@ -37,7 +37,7 @@ def _load():
     with one_cpu():
         if loaded:
             run("rmmod", "failnth")
-        run("insmod", f"{TOP}/build/kmod/{os.uname().release}/failnth.ko", f"text={text}")
+        run("insmod", f"{MODULES}/failnth.ko", f"text={text}")
 
 
 class Failing:

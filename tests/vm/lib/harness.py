@@ -13,6 +13,7 @@ import time
 
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 TOP = os.path.dirname(os.path.dirname(HERE))
+MODULES = f"{TOP}/build/kmod/{os.uname().release}"
 WORK = "/tmp/tlsport-tests"
 STRICT = os.environ.get("TLSPORT_TEST_STRICT") == "1"
 SLOW = int(os.environ.get("TLSPORT_TEST_SLOW", "1"))

@@ -3,19 +3,18 @@
 import contextlib
 import ctypes
 import os
-import platform
 import re
 import socket
 import sys
 
-from .harness import TOP, defer, equal, note, parallel, read_text, run, test, write_file
+from .harness import MODULES, TOP, defer, equal, note, parallel, read_text, run, test, write_file
 from .namespace import CLONE_NEWNET, checked
 from .product import conns
 
 sys.path.append(TOP + "/tests/nicsim")
 import peer  # noqa: E402  pylint: disable=wrong-import-position
 
-MODULE = f"{TOP}/build/kmod/{platform.release()}/nicsim.ko"
+MODULE = MODULES + "/nicsim.ko"
 FEATURES = {"tx": "tls-hw-tx-offload", "rx": "tls-hw-rx-offload"}
 _kept = []
 
