@@ -136,12 +136,21 @@ int tlsport_rekey_tx(struct sock *sk, struct tlsport_conn *conn, int flags)
 	return err;
 }
 
+static struct crypto_shash *find_hmac(const char *name)
+{
+	struct crypto_shash *hmac = crypto_alloc_shash(name, 0, 0);
+
+	if (hmac == ERR_PTR(-ENOENT))
+		pr_err("tlsport: this kernel has no %s (CONFIG_CRYPTO_HMAC, _SHA256, _SHA512)\n", name);
+	return hmac;
+}
+
 int tlsport_rekey_init(void)
 {
-	hmac256 = crypto_alloc_shash("hmac(sha256)", 0, 0);
+	hmac256 = find_hmac("hmac(sha256)");
 	if (IS_ERR(hmac256))
 		return PTR_ERR(hmac256);
-	hmac384 = crypto_alloc_shash("hmac(sha384)", 0, 0);
+	hmac384 = find_hmac("hmac(sha384)");
 	if (IS_ERR(hmac384)) {
 		crypto_free_shash(hmac256);
 		return PTR_ERR(hmac384);
