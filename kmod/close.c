@@ -140,6 +140,11 @@ static bool acknowledged(struct tlsport_conn *conn)
 	return true;
 }
 
+static unsigned long linger_end(void)
+{
+	return jiffies + READ_ONCE(tlsport_linger_timeout) * HZ;
+}
+
 /* Time is up: has the peer taken anything since the last time it was? */
 static bool progress(struct tlsport_conn *conn)
 {
@@ -147,7 +152,7 @@ static bool progress(struct tlsport_conn *conn)
 	bool moved = una != conn->una;
 
 	conn->una = una;
-	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
+	conn->deadline = linger_end();
 	return moved;
 }
 
@@ -255,7 +260,7 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 static void begin_closing(struct tlsport_conn *conn)
 {
 	conn->state = TLSPORT_CONN_CLOSING;
-	conn->deadline = jiffies + TLSPORT_LINGER_TIMEOUT;
+	conn->deadline = linger_end();
 	conn->una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
 	tlsport_conn_set_callbacks(conn);
 	tlsport_close_work(conn);

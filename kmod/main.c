@@ -7,6 +7,17 @@
 unsigned int tlsport_net_id;
 struct workqueue_struct *tlsport_wq;
 
+static int linger_set(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 1, 3600);
+}
+
+unsigned int tlsport_linger_timeout = 30;
+static const struct kernel_param_ops linger_ops = { .set = linger_set, .get = param_get_uint };
+module_param_cb(linger_timeout, &linger_ops, &tlsport_linger_timeout, 0644);
+MODULE_PARM_DESC(linger_timeout,
+		 "seconds that a closed connection waits for a peer that takes nothing (30)");
+
 bool tlsport_fail_hook, tlsport_no_syn_guard, tlsport_no_payload_guard;
 module_param_named(fail_hook, tlsport_fail_hook, bool, 0600);
 MODULE_PARM_DESC(fail_hook, "test: hooking a listener fails");

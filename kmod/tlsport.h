@@ -39,7 +39,6 @@
 #define TLSPORT_ACCEPT_RETRY	     (HZ / 10) /* no memory for a raw connection */
 #define TLSPORT_ACCEPT_BATCH	     64	       /* raw connections before others get mode_sem */
 #define TLSPORT_UPCALL_RETRY	     (HZ / 5)
-#define TLSPORT_LINGER_TIMEOUT	     (30 * HZ) /* after close() the peer takes nothing */
 #define TLSPORT_TX_RETRY	     (HZ / 10) /* what the send buffer had no room for ... */
 #define TLSPORT_TX_RETRIES_MAX	     4	       /* ... each time twice as late, 1.6 s at most */
 #define TLSPORT_CORK_TIMEOUT	     (HZ / 5)  /* an open record goes out all the same: as TCP */
@@ -514,6 +513,7 @@ int tlsport_conn_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
 int tlsport_conn_dump_done(struct netlink_callback *cb);
 
 /* main.c: switches of the tests, each off by default */
+extern unsigned int tlsport_linger_timeout;
 extern bool tlsport_fail_hook, tlsport_no_syn_guard, tlsport_no_payload_guard;
 
 #endif /* _TLSPORT_H */

@@ -102,13 +102,14 @@ def ending(sock):
     return how
 
 
-@test("close() and a peer that does not read: after 30 s the connection is given up, and its memory given back",
+@test("close() and a peer that does not read: after linger_timeout the connection is given up, and its memory given back",
       timeout=180)
 def deadline():
+    limit = lib.linger_timeout()
     group, before = MemoryCgroup(), lib.Memory().sockets
     pairs = [lib.Pair(version, rcvbuf=8192) for version, _ in lib.BOTH]
     taken = sum(len(lib.fill(pair.conn)) for pair in pairs)
-    with lib.takes(29, 35, "the end"):
+    with lib.takes(limit - 1, limit + 5, "the end"):
         for pair in pairs:
             pair.conn.close()
         lib.wait_for(lambda: group.sockets() >= taken, what=lambda: f"{taken} are charged, now {group.sockets()}")

@@ -37,19 +37,27 @@ def options(name, *more):
                   "-o", path, *more]
 
 
-@test("tlsport-bench: plain TCP and the TLS port, 100 B and 1 MiB, and a report of it")
-def two_engines():
-    path, words = options("bench", "--engines", "plain,tlsport", "--profile", "smoke")
+def measured(*words):
+    """The result of a run, in which everything that was received was right; and its file."""
+    path, words = options("bench", *words)
     run(sys.executable, BENCH, *words)
     with open(path, encoding="utf-8") as file:
         document = json.load(file)
+    for entry in document["cases"]:
+        for name, (result,) in entry["engines"].items():
+            moved = result["load"]["sent" if entry["case"]["direction"] == "upload" else "received"]
+            assert moved > 0, f"{name}, {entry['label']}: nothing came"
+            equal(sum(result["load"]["failures"].values()), 0, f"failures, {name}: {result['load']['first_failure']}")
+            assert result["figures"]["cpu_server_side_per_request"] > 0, f"{name}: no processor time"
+    return document, path
+
+
+@test("tlsport-bench: plain TCP and the TLS port, 100 B and 1 MiB, and a report of it")
+def two_engines():
+    document, path = measured("--engines", "plain,tlsport", "--profile", "smoke")
     equal(document["topology"]["label"], "loopback", "where it measured")
     for entry in document["cases"]:
         equal(sorted(entry["engines"]), ["plain", "tlsport"], f"measured, {entry['label']}; {entry['left_out']}")
-        for name, (result,) in entry["engines"].items():
-            assert result["load"]["received"] > 0, f"{name}, {entry['label']}: nothing came"
-            equal(sum(result["load"]["failures"].values()), 0, f"failures, {name}: {result['load']['first_failure']}")
-            assert result["figures"]["cpu_server_side_per_byte"] > 0, f"{name}: no processor time"
         equal(entry["engines"]["tlsport"][0]["modes"], {"tx": "sw", "rx": "sw"}, "who encrypts")
         assert entry["engines"]["tlsport"][0]["figures"]["cpu_helper_per_request"] is not None
     page = path.replace(".json", ".html")
@@ -57,6 +65,53 @@ def two_engines():
     run(sys.executable, BENCH, "report", path, "-o", page)
     assert "tlsport software" in lib.read_text(page)
     lib.note(f"AES-GCM's floor: {document['floor']}")
+
+
+# Of those that it may leave out.
+REASONS = ("is not installed", "has no kTLS")
+
+
+@test("tlsport-bench: every other engine is measured, or it says why not: downloads and uploads, both versions", timeout=240)
+def other_engines():
+    document, _ = measured("--engines", "openssl,ktls,haproxy,stunnel,hitch,wolfssl", "--size", "16384", "--connections", "2",
+                           "--tls", "1.2,1.3", "--direction", "download,upload")
+    equal(len(document["cases"]), 4, "cases")
+    found = set()
+    for entry in document["cases"]:
+        found.update(entry["engines"])
+        for name, why in entry["left_out"].items():
+            assert any(reason in why for reason in REASONS), f"{name}, {entry['label']}: {why}"
+    assert {"openssl", "wolfssl"} <= found, f"measured: {sorted(found)}"
+    lib.note(f"measured: {' '.join(sorted(found))}")
+
+
+def one_case(*words, engines=("plain", "tlsport")):
+    """{engine: result}"""
+    document, _ = measured("--engines", ",".join(engines), "--connections", "2", *words)
+    equal(len(document["cases"]), 1, f"cases, {words}")
+    entry, = document["cases"]
+    equal(entry["left_out"], {}, f"left out, {words}")
+    return {name: result for name, (result,) in entry["engines"].items()}
+
+
+@test("tlsport-bench: a handshake a request, full and resumed; each way to send; KeyUpdates in the mix; an open loop", timeout=240)
+def dimensions():
+    for handshake in lib.some_of(("resumed", "full")):
+        load = one_case("--requests", "one", "--size", "100", "--handshake", handshake)["tlsport"]["load"]
+        assert load["handshakes"] > 0, f"no handshake: {load}"
+        equal(load["resumed"], load["handshakes"] if handshake == "resumed" else 0, "sessions that were resumed")
+    for sending in lib.some_of(("splice", "send")):
+        one_case("--sending", sending, "--size", "16384")
+    load = one_case("--key-update", "2", "--size", "16384")["tlsport"]["load"]
+    assert load["key_updates"] > 0, f"no KeyUpdate: {load}"
+    one_case("--rate", "20", "--size", "100")
+
+
+@test("tlsport-bench: between two namespaces with loss and reordering, and with the NIC that is a module", timeout=240)
+def topologies():
+    one_case("--netns", "--loss", "1", "--delay", "1", "--reorder", "5", "--size", "16384")
+    modes = one_case("--nicsim", "--tls", "1.2", "--size", "100000", engines=("tlsport-nic",))["tlsport-nic"]["modes"]
+    equal(modes["tx"], "nic", f"who encrypts: {modes}")
 
 
 @test("tlsport-bench: one wrong byte in a MiB fails the run")

@@ -85,7 +85,7 @@ def late_reader():
             with lib.TlsClient(port, version, rcvbuf=8192) as client:
                 client.write(b"x")
                 event = server.event()
-                lib.stays(lambda: lib.conns(port), 4, "the connection")  # the module waits 2 s for the peer's FIN
+                lib.stays(lambda: lib.conns(port), 3, "the connection")  # the module waits 2 s for the peer's FIN
                 speak(client)
                 data = receive_slowly(client, 3000)
             equal((len(data), hashlib.sha256(data).hexdigest()), (event["sent"], event["sha"]), name)

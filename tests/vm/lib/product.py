@@ -7,7 +7,7 @@ import platform
 import signal
 
 from .certificates import cert_path, key_path
-from .harness import TOP, defer, equal, read_text, run, wait_for, write_file
+from .harness import SLOW, TOP, defer, equal, read_text, run, wait_for, write_file
 
 CTL = os.path.join(TOP, "build/userspace/tlsportctl")
 CONFIG_DIR = os.environ.get("TLSPORT_CONFIG_DIR", "/etc/tlsport")
@@ -66,9 +66,16 @@ def no_conns(port, timeout=15):
 
 
 def parameter(name, value="1"):
-    """A switch of the module, off again after the test."""
+    """One of the module, as it was again after the test."""
+    defer(write_file, PARAMETERS + name, read_text(PARAMETERS + name))
     write_file(PARAMETERS + name, value)
-    defer(write_file, PARAMETERS + name, "0")
+
+
+def linger_timeout(seconds=5):
+    """It is no longer than by default; returns it."""
+    limit = min(30, seconds * SLOW)
+    parameter("linger_timeout", str(limit))
+    return limit
 
 
 def net_stat(name):
