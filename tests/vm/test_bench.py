@@ -40,7 +40,7 @@ def options(name, *more):
 def measured(*words):
     """The result of a run, in which everything that was received was right; and its file."""
     path, words = options("bench", *words)
-    run(sys.executable, BENCH, *words)
+    run(sys.executable, BENCH, *words, timeout=200)
     with open(path, encoding="utf-8") as file:
         document = json.load(file)
     for entry in document["cases"]:
@@ -71,7 +71,8 @@ def two_engines():
 REASONS = ("is not installed", "has no kTLS")
 
 
-@test("tlsport-bench: every other engine is measured, or it says why not: downloads and uploads, both versions", timeout=240)
+@test("tlsport-bench: every other engine is measured, or it says why not: downloads and uploads, both versions", timeout=240,
+      long=True)
 def other_engines():
     document, _ = measured("--engines", "openssl,ktls,haproxy,stunnel,hitch,wolfssl", "--size", "16384", "--connections", "2",
                            "--tls", "1.2,1.3", "--direction", "download,upload")
@@ -94,20 +95,20 @@ def one_case(*words, engines=("plain", "tlsport")):
     return {name: result for name, (result,) in entry["engines"].items()}
 
 
-@test("tlsport-bench: a handshake a request, full and resumed; each way to send; KeyUpdates in the mix; an open loop", timeout=240)
+@test("tlsport-bench: a handshake a request, full and resumed; each way to send; KeyUpdates in the mix; an open loop", timeout=240,
+      long=True)
 def dimensions():
-    for handshake in lib.some_of(("resumed", "full")):
+    for handshake in ("resumed", "full"):
         load = one_case("--requests", "one", "--size", "100", "--handshake", handshake)["tlsport"]["load"]
-        assert load["handshakes"] > 0, f"no handshake: {load}"
-        equal(load["resumed"], load["handshakes"] if handshake == "resumed" else 0, "sessions that were resumed")
-    for sending in lib.some_of(("splice", "send")):
+        assert load[handshake] > 0, f"no such handshake: {load}"
+    for sending in ("splice", "send"):
         one_case("--sending", sending, "--size", "16384")
     load = one_case("--key-update", "2", "--size", "16384")["tlsport"]["load"]
     assert load["key_updates"] > 0, f"no KeyUpdate: {load}"
     one_case("--rate", "20", "--size", "100")
 
 
-@test("tlsport-bench: between two namespaces with loss and reordering, and with the NIC that is a module", timeout=240)
+@test("tlsport-bench: between two namespaces with loss and reordering, and with the NIC that is a module", timeout=240, long=True)
 def topologies():
     one_case("--netns", "--loss", "1", "--delay", "1", "--reorder", "5", "--size", "16384")
     modes = one_case("--nicsim", "--tls", "1.2", "--size", "100000", engines=("tlsport-nic",))["tlsport-nic"]["modes"]

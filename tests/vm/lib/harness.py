@@ -32,9 +32,9 @@ class Timeout(BaseException):
     """The test's time is over.  Not an Exception: no handler of a test catches it."""
 
 
-def test(promise, timeout=120, core=False):
+def test(promise, timeout=120, core=False, long=False):
     def register(function):
-        function.promise, function.timeout, function.core = promise, timeout, core
+        function.promise, function.timeout, function.core, function.long = promise, timeout, core, long
         tests.append(function)
         return function
     return register
