@@ -124,7 +124,7 @@ def helpers(_ports):
     """The helper is killed, and starts again."""
     lib.helper_kill(random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
     lib.helper_start()
-    time.sleep(random.random() * 6)  # how long it lives is the point
+    time.sleep(random.random() * 6 * lib.SLOW ** 0.5)  # how long it lives is the point; a slow one is late to serve
 
 
 def namespaces(ports):
