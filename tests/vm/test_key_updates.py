@@ -174,10 +174,10 @@ def flood_with_data():
 def reset():
     with Client(lib.World()) as client:
         lib.fill(client.conn)
+        client.conn.setblocking(True)
         client.key_update()
         client.send(TYPE_DATA, b"x")
         equal(receive(client.conn, 1), b"x", "the byte behind it")
-        client.conn.setblocking(True)
         result = lib.in_thread(client.conn.send, b"more")
         lib.in_call(os.getpid(), *lib.SENDS)
         lib.reset(client.sock)
@@ -192,10 +192,10 @@ def corked():
         conn = client.conn
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         data = lib.fill(conn)
+        conn.setblocking(True)
         client.key_update()
         client.send(TYPE_DATA, b"x")
         equal(receive(conn, 1), b"x", "the byte behind it")
-        conn.setblocking(True)
         result = lib.in_thread(lambda: (conn.send(b"more "), conn.send(b"and more"),
                                         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)))
         lib.in_call(os.getpid(), *lib.SENDS)
