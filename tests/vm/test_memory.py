@@ -168,7 +168,7 @@ def disables():
     stop = lib.serve(lib.listen(port))
 
     def scenario(failing):
-        lib.enable(port, handshake_timeout=f"{20 * lib.SLOW}s")  # a worker that no CANCEL reaches drains as long
+        lib.enable(port, handshake_timeout=f"{8 * lib.SLOW}s")  # a worker that no CANCEL reaches drains as long
         client = lib.stuck(port, "server hello")
         with lib.TlsClient(port) as talker:
             equal(talker.read(len(MARKER)), MARKER)

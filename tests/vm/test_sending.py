@@ -302,7 +302,7 @@ def slow_reader():
     data = lib.fill_open(c.conn)
     c.conn.close()
     with lib.takes(limit + 2, 4 * limit, "reading"):
-        c.arrives(data, pause=limit / 15)
+        c.arrives(data, pause=limit / 20)
     c.is_over(closed=1)
 
 
