@@ -95,29 +95,22 @@ static bool discard_rest(struct tlsport_conn *conn)
 }
 
 /*
- * TCP had no memory for our FIN, and does not try again: it would wait for ever
- * for the acknowledgment of nothing.
+ * TCP is out of memory: who has no program any more makes room, as TCP's own orphans do,
+ * when it closes and when its peer takes nothing.
  */
-static bool fin_is_lost(struct sock *sk)
+static bool makes_room(const struct tlsport_conn *conn)
 {
-	bool lost;
-
-	lock_sock(sk);
-	lost = (1 << sk->sk_state) & (TCPF_FIN_WAIT1 | TCPF_CLOSING | TCPF_LAST_ACK) &&
-	       tcp_rtx_and_write_queues_empty(sk);
-	release_sock(sk);
-	return lost;
-}
-
-/* TCP is out of memory: who has no program any more makes room, as TCP's own orphans do. */
-static bool makes_room(struct sock *sk)
-{
+	struct sock *sk = conn->sk;
 	bool out;
 
+	if (conn->acked) /* a program waits for the peer */
+		return false;
 	lock_sock(sk);
-	out = sk->sk_wmem_queued > SOCK_MIN_SNDBUF &&
+	out = sk->sk_wmem_queued > SOCK_MIN_SNDBUF && tlsport_is_in_tcp_mem(sk) &&
 	      sk_memory_allocated(sk) > sk_prot_mem_limits(sk, 2);
 	release_sock(sk);
+	if (out)
+		NET_INC_STATS(sock_net(sk), LINUX_MIB_TCPABORTONMEMORY);
 	return out;
 }
 
@@ -145,15 +138,31 @@ static unsigned long linger_end(void)
 	return jiffies + READ_ONCE(tlsport_linger_timeout) * HZ;
 }
 
-/* Time is up: has the peer taken anything since the last time it was? */
+/* Has the peer taken anything since the last look? */
 static bool progress(struct tlsport_conn *conn)
 {
 	u32 una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
-	bool moved = una != conn->una;
 
+	if (una == conn->una)
+		return false;
 	conn->una = una;
 	conn->deadline = linger_end();
-	return moved;
+	return true;
+}
+
+static void give_up(struct tlsport_conn *conn, enum tlsport_reason reason, int err)
+{
+	tlsport_conn_note(conn, reason);
+	tcp_abort(conn->sk, err); /* net/tls's work item waits no more */
+	finish(conn);
+}
+
+/* No later than it is due to be looked at, whatever comes meanwhile. */
+static void look_again(struct tlsport_conn *conn)
+{
+	unsigned long next = jiffies + TLSPORT_CLOSING_LOOK;
+
+	timer_reduce(&conn->timer, time_before(conn->deadline, next) ? conn->deadline : next);
 }
 
 /* TCP must not send again what is encrypted on the way: see nic_xmit(). */
@@ -166,8 +175,10 @@ static bool on_nic(const struct tlsport_conn *conn)
 void tlsport_close_work(struct tlsport_conn *conn)
 {
 	struct socket *sock = conn->sock;
-	bool over, acked, late;
+	bool over, acked, late, look;
 
+	look = READ_ONCE(conn->timed_out);
+	WRITE_ONCE(conn->timed_out, false);
 	/* net/tls tells by sk_err: what was written still goes out */
 	if (tlsport_record_broken(conn->sk))
 		tlsport_control_record_error_locked(sock, sock->ops, 0);
@@ -179,10 +190,8 @@ void tlsport_close_work(struct tlsport_conn *conn)
 		tlsport_transmit_due(sock, sock->ops);
 		conn->flushed = !tlsport_transmit_is_due(conn);
 	}
-	if (makes_room(conn->sk) || (conn->flushed && fin_is_lost(conn->sk))) {
-		tlsport_conn_note(conn, TLSPORT_REASON_NO_MEMORY);
-		tcp_abort(conn->sk, ECONNABORTED);
-		finish(conn);
+	if (conn->flushed && tlsport_sk_fin_is_lost(conn->sk)) {
+		give_up(conn, TLSPORT_REASON_NO_MEMORY, ECONNABORTED);
 		return;
 	}
 	over = conn->flushed && discard_rest(conn);
@@ -192,14 +201,18 @@ void tlsport_close_work(struct tlsport_conn *conn)
 		finish(conn);
 		return;
 	}
-	if (late && !progress(conn)) {
-		tlsport_conn_note(conn, TLSPORT_REASON_LINGER_TIMEOUT);
-		tcp_abort(conn->sk, ETIMEDOUT); /* net/tls's work item waits no more */
-		finish(conn);
-		return;
+	if ((look || late) && !acked && !progress(conn)) {
+		if (late) {
+			give_up(conn, TLSPORT_REASON_LINGER_TIMEOUT, ETIMEDOUT);
+			return;
+		}
+		if (makes_room(conn)) {
+			give_up(conn, TLSPORT_REASON_NO_MEMORY, ECONNABORTED);
+			return;
+		}
 	}
 	if (conn->flushed) /* else the timer of what is due runs */
-		mod_timer(&conn->timer, conn->deadline);
+		look_again(conn);
 }
 
 /*
@@ -241,7 +254,7 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 {
 	struct sock *sk = sock->sk;
 	bool lost = !broken(sk) && ((sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime) ||
-				    tlsport_transmit_is_due(conn) || fin_is_lost(sk));
+				    tlsport_transmit_is_due(conn) || tlsport_sk_fin_is_lost(sk));
 
 	note_reset(conn, sk);
 	tlsport_conn_count_end(conn, TLSPORT_REASON_CLOSED);
@@ -262,6 +275,7 @@ static void begin_closing(struct tlsport_conn *conn)
 	conn->state = TLSPORT_CONN_CLOSING;
 	conn->deadline = linger_end();
 	conn->una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
+	WRITE_ONCE(conn->timed_out, true); /* the first look */
 	tlsport_conn_set_callbacks(conn);
 	tlsport_close_work(conn);
 }

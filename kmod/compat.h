@@ -46,6 +46,16 @@ static inline void tlsport_charge_object(void *object)
 #endif
 }
 
+/* Does the memory of this socket count in what tcp_mem limits?  Not of all, since 6.19. */
+static inline bool tlsport_is_in_tcp_mem(const struct sock *sk)
+{
+#ifdef sk_bypass_prot_mem
+	return !sk->sk_bypass_prot_mem;
+#else
+	return true;
+#endif
+}
+
 /* addresses of proto_ops: of a size that is not known since 6.19 */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
 #define TLSPORT_SOCKADDR	struct sockaddr

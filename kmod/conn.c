@@ -347,6 +347,21 @@ size_t tlsport_sk_discard(struct sock *sk, size_t len)
 	return len - desc.count;
 }
 
+/*
+ * TCP had no memory for our FIN, and does not try again: it would wait for ever
+ * for the acknowledgment of nothing.
+ */
+bool tlsport_sk_fin_is_lost(struct sock *sk)
+{
+	bool lost;
+
+	lock_sock(sk);
+	lost = (1 << sk->sk_state) & (TCPF_FIN_WAIT1 | TCPF_CLOSING | TCPF_LAST_ACK) &&
+	       tcp_rtx_and_write_queues_empty(sk);
+	release_sock(sk);
+	return lost;
+}
+
 /* conn->lock held: closing without TLS, see end_after_alert(). */
 static void drain_raw(struct tlsport_conn *conn)
 {
@@ -359,8 +374,11 @@ static void drain_raw(struct tlsport_conn *conn)
 	       conn->drained >= TLSPORT_DRAIN_MAX;
 	release_sock(sk);
 	if (over || READ_ONCE(conn->timed_out) ||
-	    READ_ONCE(conn->end_request) == TLSPORT_REASON_SHED)
+	    READ_ONCE(conn->end_request) == TLSPORT_REASON_SHED) {
+		if (tlsport_sk_fin_is_lost(sk)) /* by RST, then */
+			sock_no_linger(sk);
 		tlsport_conn_dead(conn);
+	}
 }
 
 /*

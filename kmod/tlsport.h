@@ -48,6 +48,7 @@
 #define TLSPORT_CONF_SW		1
 #define TLSPORT_CONF_HW		2
 #define TLSPORT_FIN_TIMEOUT	(2 * HZ)     /* the peer's FIN after it has ours */
+#define TLSPORT_CLOSING_LOOK	(2 * HZ)     /* at what is closing and takes its time */
 #define TLSPORT_DRAIN_MAX	(256 * 1024) /* bytes ignored after an alert */
 #define TLSPORT_CONTROL_RUN_MAX 32	     /* control records without data between */
 #define TLSPORT_PEEKED_MAX	1024	     /* records that MSG_PEEK has decrypted */
@@ -288,7 +289,7 @@ struct tlsport_conn {
 	/* closing, under lock */
 	bool flushed;		  /* close_notify and FIN are in TCP's queue */
 	bool fin_acked;		  /* the peer has it all */
-	u32 drained, una;	  /* bytes that nobody reads; snd_una when time was up last */
+	u32 drained, una;	  /* bytes that nobody reads; snd_una at the last look */
 	unsigned long deadline;	  /* jiffies */
 	struct completion *acked; /* a close() with SO_LINGER waits */
 	struct inode *app_inode;  /* of the application's socket: its wait queue */
@@ -358,6 +359,7 @@ size_t tlsport_sk_discard(struct sock *sk, size_t len);
 int tlsport_sk_take_error(struct sock *sk);
 void tlsport_sk_forget_small(struct sock *sk);
 int tlsport_sk_send(struct sock *sk, const void *data, size_t len);
+bool tlsport_sk_fin_is_lost(struct sock *sk);
 
 static inline struct tlsport_conn *tlsport_conn_of(const struct sock *sk)
 {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whose the memory of a connection is, and what it inherits from its listening socket."""
+import functools
 import os
 import re
 import socket
@@ -123,26 +124,69 @@ def deadline():
     lib.wait_for(lambda: lib.Memory().sockets <= before, what=lambda: f"sockets: {before}, now {lib.Memory().sockets}")
 
 
-@test("as on TCP: close() while TCP is out of memory makes room at once, by a reset")
-def closed_out_of_memory():
-    path = "/proc/sys/net/ipv4/tcp_mem"
-    pairs = [(version, lib.Pair(version, rcvbuf=8192)) for version in (None, lib.TLS13, lib.TLS12)]
-    for _, pair in pairs:  # the kernel counts no finer than a MiB for each processor
-        pair.conn.setsockopt(socket.SOL_SOCKET, lib.SO_SNDBUFFORCE, 8 << 20)
+def full_pairs():
+    """Of TCP and both versions: buffers that are counted, which the kernel does no finer than a MiB for each processor."""
+    size = (os.cpu_count() + 1) << 20
+    for version in (None, lib.TLS13, lib.TLS12):
+        pair = lib.Pair(version, rcvbuf=8192)
+        pair.conn.setsockopt(socket.SOL_SOCKET, lib.SO_SNDBUFFORCE, 2 * size)
         pair.conn.setblocking(True)
-        equal(pair.conn.send(bytes(2 << 20)), 2 << 20, "taken by a buffer that has room")
+        equal(pair.conn.send(bytes(size)), size, "taken by a buffer that has room")
+        yield version, pair
+
+
+def out_of_memory():
+    """TCP is; returns what gives it the memory back."""
+    path = "/proc/sys/net/ipv4/tcp_mem"
     limits = lib.read_text(path)
     lib.defer(lib.write_file, path, limits)
-    for version, pair in pairs:
-        lib.write_file(path, "1 1 1")
+    lib.write_file(path, "1 1 1")
+    return functools.partial(lib.write_file, path, limits)
+
+
+def makes_room(version, pair):
+    """Reset, and counted."""
+    if version:
+        lib.no_conns(pair.port)
+    equal(ending(pair.client.sock), "ECONNRESET", f"the end that the client reads, {version}")
+    if version:
+        equal(lib.status(pair.port)["ended"], {"no_memory": 1}, "why it ended")
+    pair.close()
+
+
+@test("as on TCP: close() while TCP is out of memory makes room at once, by a reset, which TCPAbortOnMemory counts")
+def closed_out_of_memory():
+    for version, pair in full_pairs():
+        before, back = lib.net_stat("TCPAbortOnMemory"), out_of_memory()
         pair.conn.close()
         if version:
             lib.no_conns(pair.port)
-        lib.write_file(path, limits)
-        equal(ending(pair.client.sock), "ECONNRESET", f"the end that the client reads, {version}")
+        back()
+        makes_room(version, pair)
+        equal(lib.net_stat("TCPAbortOnMemory") - before, 1, f"counted by TCP, {version}")
+
+
+@test("as on TCP: what is closed, and whose peer takes nothing, makes room when TCP runs out of memory, not before the time "
+      "of SO_LINGER is over")
+def out_of_memory_later():
+    for version, pair in full_pairs():
+        pair.conn.close()
+        back = out_of_memory()
         if version:
-            equal(lib.status(pair.port)["ended"], {"no_memory": 1}, "why it ended")
-        pair.close()
+            lib.no_conns(pair.port)
+        else:
+            lib.wait_for(lambda: not lib.Memory().sockets[1], 60, "no orphan is left")
+        back()
+        makes_room(version, pair)
+    for version, pair in full_pairs():
+        pair.conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
+        back = out_of_memory()
+        with lib.takes(2.9, 4, "close()"):
+            pair.conn.close()
+        if version:
+            lib.no_conns(pair.port)
+        back()
+        makes_room(version, pair)
 
 
 @test("accept() while TCP has no memory to give: the program gets the connection, which is charged to nobody, and "

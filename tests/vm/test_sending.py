@@ -297,7 +297,7 @@ def linger_killed():
 
 @test("close() and a peer that reads for longer than linger_timeout: all arrives", timeout=180)
 def slow_reader():
-    limit = lib.linger_timeout()
+    limit = lib.linger_timeout(10)
     c = Connection(lib.TLS13, rcvbuf=4096)
     data = lib.fill_open(c.conn)
     c.conn.close()

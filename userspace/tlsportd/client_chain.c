@@ -110,19 +110,24 @@ static uint16_t curve_of(const struct der *parameters)
 		return GROUP_SECP384R1;
 	if (is_oid(parameters, "\x2b\x81\x04\x00\x23", 5))
 		return GROUP_SECP521R1;
-	return CLIENT_CURVE_OTHER;
+	return CLIENT_KEY_ECDSA;
 }
 
-uint16_t client_chain_curve(const struct client_chain *chain)
+uint16_t client_chain_key(const struct client_chain *chain)
 {
 	struct der subject, info, algorithm, type, parameters;
 	struct bytes rest;
 
 	if (!client_chain_subject(chain, &rest) || !der_next(&rest, &subject) ||
 	    !der_next(&rest, &info) || !der_next(&info.body, &algorithm) ||
-	    !der_next(&algorithm.body, &type) || !is_oid(&type, "\x2a\x86\x48\xce\x3d\x02\x01", 7))
-		return 0;
-	return der_next(&algorithm.body, &parameters) ? curve_of(&parameters) : CLIENT_CURVE_OTHER;
+	    !der_next(&algorithm.body, &type))
+		return CLIENT_KEY_UNREADABLE;
+	/* RFC 3279 2.3 */
+	if (is_oid(&type, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01", 9))
+		return CLIENT_KEY_RSA;
+	if (!is_oid(&type, "\x2a\x86\x48\xce\x3d\x02\x01", 7))
+		return CLIENT_KEY_OTHER;
+	return der_next(&algorithm.body, &parameters) ? curve_of(&parameters) : CLIENT_KEY_ECDSA;
 }
 
 void client_chain_free(struct client_chain *chain)

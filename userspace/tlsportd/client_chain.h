@@ -38,11 +38,16 @@ int client_chain_parse(uint16_t version, const uint8_t *body, size_t len,
 /* The values of the client's own certificate from its subject on.  False: it is none. */
 bool client_chain_subject(const struct client_chain *chain, struct bytes *rest);
 
-/* An ECDSA key, of a curve that we have no number for */
-#define CLIENT_CURVE_OTHER 0xffff
+/* Kinds of keys: that of ECDSA is the group, or a curve that we have no number for. */
+enum {
+	CLIENT_KEY_UNREADABLE = 0,
+	CLIENT_KEY_OTHER = 0xfffd,
+	CLIENT_KEY_RSA,
+	CLIENT_KEY_ECDSA,
+};
 
-/* Group of the ECDSA key in it, or CLIENT_CURVE_OTHER; 0: its key is of another kind. */
-uint16_t client_chain_curve(const struct client_chain *chain);
+/* The kind of the key in it. */
+uint16_t client_chain_key(const struct client_chain *chain);
 
 void client_chain_free(struct client_chain *chain);
 

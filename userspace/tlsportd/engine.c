@@ -853,27 +853,31 @@ static int on_client_key_exchange(struct engine *engine, const uint8_t *body, si
 
 /*
  * What CertificateRequest asks for, see library_context_new(), and the client's key can do.
- * TLS 1.3 has no PKCS #1 here, and a hash goes with a curve.
+ * TLS 1.3 has no PKCS #1 here, and a hash goes with a curve.  What cannot be read the
+ * library refuses.
  */
-static bool is_client_scheme(uint16_t version, uint16_t curve, uint16_t scheme)
+static bool is_client_scheme(uint16_t version, uint16_t key, uint16_t scheme)
 {
 	const bool tls12 = version == TLS_1_2;
+	const bool rsa = key == CLIENT_KEY_RSA || key == CLIENT_KEY_UNREADABLE;
+	const bool ecdsa = key == CLIENT_KEY_UNREADABLE ||
+			   (tls12 && key != CLIENT_KEY_RSA && key != CLIENT_KEY_OTHER);
 
 	switch (scheme) {
 	case 0x0403: /* ECDSA with SHA-256, SHA-384, SHA-512 */
-		return curve == GROUP_SECP256R1 || (curve && tls12);
+		return ecdsa || key == GROUP_SECP256R1;
 	case 0x0503:
-		return curve == GROUP_SECP384R1 || (curve && tls12);
+		return ecdsa || key == GROUP_SECP384R1;
 	case 0x0603:
-		return curve == GROUP_SECP521R1 || (curve && tls12);
+		return ecdsa || key == GROUP_SECP521R1;
 	case 0x0804: /* RSA-PSS */
 	case 0x0805:
 	case 0x0806:
-		return !curve;
+		return rsa;
 	case 0x0401: /* RSA, PKCS #1 */
 	case 0x0501:
 	case 0x0601:
-		return !curve && tls12;
+		return rsa && tls12;
 	default:
 		return false;
 	}
@@ -884,7 +888,7 @@ static int on_certificate_verify(struct engine *engine, const uint8_t *body, siz
 {
 	if (len <= 4 || len != 4u + get16(body + 2))
 		return refuse(engine, ALERT_DECODE_ERROR, "malformed CertificateVerify");
-	if (!is_client_scheme(engine->choice.version, client_chain_curve(&engine->client),
+	if (!is_client_scheme(engine->choice.version, client_chain_key(&engine->client),
 			      get16(body)))
 		return refuse(
 			engine, ALERT_ILLEGAL_PARAMETER,

@@ -449,7 +449,7 @@ static void mark_downgrade(uint8_t *out, size_t len)
 	if (!current || !current->downgraded)
 		return;
 	current->downgraded = false;
-	if (len == TLS_RANDOM_LEN)
+	if (len == TLS_RANDOM_LEN && library_resumed(current))
 		memcpy(out + len - sizeof(mark), mark, sizeof(mark));
 }
 
