@@ -13,7 +13,7 @@
 #include <net/dst.h>
 #include <net/inet_common.h>
 #include <net/sock.h>
-#if __has_include(<net/proto_memory.h>) /* since 6.10 not in sock.h */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0) /* before it was in sock.h */
 #include <net/proto_memory.h>
 #endif
 

@@ -141,7 +141,7 @@ static struct crypto_shash *find_hmac(const char *name)
 	struct crypto_shash *hmac = crypto_alloc_shash(name, 0, 0);
 
 	if (hmac == ERR_PTR(-ENOENT))
-		pr_err("tlsport: this kernel has no %s (CONFIG_CRYPTO_HMAC, _SHA256, _SHA512)\n", name);
+		pr_err("tlsport: this kernel has no %s (CONFIG_CRYPTO_*)\n", name);
 	return hmac;
 }
 
