@@ -7,9 +7,7 @@ import socket
 import struct
 
 import lib
-from lib import as_on_tcp, equal, test
-
-CGROUP = "/sys/fs/cgroup/"
+from lib import CGROUP, as_on_tcp, equal, test
 
 
 class Cgroup:
@@ -144,10 +142,8 @@ def out_of_memory():
     return functools.partial(lib.write_file, path, limits)
 
 
-def makes_room(version, pair):
+def made_room(version, pair):
     """Reset, and counted."""
-    if version:
-        lib.no_conns(pair.port)
     equal(ending(pair.client.sock), "ECONNRESET", f"the end that the client reads, {version}")
     if version:
         equal(lib.status(pair.port)["ended"], {"no_memory": 1}, "why it ended")
@@ -162,7 +158,7 @@ def closed_out_of_memory():
         if version:
             lib.no_conns(pair.port)
         back()
-        makes_room(version, pair)
+        made_room(version, pair)
         equal(lib.net_stat("TCPAbortOnMemory") - before, 1, f"counted by TCP, {version}")
 
 
@@ -177,7 +173,7 @@ def out_of_memory_later():
         else:
             lib.wait_for(lambda: not lib.Memory().sockets[1], 60, "no orphan is left")
         back()
-        makes_room(version, pair)
+        made_room(version, pair)
     for version, pair in full_pairs():
         pair.conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
         back = out_of_memory()
@@ -186,13 +182,13 @@ def out_of_memory_later():
         if version:
             lib.no_conns(pair.port)
         back()
-        makes_room(version, pair)
+        made_room(version, pair)
 
 
 @test("accept() while TCP has no memory to give: the program gets the connection, which is charged to nobody, and "
       "bytes go both ways")
 def no_memory_of_tcp():
-    group, path, port = MemoryCgroup(), "/proc/sys/net/ipv4/tcp_mem", lib.new_port()
+    group, port = MemoryCgroup(), lib.new_port()
     other = lib.Pair(None, rcvbuf=8192)  # the kernel counts no finer than a MiB for each processor
     other.conn.setsockopt(socket.SOL_SOCKET, lib.SO_SNDBUFFORCE, 8 << 20)
     equal(other.conn.send(bytes(4 << 20)), 4 << 20, "taken by a buffer that has room")
@@ -202,12 +198,10 @@ def no_memory_of_tcp():
         with lib.TlsClient(port, version) as client:
             client.write(b"data")
             lib.wait_for(lambda: lib.conns(port)[0]["state"] == "ready", what="accept() has one")
-            before, limits = group.sockets(), lib.read_text(path)
-            lib.defer(lib.write_file, path, limits)
-            lib.write_file(path, "1 1 1")
+            before, back = group.sockets(), out_of_memory()
             conn = listener.accept()[0]
             equal(group.sockets(), before, f"charged, {name}")
-            lib.write_file(path, limits)
+            back()
             with conn:
                 equal(conn.recv(10), b"data", name)
                 lib.echo_to(client, [conn])

@@ -58,6 +58,8 @@ def two_engines():
     equal(document["topology"]["label"], "loopback", "where it measured")
     for entry in document["cases"]:
         equal(sorted(entry["engines"]), ["plain", "tlsport"], f"measured, {entry['label']}; {entry['left_out']}")
+        for name, (result,) in entry["engines"].items():
+            assert result["figures"]["cpu_server_side_per_byte"] > 0, f"{name}: no processor time"
         equal(entry["engines"]["tlsport"][0]["modes"], {"tx": "sw", "rx": "sw"}, "who encrypts")
         assert entry["engines"]["tlsport"][0]["figures"]["cpu_helper_per_request"] is not None
     page = path.replace(".json", ".html")

@@ -13,7 +13,7 @@ SOCKMAP, SOCK_OPS = 15, 13  # types of a map, of a program
 CGROUP_SOCK_OPS = 3  # where it is attached
 PASSIVE_ESTABLISHED = 5
 SOCK_MAP_UPDATE = 53
-CGROUP = "/sys/fs/cgroup"
+CGROUP = "/sys/fs/cgroup/"
 
 
 def bpf(command, attributes):
