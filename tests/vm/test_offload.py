@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import ssl
+import struct
 import threading
 
 import lib
@@ -13,6 +14,8 @@ GCM = "ECDHE-ECDSA-AES128-GCM-SHA256"
 BY_NIC = ("nic", None, "nic", None)
 SIZE = 1 << 20
 F_SEAL_FUTURE_WRITE = 16
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_ENABLE_VERITY = 0x80086601, 0x40086602, 0x40806685
+FS_IMMUTABLE_FL = 0x10
 OFF = 1  # enum tlsport_offload
 
 
@@ -217,6 +220,59 @@ def zerocopy_read_only():
     c.end()
 
 
+def toggle_flag(file, flag):
+    """As chattr(1) does."""
+    flags, = struct.unpack("l", fcntl.ioctl(file, FS_IOC_GETFLAGS, bytes(8)))
+    fcntl.ioctl(file, FS_IOC_SETFLAGS, struct.pack("l", flags ^ flag))
+
+
+def passes_uncopied(c, path, wanted):
+    with open(path, "rb") as file:
+        data = file.read()
+        before = copied(c.port)
+        equal(os.sendfile(c.conn.fileno(), file.fileno(), 0, len(data)), len(data))
+    equal(digest(c.client.read_exactly(len(data))), digest(data), path)
+    equal(copied(c.port) == before, wanted, f"{path} was not copied")
+
+
+@offload_test("zerocopy: a file that is immutable passes uncopied, and is copied when it is so no longer")
+def zerocopy_immutable():
+    c = Offloaded(zerocopy="on").connect()
+    path = "/dev/shm/immutable"
+    with open(path, "wb") as file:
+        file.write(os.urandom(100000))
+    lib.defer(os.unlink, path)
+    with open(path, "rb") as file:
+        for wanted in (True, False):
+            toggle_flag(file, FS_IMMUTABLE_FL)
+            passes_uncopied(c, path, wanted)
+    c.end()
+
+
+@offload_test("zerocopy: a file under fs-verity passes uncopied, the one beside it is copied")
+def zerocopy_verity():
+    image, directory = lib.WORK + "/ext4", lib.WORK + "/verity"
+    if lib.run("modprobe", "-a", "ext4", "loop", check=False).returncode:
+        lib.note("left out: this kernel has no ext4")
+        return
+    os.makedirs(directory, exist_ok=True)
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    lib.run("mkfs.ext4", "-q", "-O", "verity", image)
+    lib.run("mount", "-o", "loop", image, directory)
+    lib.defer(lib.run, "umount", directory)
+    for name in ("verity", "beside"):
+        with open(f"{directory}/{name}", "wb") as file:
+            file.write(os.urandom(100000))
+    with open(directory + "/verity", "rb") as file:
+        # struct fsverity_enable_arg: version, hash_algorithm (SHA-256), block_size
+        fcntl.ioctl(file, FS_IOC_ENABLE_VERITY, struct.pack("=III116x", 1, 1, 4096))
+    c = Offloaded(zerocopy="on").connect()
+    passes_uncopied(c, directory + "/verity", True)
+    passes_uncopied(c, directory + "/beside", False)
+    c.end()
+
+
 @offload_test("zerocopy off, the default: what sendfile() has sent may change")
 def sendfile():
     c = Offloaded().connect()
@@ -253,6 +309,21 @@ def no_feature():
             lib.is_crypt(port, "sw", why, "sw", why, "lo")
             equal(counts(port), {why: (1, 1)}, "of the port")
         client.end()
+
+
+@offload_test("without a synchronous gcm(aes) software sends, for the reason no-sync-gcm, and the interface receives")
+def no_sync_gcm():
+    with lib.one_cpu():
+        lib.run("insmod", f"{lib.MODULES}/no_sync_gcm.ko")
+    try:
+        c = Offloaded().connect()
+        c.crypt("sw", "no-sync-gcm", "nic", None, "nic0")
+        c.move()
+        equal(counts(c.port), {"no-sync-gcm": (1, 0), "nic": (0, 1)}, "of the port")
+        c.end()
+    finally:
+        with lib.one_cpu():
+            lib.run("rmmod", "no_sync_gcm")
 
 
 @offload_test("TLS 1.3 and CHACHA20-POLY1305 are software's: tls13, cipher")
@@ -473,26 +544,42 @@ def vlan():
     c.end()
 
 
-@offload_test("over a bond it is software, and no byte is lost when an interface is")
+def over_bond(number, mode, *options):
+    """Two interfaces of each side are one; a connection over them, not made yet."""
+    pairs = [lib.Nic(f"nic{net}", net) for net in (2 * number, 2 * number + 1)]
+    address = f"198.18.{100 + number}."
+    name = f"bond{number}"
+    for net, names, end in (((), [nic.name for nic in pairs], "1"), (("-n", "far"), [nic.far for nic in pairs], "2")):
+        lib.run("ip", *net, "link", "add", name, "type", "bond", "mode", mode, "miimon", "100", *options)
+        for interface in names:
+            lib.run("ip", *net, "link", "set", interface, "down")
+            lib.run("ip", *net, "link", "set", interface, "master", name)
+        lib.run("ip", *net, "address", "add", address + end + "/24", "dev", name)
+        lib.run("ip", *net, "link", "set", name, "up")
+    lib.defer(lib.run, "ip", "link", "del", name)
+    pairs[0].address = address + "1"
+    return Offloaded(pairs[0])
+
+
+BY_PORTS = ("xmit_hash_policy", "layer3+4")
+
+
+@offload_test("over a bond it is software, whatever its mode, and no byte is lost when an interface is")
 def bond():
     lib.run("modprobe", "bonding", "max_bonds=0")
-    nic, other = lib.Nic(), lib.Nic("nic1", 1)
-    for net, names in (((), (nic.name, other.name)), (("-n", "far"), (nic.far, other.far))):
-        lib.run("ip", *net, "link", "add", "bond0", "type", "bond", "mode", "balance-xor", "miimon", "100",
-                "xmit_hash_policy", "layer3+4")
-        for name in names:
-            lib.run("ip", *net, "link", "set", name, "down")
-            lib.run("ip", *net, "link", "set", name, "master", "bond0")
-        lib.run("ip", *net, "address", "add", "198.18.8.1/24" if not net else "198.18.8.2/24", "dev", "bond0")
-        lib.run("ip", *net, "link", "set", "bond0", "up")
-    lib.defer(lib.run, "ip", "link", "del", "bond0")
-    nic.address = "198.18.8.1"
-    c = Offloaded(nic).connect()
-    c.crypt("sw", "bond", "sw", "tx-sw")
-    c.move()
-    lib.run("ip", "link", "set", lib.crypt(c.port)[4] or "nic0", "down")
-    c.move()
-    c.end()
+    # net/tls would ask the interface that the bond chooses by the ports; the others do not tell it theirs
+    for number, (why, *mode) in enumerate((("bond", "balance-xor", *BY_PORTS),
+                                           ("bond", "802.3ad", *BY_PORTS, "lacp_rate", "fast"),
+                                           ("no-feature", "balance-xor", "xmit_hash_policy", "layer2"),
+                                           ("no-feature", "active-backup"), ("no-feature", "balance-rr"),
+                                           ("no-feature", "broadcast"), ("no-feature", "balance-tlb"))):
+        c = over_bond(number, *mode).connect()
+        c.crypt("sw", why, "sw", "tx-sw" if why == "bond" else why)
+        c.move()
+        device = lib.crypt(c.port)[4]
+        lib.run("ip", "link", "set", device if device and not device.startswith("bond") else c.nic.name, "down")
+        c.move()
+        c.end()
 
 
 @offload_test("the route leads over a VLAN, of the same interface or another: it is encrypted once, and right")

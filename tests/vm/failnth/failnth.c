@@ -10,13 +10,13 @@
  * A kprobe at the entry of each allocating function calls one that returns NULL in
  * its stead: nothing was allocated, nothing is to be undone.  One allocation counts
  * once: a function of the table that another one called does not.  Nor does what a
- * softirq does that happened to come on top of tlsport, and the copy of a packet
- * for the test that listens to the wire.  What may not fail (__GFP_NOFAIL) neither
+ * softirq does that happened to come on top of tlsport, the copy of a packet for
+ * the test that listens to the wire, and the page that a program's memory gets
+ * because tlsport reads or writes there.  What may not fail (__GFP_NOFAIL) neither
  * counts nor fails.
  *
- * Out of reach: pages taken from the page allocator directly, but for those that
- * TCP and net/tls fill with data (skb_page_frag_refill), and objects that a
- * caller has kept from before, as the networking core does for packets that come.
+ * Out of reach: objects and pages that a caller has kept from before, as the
+ * networking core does for packets that come.
  */
 #include <linux/gfp.h>
 #include <linux/kprobes.h>
@@ -35,7 +35,7 @@ struct code {
 };
 
 struct allocator {
-	const char *names[2]; /* 6.1, and since 6.10 */
+	const char *names[3]; /* of 6.1 and newer kernels: the first that there is */
 	int gfp;	      /* which parameter */
 	struct code text;
 	struct kprobe probe;
@@ -55,12 +55,14 @@ static struct allocator allocators[] = {
 	{ { "kmalloc_large_node", "__kmalloc_large_node_noprof" }, 1 },
 	{ { "__vmalloc_node_range", "__vmalloc_node_range_noprof" }, 4 },
 	{ { "pcpu_alloc", "pcpu_alloc_noprof" }, 3 },
+	{ { "__alloc_pages", "__alloc_frozen_pages_noprof", "__alloc_pages_noprof" }, 0 },
 	{ { "skb_page_frag_refill" }, 2 }, /* returns false */
 };
 
 static struct code tlsport;
 /* What is called by these is not tlsport's, though it is on the stack. */
-static const char *const foreign_names[] = { "handle_softirqs", "dev_queue_xmit_nit" };
+static const char *const foreign_names[] = { "handle_softirqs", "dev_queue_xmit_nit",
+					     "handle_mm_fault" };
 static struct code foreign[ARRAY_SIZE(foreign_names)];
 
 static unsigned long text;
