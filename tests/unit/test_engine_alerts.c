@@ -82,6 +82,14 @@ static void test_first_bytes(void **state)
 	assert_int_equal(feed(engine, "\3", 1, false), ENGINE_FAILED);
 	check_alert("three bytes that are no text", ALERT_UNEXPECTED_MESSAGE);
 	engine_free(engine);
+	engine = engine_new(context);
+	for (size_t len = 1; len < 3; len++) {
+		assert_int_equal(feed(engine, "\x80\x2e\1", len, false), ENGINE_MORE);
+		assert_int_equal(last_consumed, 0);
+	}
+	assert_int_equal(feed(engine, "\x80\x2e\1", 3, false), ENGINE_FAILED);
+	check_alert("SSL 2.0, byte by byte", ALERT_PROTOCOL_VERSION);
+	engine_free(engine);
 	expect("a record of type 48", "\x30\x03\x01", 3, ALERT_UNEXPECTED_MESSAGE,
 	       TLSPORT_REASON_NOT_TLS);
 	expect("zeros", "\0\0\0\0\0\0\0", 7, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
@@ -95,7 +103,8 @@ static void test_first_bytes(void **state)
 	expect("heartbeat", "\x18\x03\x03\x00\x03\x01\x00\x00", 8, ALERT_UNEXPECTED_MESSAGE,
 	       TLSPORT_REASON_NOT_TLS);
 	REFUSED("another message", "\x16\x03\x01\x00\x04\x02\x00\x00\x00", UNEXPECTED_MESSAGE);
-	REFUSED("oversized message", "\x16\x03\x01\x00\x04\x01\x01\x00\x01", DECODE_ERROR);
+	/* a byte more than the longest that there can be */
+	REFUSED("oversized message", "\x16\x03\x01\x00\x04\x01\x02\x01\x45", DECODE_ERROR);
 	REFUSED("empty message", "\x16\x03\x01\x00\x04\x01\x00\x00\x00", DECODE_ERROR);
 	REFUSED("interleaved", "\x16\x03\x01\x00\x04\x01\x00\x00\x50\x14\x03\x01\x00\x01\x01",
 		UNEXPECTED_MESSAGE);
@@ -358,22 +367,6 @@ static void test_second_message_in_the_record(void **state)
 }
 
 /* Alert bytes that follow the hello at once: nothing of our flight goes out. */
-static void test_bad_record_right_behind_the_hello(void **state)
-{
-	uint8_t record[8192];
-	struct test_hello hello;
-	size_t len;
-
-	(void)state;
-	test_hello_init(&hello);
-	len = test_hello_record(&hello, record);
-	memcpy(record + len, "\x16\x03\x03\x00\x01\x00", 6);
-	expect("unprotected", record, len + 6, ALERT_UNEXPECTED_MESSAGE,
-	       TLSPORT_REASON_HANDSHAKE_REFUSED);
-	memcpy(record + len, "\x15\x03\x03\x00\x02\x02\x2a", 7);
-	expect("alert", record, len + 7, NO_ALERT, TLSPORT_REASON_PEER_ALERT);
-}
-
 /* --- the second flight of TLS 1.3, sealed by us with the client's keys --- */
 
 /* of the client that is at it */
@@ -442,6 +435,60 @@ static void check_client_alert(const char *name, struct client *client, int aler
 			 ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET, alert);
 }
 
+/* What goes out may not depend on how the client's bytes came: the flight, then the alert. */
+static void behind_hello(const char *name, int version, const char *bad, size_t len, int alert)
+{
+	struct client *client = client_new(version, version);
+	struct engine *engine = engine_new(context);
+	uint8_t flight[8192];
+	int n;
+
+	SSL_do_handshake(client->ssl);
+	n = BIO_read(client->out, flight, sizeof(flight));
+	memcpy(flight + n, bad, len);
+	if (feed(engine, flight, n + len, false) != ENGINE_FAILED)
+		fail_msg("%s: did not fail", name);
+	if (alert == NO_ALERT) {
+		check_alert(name, NO_ALERT);
+	} else {
+		assert_true(last_out_len > 500);
+		check_client_alert(name, client, alert);
+	}
+	engine_free(engine);
+	client_free(client);
+	ERR_clear_error();
+}
+
+static void test_bad_record_right_behind_the_hello(void **state)
+{
+	(void)state;
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		behind_hello("unprotected", version, "\x16\x03\x03\x00\x01\x00", 6,
+			     ALERT_UNEXPECTED_MESSAGE);
+		behind_hello("garbage", version, "\x99", 1, ALERT_UNEXPECTED_MESSAGE);
+		behind_hello("alert", version, "\x15\x03\x03\x00\x02\x02\x2a", 7, NO_ALERT);
+	}
+}
+
+/* Behind HelloRetryRequest a record may be longer, but not one of the handshake. */
+static void test_long_record_behind_a_retry(void **state)
+{
+	static uint8_t record[20000];
+	struct engine *engine = engine_new(context);
+	struct test_hello hello;
+	size_t len;
+
+	(void)state;
+	test_hello_init(&hello);
+	SET(&hello, AT_KEY_SHARE, 0, 0);
+	len = test_hello_record(&hello, record);
+	assert_int_equal(feed(engine, record, len, false), ENGINE_MORE);
+	memcpy(record, "\x16\x03\x03\x40\x01\x01\x00\x50", 8);
+	assert_int_equal(feed(engine, record, 5 + 16385, false), ENGINE_FAILED);
+	check_alert("long record", ALERT_RECORD_OVERFLOW);
+	engine_free(engine);
+}
+
 static void second_flight(const char *name, const uint8_t *record, size_t len, int alert,
 			  struct second *second)
 {
@@ -485,9 +532,13 @@ static void test_protected_content(void **state)
 	content("2^14 + 1 with padding", 0, text, 16384, NO_ALERT);
 	content("2^14 + 2 with padding", 0, text, 16385, ALERT_RECORD_OVERFLOW);
 	memset(text, 0, 3);
+	text[0] = TLS_ALERT;
+	content("padding and no alert", 0, text, 31, ALERT_UNEXPECTED_MESSAGE);
+	text[0] = 0;
 	content("fatal alert", TLS_ALERT, (const uint8_t *)"\2\x2a", 2, NO_ALERT);
 	content("close_notify", TLS_ALERT, (const uint8_t *)"\1\0", 2, NO_ALERT);
 	content("unknown warning", TLS_ALERT, (const uint8_t *)"\1\x29", 2, NO_ALERT);
+	content("alert without content", TLS_ALERT, text, 0, ALERT_UNEXPECTED_MESSAGE);
 	content("short alert", TLS_ALERT, (const uint8_t *)"\2", 1, ALERT_DECODE_ERROR);
 	memcpy(text, "\x18\x00\x00\x01\x00", 5);
 	content("KeyUpdate", TLS_HANDSHAKE, text, 5, ALERT_UNEXPECTED_MESSAGE);
@@ -620,6 +671,80 @@ static size_t second12(struct second *second, uint8_t *flight, size_t room)
 {
 	begin_second(second, TLS1_2_VERSION);
 	return BIO_read(second->client->out, flight, room);
+}
+
+/* The client's keys of TLS 1.2, AES-256-GCM: RFC 5246 6.3. */
+static void take_client_keys12(struct client *client)
+{
+	static const char label[] = "key expansion";
+	uint8_t master[48], randoms[64], block[32 + 32 + 4 + 4];
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_TLS1_PRF, NULL);
+	size_t len = sizeof(block);
+
+	SSL_SESSION_get_master_key(SSL_get_session(client->ssl), master, sizeof(master));
+	SSL_get_server_random(client->ssl, randoms, 32);
+	SSL_get_client_random(client->ssl, randoms + 32, 32);
+	assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+	EVP_PKEY_CTX_set_tls1_prf_md(ctx, EVP_sha384());
+	EVP_PKEY_CTX_set1_tls1_prf_secret(ctx, master, sizeof(master));
+	EVP_PKEY_CTX_add1_tls1_prf_seed(ctx, (const uint8_t *)label, sizeof(label) - 1);
+	EVP_PKEY_CTX_add1_tls1_prf_seed(ctx, randoms, sizeof(randoms));
+	assert_int_equal(EVP_PKEY_derive(ctx, block, &len), 1);
+	EVP_PKEY_CTX_free(ctx);
+	memset(&client_info, 0, sizeof(client_info));
+	client_info.info.version = TLS_1_2_VERSION;
+	client_info.info.cipher_type = TLS_CIPHER_AES_GCM_256;
+	memcpy(client_info.gcm256.key, block, 32);
+	memcpy(client_info.gcm256.salt, block + 64, 4);
+}
+
+/* In pieces of so many bytes, the last one in a record of its own, or not at all. */
+static void finished_in_pieces(int version, int size, bool last)
+{
+	uint8_t flight[2048], record[512], type;
+	struct engine_result result;
+	struct second second;
+	int len, left, n, at;
+
+	begin_second(&second, version);
+	if (version == TLS1_2_VERSION) {
+		len = BIO_read(second.client->out, flight, sizeof(flight));
+		/* ClientKeyExchange, change_cipher_spec, Finished */
+		at = 5 + get16(flight + 3);
+		at += 5 + get16(flight + at + 3);
+		assert_int_equal(feed(second.engine, flight, at, false), ENGINE_MORE);
+		take_client_keys12(second.client);
+		second.finished_len = test_open_record(&client_info, flight + at, len - at,
+						       second.finished, &type);
+		assert_int_equal(second.finished_len, 4 + 12);
+	}
+	left = second.finished_len - !last;
+	for (at = 0; at < left; at += n) {
+		n = left - at < size ? left - at : size;
+		len = test_seal_record(&client_info, TLS_HANDSHAKE, second.finished + at, n,
+				       record);
+		next_sequence();
+		if (feed(second.engine, record, len, false) !=
+		    (last && at + n == left ? ENGINE_DONE : ENGINE_MORE))
+			fail_msg("%d bytes at %d: %s", n, at, engine_reason_text(second.engine));
+	}
+	if (last) {
+		assert_int_equal(engine_result(second.engine, &result), 0);
+		/* all of them count */
+		n = (second.finished_len + size - 1) / size;
+		assert_int_equal(result.rx.gcm256.rec_seq[7], version == TLS1_2_VERSION ? n : 0);
+	}
+	end_second(&second);
+}
+
+/* RFC 5246 6.2.1, RFC 8446 5.1: a message may be split anywhere. */
+static void test_finished_in_pieces(void **state)
+{
+	(void)state;
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
+		for (int size = 1; size <= 52; size++)
+			for (int last = 0; last < 2; last++)
+				finished_in_pieces(version, size, last);
 }
 
 static void refuse12(const char *name, struct second *second, const uint8_t *flight, size_t len,
@@ -835,12 +960,14 @@ int main(void)
 		cmocka_unit_test(test_fragments_of_one_byte),
 		cmocka_unit_test(test_second_message_in_the_record),
 		cmocka_unit_test(test_bad_record_right_behind_the_hello),
+		cmocka_unit_test(test_long_record_behind_a_retry),
 		cmocka_unit_test(test_protected_content),
 		cmocka_unit_test(test_something_behind_finished_in_its_record),
 		cmocka_unit_test(test_broken_seal),
 		cmocka_unit_test(test_unprotected_second_flight),
 		cmocka_unit_test(test_endless_change_cipher_spec),
 		cmocka_unit_test(test_finished_in_pieces_with_padding),
+		cmocka_unit_test(test_finished_in_pieces),
 		cmocka_unit_test(test_second_flight_of_tls12),
 		cmocka_unit_test(test_alert_of_resumed_tls12_is_protected),
 		cmocka_unit_test(test_mutated_flights),

@@ -24,7 +24,7 @@
 static struct engine_context *context;
 
 struct transcript {
-	uint8_t bytes[200000];
+	uint8_t bytes[300000];
 	size_t len;
 };
 
@@ -95,6 +95,19 @@ static void finished(const uint8_t *secret, uint8_t to[HASH])
 	HMAC(EVP_sha256(), key, HASH, digest, HASH, to, NULL);
 }
 
+/* Which PSK a ServerHello has selected; -1: none */
+static int selected_psk(const uint8_t *message)
+{
+	const uint8_t *at = message + 4 + 2 + 32, *end;
+
+	at += 1 + *at + 2 + 1;
+	end = at + 2 + get16(at);
+	for (at += 2; at < end; at += 4 + get16(at + 2))
+		if (get16(at) == 41)
+			return get16(at + 4);
+	return -1;
+}
+
 /* The server's X25519 share; the ServerHello is checked on the way. */
 static const uint8_t *server_share(const uint8_t *message, const struct test_hello *hello)
 {
@@ -145,11 +158,79 @@ static size_t records_of(const uint8_t *message, size_t len, uint8_t *to)
 	return to - start;
 }
 
+/*
+ * What pre_shared_key, the last extension, offers.
+ *
+ * @psk: NULL: no PSK
+ * @binders: in it, all of HASH bytes
+ * @bound: the one that is right; -1: none
+ * @selected: by the server; -1: none
+ */
+static struct offer {
+	const uint8_t *psk;
+	int binders;
+	int bound;
+	int selected;
+} offer;
+
+/* Behind what is in the transcript; binders end the message and are not in what they are of. */
+static void bind_psk(const struct test_hello *hello, uint8_t *message)
+{
+	const size_t tail = 2 + offer.binders * (1 + HASH);
+	const size_t len = test_hello_message(hello, message) - tail;
+	uint8_t zero[HASH] = { 0 }, empty[HASH], key[HASH];
+
+	SHA256((const uint8_t *)"", 0, empty);
+	extract(zero, offer.psk, HASH, key);
+	expand(key, "res binder", empty, HASH, key, HASH);
+	add(message, len);
+	if (offer.bound >= 0)
+		finished(key, message + len + 2 + offer.bound * (1 + HASH) + 1);
+	add(message + len, tail);
+}
+
+static enum engine_status send_bound(struct engine *engine, const struct test_hello *hello)
+{
+	static uint8_t message[8192], record[8192];
+
+	bind_psk(hello, message);
+	return feed(engine, record, records_of(message, 4 + get24(message + 1), record));
+}
+
+static bool enlarge;
+
+/* Lists of suites and of extensions as long as can be. */
+static size_t enlarged(uint8_t *message, size_t len)
+{
+	uint8_t *suites = message + 4 + 2 + 32 + 1 + message[4 + 2 + 32], *extensions;
+	size_t more = 0xfffe - get16(suites);
+
+	memmove(suites + 2 + more, suites + 2, message + len - suites - 2);
+	for (size_t i = 0; i < more; i += 2)
+		put16(suites + 2 + i, 0x5000 + i % 256);
+	put16(suites, 0xfffe);
+	len += more;
+	extensions = suites + 2 + 0xfffe + 2;
+	more = 0xffff - get16(extensions);
+	put16(message + len, 21);
+	put16(message + len + 2, more - 4);
+	memset(message + len + 4, 0, more - 4);
+	put16(extensions, 0xffff);
+	len += more;
+	put24(message + 1, len - 4);
+	return len;
+}
+
 static enum engine_status send_hello(struct engine *engine, const struct test_hello *hello)
 {
-	static uint8_t message[70000], records[70100];
-	size_t len = test_hello_message(hello, message);
+	static uint8_t message[140000], records[140100];
+	size_t len;
 
+	if (offer.psk)
+		return send_bound(engine, hello);
+	len = test_hello_message(hello, message);
+	if (enlarge)
+		len = enlarged(message, len);
 	add(message, len);
 	return feed(engine, records, records_of(message, len, records));
 }
@@ -182,6 +263,8 @@ static void complete(const struct test_hello *hello, bool retry)
 	int len;
 
 	transcript.len = 0;
+	if (!offer.psk)
+		offer.selected = -1;
 	if (retry) {
 		SET(&own, AT_KEY_SHARE, 0, 0);
 		assert_int_equal(send_hello(engine, &own), ENGINE_MORE);
@@ -202,7 +285,8 @@ static void complete(const struct test_hello *hello, bool retry)
 	assert_int_equal(EVP_PKEY_derive(ctx, shared, &shared_len), 1);
 	EVP_PKEY_CTX_free(ctx);
 	SHA256((const uint8_t *)"", 0, empty);
-	extract(zero, zero, HASH, secret);
+	assert_int_equal(selected_psk(out + 5), offer.selected);
+	extract(zero, offer.selected >= 0 ? offer.psk : zero, HASH, secret);
 	expand(secret, "derived", empty, HASH, secret, HASH);
 	extract(secret, shared, 32, secret);
 	hash(digest);
@@ -216,7 +300,9 @@ static void complete(const struct test_hello *hello, bool retry)
 		if (out[at] == TLS_CHANGE_CIPHER_SPEC)
 			continue;
 		len = test_open_record(&rx, out + at, 5 + get16(out + at + 3), content, &type);
-		assert_true(len > 0);
+		if (len <= 0)
+			fail_msg("PSK %d of %d, retry %d: the flight cannot be read", offer.bound,
+				 offer.binders, retry);
 		assert_int_equal(type, TLS_HANDSHAKE);
 		rx.gcm128.rec_seq[7]++;
 		if (content[0] == TLS_FINISHED) {
@@ -316,44 +402,22 @@ static void test_other_shares_before_ours(void **state)
 	complete(&hello, false);
 }
 
-/* 64 KiB: four records */
+/* 128 KiB: nine records */
 static void test_largest_hello(void **state)
 {
-	static struct test_hello hello;
+	struct test_hello hello;
 
 	(void)state;
 	init(&hello);
-	for (int i = 0; hello.count < TEST_EXTENSIONS; i++)
-		test_hello_add(&hello, 0x5000 + i, hello.extensions[0].body, 2000);
+	hello.session_id_len = 32;
+	enlarge = true;
 	both_ways(&hello);
+	enlarge = false;
 }
 
 /* --- a session, and no signature_algorithms: RFC 8446 9.2 --- */
 
-/* Behind what is in the transcript; binders end the message and are not in what they are of. */
-static void bind_psk(const struct test_hello *hello, const uint8_t *psk, uint8_t *message)
-{
-	const size_t len = test_hello_message(hello, message) - 2 - 1 - HASH;
-	uint8_t zero[HASH] = { 0 }, empty[HASH], key[HASH];
-
-	SHA256((const uint8_t *)"", 0, empty);
-	extract(zero, psk, HASH, key);
-	expand(key, "res binder", empty, HASH, key, HASH);
-	add(message, len);
-	finished(key, message + len + 2 + 1);
-	add(message + len, 2 + 1 + HASH);
-}
-
-static enum engine_status send_bound(struct engine *engine, const struct test_hello *hello,
-				     const uint8_t *psk)
-{
-	uint8_t message[4096], record[4096];
-
-	bind_psk(hello, psk, message);
-	return feed(engine, record, records_of(message, 4 + get24(message + 1), record));
-}
-
-/* The client's next hello, but without signature_algorithms. */
+/* The client's next hello, as far as the session is concerned. */
 static void take_hello(struct client *client, struct test_hello *to)
 {
 	static const uint8_t binders[2 + 1 + HASH] = { 0, 1 + HASH, HASH };
@@ -371,70 +435,182 @@ static void take_hello(struct client *client, struct test_hello *to)
 	init(to);
 	SET(to, AT_SERVER_NAME, 0, 15, 0, 0, 12, 't', 'e', 's', 't', '.', 'e', 'x', 'a', 'm', 'p',
 	    'l', 'e');
-	DROP(to, AT_SCHEMES);
 	test_hello_add(to, 41, psk, identities + sizeof(binders));
 }
 
-static bool has_psk(const uint8_t *record)
+/* A port with tickets, and a client that has one of it. */
+static struct client *with_session(struct engine_policy *policy, struct engine_context **port)
 {
-	const uint8_t *at = record + 5 + 4 + 2 + 32, *end = record + 5 + get16(record + 3);
+	struct client *client = client_new(TLS1_3_VERSION, TLS1_3_VERSION);
+	static struct flow flow;
+	char byte;
 
-	for (at += 1 + *at + 2 + 1 + 2; at < end; at += 4 + get16(at + 2))
-		if (get16(at) == 41)
-			return true;
-	return false;
+	*policy = test_policy(443);
+	policy->tickets = ticket_keys_new();
+	*port = test_context(policy, TEST_P256);
+	SSL_set_ciphersuites(client->ssl, "TLS_AES_128_GCM_SHA256");
+	assert_int_equal(flow_run(&flow, *port, client), ENGINE_DONE);
+	SSL_read(client->ssl, &byte, 1);
+	flow_end(&flow);
+	return client;
+}
+
+static void take_offer(struct client *client, struct test_hello *hello)
+{
+	static uint8_t psk[HASH];
+
+	client_again(client, client->session);
+	SSL_SESSION_get_master_key(client->session, psk, sizeof(psk));
+	take_hello(client, hello);
+	offer = (struct offer){ psk, 1, 0, 0 };
+}
+
+static void end_session(struct client *client, struct engine_policy *policy,
+			struct engine_context *port)
+{
+	offer.psk = NULL;
+	client_free(client);
+	engine_context_free(port);
+	ticket_keys_free((struct ticket_keys *)policy->tickets);
 }
 
 static void test_session_without_signature_algorithms(void **state)
 {
 	static const uint8_t missing[] = { TLS_ALERT, 3, 3, 0, 2, 2, ALERT_MISSING_EXTENSION };
-	struct engine_policy policy = test_policy(443);
-	struct client *client = client_new(TLS1_3_VERSION, TLS1_3_VERSION);
-	struct ticket_keys *tickets = ticket_keys_new();
+	struct engine_policy policy;
 	struct engine_context *port;
-	static struct flow flow;
-	uint8_t psk[HASH];
-	char byte;
+	struct client *client = with_session(&policy, &port);
 
 	(void)state;
-	policy.tickets = tickets;
-	port = test_context(&policy, TEST_P256);
-	SSL_set_ciphersuites(client->ssl, "TLS_AES_128_GCM_SHA256");
-	assert_int_equal(flow_run(&flow, port, client), ENGINE_DONE);
-	SSL_read(client->ssl, &byte, 1);
-	flow_end(&flow);
 	for (int i = 0; i < 4; i++) {
 		const bool known = i % 2, retry = i / 2;
 		struct engine *engine = engine_new(port);
 		struct test_hello hello, first;
 
-		client_again(client, client->session);
-		SSL_SESSION_get_master_key(client->session, psk, sizeof(psk));
-		take_hello(client, &hello);
+		take_offer(client, &hello);
+		DROP(&hello, AT_SCHEMES);
 		if (!known) /* in the ticket's name */
 			hello.extensions[hello.count - 1].body[4] ^= 1;
 		transcript.len = 0;
-		if (retry) {
-			first = hello;
+		first = hello;
+		if (retry)
 			SET(&first, AT_KEY_SHARE, 0, 0);
-			assert_int_equal(send_bound(engine, &first, psk), ENGINE_MORE);
-			assert_false(has_psk(out));
+		if (retry && known) {
+			assert_int_equal(send_bound(engine, &first), ENGINE_MORE);
+			assert_int_equal(selected_psk(out + 5), -1);
 			take_retry();
+			first = hello;
 		}
-		if (send_bound(engine, &hello, psk) != (known ? ENGINE_MORE : ENGINE_FAILED))
+		if (send_bound(engine, &first) != (known ? ENGINE_MORE : ENGINE_FAILED))
 			fail_msg("known %d, retry %d: %s", known, retry,
 				 engine_reason_text(engine));
 		if (known) {
-			assert_true(has_psk(out));
+			assert_int_equal(selected_psk(out + 5), 0);
 		} else {
 			assert_int_equal(out_len, sizeof(missing));
 			assert_memory_equal(out, missing, sizeof(missing));
 		}
 		engine_free(engine);
 	}
-	client_free(client);
-	engine_context_free(port);
-	ticket_keys_free(tickets);
+	end_session(client, &policy, port);
+}
+
+/*
+ * PSKs of the client: "o": its session; "f": none of ours; "F": likewise, and longer than
+ * ours are; "l": the session's ticket and a byte more.
+ */
+static void offer_psks(struct test_hello *hello, const char *psks, int selected)
+{
+	struct test_extension *extension = &hello->extensions[hello->count - 1];
+	const size_t entry_len = get16(extension->body), id_len = entry_len - 2 - 4;
+	uint8_t body[2048] = { 0 }, *at = body + 2;
+	const uint8_t *id = extension->body + 4;
+
+	offer.binders = strlen(psks);
+	offer.bound = strchr(psks, 'o') ? (int)strcspn(psks, "o") : -1;
+	offer.selected = selected;
+	for (const char *c = psks; *c; c++) {
+		const size_t len = *c == 'o' ? id_len :
+				   *c == 'l' ? id_len + 1 :
+				   *c == 'F' ? 500 :
+					       20;
+
+		put16(at, len);
+		memset(at + 2, *c, len);
+		if (*c == 'o' || *c == 'l')
+			memcpy(at + 2, id, id_len);
+		memcpy(at + 2 + len, id + id_len, 4);
+		at += 2 + len + 4;
+	}
+	put16(body, at - body - 2);
+	put16(at, offer.binders * (1 + HASH));
+	at += 2;
+	for (int i = 0; i < offer.binders; i++, at += 1 + HASH)
+		*at = HASH;
+	test_extension_set(extension, body, at - body);
+}
+
+static void test_several_psks(void **state)
+{
+	static const struct {
+		const char *psks;
+		int selected;
+	} offers[] = {
+		{ "o", 0 },   { "f", -1 },  { "F", -1 },     { "l", -1 }, { "fo", 1 },
+		{ "of", 0 },  { "Fo", 1 },  { "oF", 0 },     { "oo", 0 }, { "foo", 1 },
+		{ "lfo", 2 }, { "Ff", -1 }, { "fffffo", 5 }, { "ol", 0 },
+	};
+	struct engine_context *kept = context;
+	struct engine_policy policy;
+	struct client *client = with_session(&policy, &context);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(offers) / sizeof(offers[0]); i++) {
+		for (int session_id = 0; session_id < 2; session_id++) {
+			struct test_hello hello;
+
+			take_offer(client, &hello);
+			/* of a length that the library does not take */
+			hello.session_id_len = session_id ? 5 : 32;
+			offer_psks(&hello, offers[i].psks, offers[i].selected);
+			both_ways(&hello);
+		}
+	}
+	end_session(client, &policy, context);
+	context = kept;
+}
+
+/* RFC 8446 4.1.2: what does not fit the suite may go after HelloRetryRequest. */
+static void test_psk_goes_after_retry(void **state)
+{
+	struct engine_context *kept = context;
+	struct engine_policy policy;
+	struct client *client = with_session(&policy, &context);
+	struct test_hello hello;
+	struct engine *engine;
+
+	(void)state;
+	for (int fits = 0; fits < 2; fits++) {
+		take_offer(client, &hello);
+		SUITES(&hello, 0x13, fits ? 0x01 : 0x02);
+		SET(&hello, AT_KEY_SHARE, 0, 0);
+		engine = engine_new(context);
+		transcript.len = 0;
+		assert_int_equal(send_bound(engine, &hello), ENGINE_MORE);
+		take_retry();
+		hello.count--;
+		test_hello_init(&hello);
+		SUITES(&hello, 0x13, fits ? 0x01 : 0x02);
+		SET(&hello, AT_SERVER_NAME, 0, 15, 0, 0, 12, 't', 'e', 's', 't', '.', 'e', 'x', 'a',
+		    'm', 'p', 'l', 'e');
+		offer.psk = NULL;
+		assert_int_equal(send_hello(engine, &hello), fits ? ENGINE_FAILED : ENGINE_MORE);
+		if (fits)
+			assert_int_equal(out[6], ALERT_ILLEGAL_PARAMETER);
+		engine_free(engine);
+	}
+	end_session(client, &policy, context);
+	context = kept;
 }
 
 static int setup(void **state)
@@ -463,6 +639,8 @@ int main(void)
 		cmocka_unit_test(test_other_shares_before_ours),
 		cmocka_unit_test(test_largest_hello),
 		cmocka_unit_test(test_session_without_signature_algorithms),
+		cmocka_unit_test(test_several_psks),
+		cmocka_unit_test(test_psk_goes_after_retry),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -88,6 +88,14 @@ static void legacy_low(struct test_hello *h)
 {
 	h->legacy_version = 0x0301;
 }
+static void legacy_ssl2(struct test_hello *h)
+{
+	h->legacy_version = 0x0200;
+}
+static void legacy_zero(struct test_hello *h)
+{
+	h->legacy_version = 0;
+}
 static void legacy_ssl3(struct test_hello *h)
 {
 	h->legacy_version = 0x0300;
@@ -408,6 +416,16 @@ static void etm_body(struct test_hello *h)
 {
 	ADD(h, 22, 0);
 }
+static void ems_body_12(struct test_hello *h)
+{
+	only_12(h);
+	ems_body(h);
+}
+static void etm_body_12(struct test_hello *h)
+{
+	only_12(h);
+	etm_body(h);
+}
 static void early_body(struct test_hello *h)
 {
 	ADD(h, 42, 0);
@@ -425,6 +443,16 @@ static void formats_empty(struct test_hello *h)
 {
 	ADD(h, 11, 0);
 }
+static void formats_empty_12(struct test_hello *h)
+{
+	only_12(h);
+	formats_empty(h);
+}
+static void formats_good_12(struct test_hello *h)
+{
+	only_12(h);
+	ADD(h, 11, 2, 1, 0);
+}
 static void renegotiation_good(struct test_hello *h)
 {
 	only_12(h);
@@ -438,6 +466,11 @@ static void renegotiation_full(struct test_hello *h)
 static void renegotiation_cut(struct test_hello *h)
 {
 	only_12(h);
+	ADD(h, 0xff01, 2, 1);
+}
+
+static void renegotiation_cut_13(struct test_hello *h)
+{
 	ADD(h, 0xff01, 2, 1);
 }
 
@@ -515,6 +548,8 @@ static const struct {
 	GOOD(legacy_high, TLS_1_3),
 	GOOD(legacy_low, TLS_1_3),
 	BAD(legacy_ssl3, PROTOCOL_VERSION),
+	BAD(legacy_ssl2, PROTOCOL_VERSION),
+	BAD(legacy_zero, PROTOCOL_VERSION),
 	BAD(tls11, PROTOCOL_VERSION),
 	BAD(versions_old, PROTOCOL_VERSION),
 	GOOD(versions_grease, TLS_1_3),
@@ -581,15 +616,20 @@ static const struct {
 	BAD(status_empty, DECODE_ERROR),
 	BAD(status_cut, DECODE_ERROR),
 	BAD(status_trailing, DECODE_ERROR),
-	BAD(ems_body, DECODE_ERROR),
-	BAD(etm_body, DECODE_ERROR),
+	GOOD(ems_body, TLS_1_3),
+	BAD(ems_body_12, DECODE_ERROR),
+	GOOD(etm_body, TLS_1_3),
+	BAD(etm_body_12, DECODE_ERROR),
 	BAD(early_body, DECODE_ERROR),
 	BAD(formats_compressed, ILLEGAL_PARAMETER),
 	GOOD(formats_compressed_13, TLS_1_3),
-	BAD(formats_empty, DECODE_ERROR),
+	GOOD(formats_good_12, TLS_1_2),
+	GOOD(formats_empty, TLS_1_3),
+	BAD(formats_empty_12, DECODE_ERROR),
 	GOOD(renegotiation_good, TLS_1_2),
 	BAD(renegotiation_full, HANDSHAKE_FAILURE),
 	BAD(renegotiation_cut, DECODE_ERROR),
+	GOOD(renegotiation_cut_13, TLS_1_3),
 	GOOD(psk_good, TLS_1_3),
 	BAD(psk_not_last, ILLEGAL_PARAMETER),
 	BAD(psk_no_modes, MISSING_EXTENSION),
@@ -766,13 +806,20 @@ static void test_truncation_is_a_decode_error(void **state)
 	}
 }
 
+static bool all_known(const void *arg, struct bytes identity)
+{
+	(void)arg;
+	(void)identity;
+	return true;
+}
+
 static void test_mutations_do_no_harm(void **state)
 {
 	uint8_t message[4096], canonical[8192];
 	struct hello_choice choice;
 	struct test_hello built;
 	struct hello hello;
-	size_t len;
+	size_t len, tail;
 
 	(void)state;
 	srand(1);
@@ -788,8 +835,9 @@ static void test_mutations_do_no_harm(void **state)
 			copy[4 + rand() % (len - 4)] = rand() % 3 ? rand() : rand() % 4;
 		if (!hello_parse(copy, len, &hello) && !hello_choose(&hello, &both, &choice)) {
 			assert_true(choice.suite);
+			hello_choose_psks(&hello, &choice, all_known, NULL);
 			assert_true(hello_canonical(&hello, &both, &choice, canonical,
-						    sizeof(canonical)) > 0);
+						    sizeof(canonical), &tail) > 0);
 		}
 		free(copy);
 	}
@@ -802,7 +850,7 @@ static void test_canonical_hello_says_the_same(void **state)
 	struct hello_choice choice, again;
 	struct hello hello, other;
 	struct test_hello built;
-	size_t len;
+	size_t len, tail;
 
 	(void)state;
 	for (size_t i = 0; i < CASES; i++) {
@@ -814,10 +862,14 @@ static void test_canonical_hello_says_the_same(void **state)
 		assert_int_equal(hello_parse(message, len, &hello), 0);
 		assert_int_equal(hello_choose(&hello, &both, &choice), 0);
 		choice.staple = hello.status_request;
-		len = hello_canonical(&hello, &both, &choice, canonical, sizeof(canonical));
+		if (choice.psk)
+			hello_choose_psks(&hello, &choice, all_known, NULL);
+		len = hello_canonical(&hello, &both, &choice, canonical, sizeof(canonical), &tail);
 		assert_true(len > 0);
 		assert_int_equal(hello_parse(canonical, len, &other), 0);
 		assert_int_equal(other.status_request, hello.status_request);
+		if (choice.version == TLS_1_2)
+			assert_int_equal(!other.point_formats.data, !hello.point_formats.data);
 		/* the certificate's curve is not among its groups: not ours to say again */
 		if (choice.version == TLS_1_3) {
 			assert_int_equal(hello_choose(&other, &both, &again), 0);
@@ -829,8 +881,8 @@ static void test_canonical_hello_says_the_same(void **state)
 			assert_int_equal(again.psk, choice.psk);
 		}
 		for (size_t size = 0; size < len; size++)
-			assert_int_equal(hello_canonical(&hello, &both, &choice, canonical, size),
-					 0);
+			assert_int_equal(
+				hello_canonical(&hello, &both, &choice, canonical, size, &tail), 0);
 	}
 }
 
@@ -911,7 +963,7 @@ static void test_second_hello(void **state)
 	assert_int_equal(retry(nothing), 0);
 	assert_int_equal(retry(padding), 0);
 	assert_int_equal(retry(cookie), 0);
-	assert_int_equal(retry(psk_good), 0);
+	assert_int_equal(retry(psk_good), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(early), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(share_empty), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(other_share), ALERT_ILLEGAL_PARAMETER);
@@ -923,6 +975,121 @@ static void test_second_hello(void **state)
 	assert_int_equal(retry(unknown), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(legacy_high), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(only_12), ALERT_ILLEGAL_PARAMETER);
+}
+
+/* Identities of two bytes, letter and number; the binders are as long as said. */
+static void psks(struct test_hello *h, const char *identities, const uint8_t *lengths)
+{
+	uint8_t body[1024], *at = body + 2;
+	const size_t n = strlen(identities);
+
+	for (size_t i = 0; i < n; i++, at += 8) {
+		put16(at, 2);
+		at[2] = identities[i];
+		at[3] = '0';
+		memset(at + 4, i, 4);
+	}
+	put16(body, at - body - 2);
+	at += 2;
+	for (size_t i = 0; i < n; i++) {
+		*at++ = lengths[i];
+		memset(at, i, lengths[i]);
+		at += lengths[i];
+	}
+	put16(body + 2 + 8 * n, at - body - 4 - 8 * n);
+	test_hello_add(h, 41, body, at - body);
+}
+
+static bool known_letter(const void *letters, struct bytes identity)
+{
+	return strchr(letters, identity.data[0]);
+}
+
+static void shows(const char *offered, const uint8_t *lengths, const char *known,
+		  const char *wanted)
+{
+	uint8_t message[4096], canonical[8192];
+	struct hello_choice choice;
+	struct hello hello, shown;
+	struct test_hello built;
+	size_t len, tail;
+
+	test_hello_init(&built);
+	psks(&built, offered, lengths);
+	len = test_hello_message(&built, message);
+	assert_int_equal(hello_parse(message, len, &hello), 0);
+	assert_int_equal(hello_choose(&hello, &both, &choice), 0);
+	hello_choose_psks(&hello, &choice, known_letter, known);
+	assert_int_equal(choice.psk_count, strlen(wanted));
+	len = hello_canonical(&hello, &both, &choice, canonical, sizeof(canonical), &tail);
+	assert_int_equal(hello_parse(canonical, len, &shown), 0);
+	assert_int_equal(shown.binders_len, tail);
+	assert_int_equal(shown.psk.data != NULL, wanted[0] != 0);
+	for (size_t i = 0; wanted[i]; i++) {
+		assert_int_equal(offered[choice.psks[i]], wanted[i]);
+		assert_int_equal(shown.psk.data[2 + 8 * i + 2], wanted[i]);
+		assert_int_equal(shown.psk.data[2 + 8 * i + 4], choice.psks[i]);
+	}
+	/* the first binder is that of the first one */
+	if (wanted[0]) {
+		const uint8_t *binder = shown.psk.data + shown.psk.len - tail + 2;
+
+		assert_int_equal(binder[0], lengths[choice.psks[0]]);
+		assert_int_equal(binder[1], choice.psks[0]);
+	}
+}
+
+static void test_psks_that_the_library_sees(void **state)
+{
+	static const uint8_t usual[] = { 48, 32, 48, 32, 48, 32 };
+	static const uint8_t longer[] = { 65, 255, 64, 33, 48, 32 };
+
+	(void)state;
+	shows("a", usual, "a", "a");
+	shows("a", usual, "", "");
+	shows("xa", usual, "a", "a");
+	shows("axbyc", usual, "abc", "abc");
+	shows("aaba", usual, "ab", "ab");
+	shows("abcdef", usual, "abcdef", "abcd");
+	shows("abcd", longer, "abcd", "cd");
+}
+
+static int retry_psks(const char *first, const char *second)
+{
+	static const uint8_t sha384[] = { 48, 48, 48 }, sha256[] = { 32, 32, 32 };
+	static uint8_t message1[4096], message2[4096];
+	struct hello_choice choice1, choice2;
+	struct hello hello1, hello2;
+	struct test_hello built;
+
+	test_hello_init(&built);
+	share_empty(&built);
+	psks(&built, first + 1, *first == '+' ? sha384 : sha256);
+	assert_int_equal(hello_parse(message1, test_hello_message(&built, message1), &hello1), 0);
+	assert_int_equal(hello_choose(&hello1, &both, &choice1), 0);
+	assert_int_equal(choice1.suite->hash_len, 48);
+	second_share(&built);
+	if (*second)
+		psks(&built, second, *first == '+' ? sha384 : sha256);
+	assert_int_equal(hello_parse(message2, test_hello_message(&built, message2), &hello2), 0);
+	assert_int_equal(hello_choose(&hello2, &both, &choice2), 0);
+	return hello_retry_check(&hello1, &choice1, &hello2, &choice2);
+}
+
+/* "+": of the suite's hash */
+static void test_psks_of_the_second_hello(void **state)
+{
+	(void)state;
+	assert_int_equal(retry_psks("+a", "a"), 0);
+	assert_int_equal(retry_psks("+abc", "abc"), 0);
+	assert_int_equal(retry_psks("-abc", "abc"), 0);
+	assert_int_equal(retry_psks("-abc", "b"), 0);
+	assert_int_equal(retry_psks("-abc", ""), 0);
+	assert_int_equal(retry_psks("+a", ""), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry_psks("+abc", "ac"), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry_psks("-abc", "ca"), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry_psks("-ab", "abc"), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry_psks("-ab", "d"), ALERT_ILLEGAL_PARAMETER);
 }
 
 int main(void)
@@ -938,6 +1105,8 @@ int main(void)
 		cmocka_unit_test(test_mutations_do_no_harm),
 		cmocka_unit_test(test_canonical_hello_says_the_same),
 		cmocka_unit_test(test_second_hello),
+		cmocka_unit_test(test_psks_that_the_library_sees),
+		cmocka_unit_test(test_psks_of_the_second_hello),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

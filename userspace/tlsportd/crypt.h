@@ -52,7 +52,8 @@ int crypt_record_open(struct record_keys *keys, const uint8_t *record, size_t le
 		      uint8_t *type);
 
 /**
- * crypt_record_seal() - seal a short record; the sequence number moves on
+ * crypt_record_seal() - seal a record; on success the sequence number moves on
+ * @len: TLS_PLAINTEXT_MAX at most
  * @nonce: explicit nonce of TLS 1.2 GCM, else unused
  * @to: room for @len + 5 + 8 + 1 + 16
  *

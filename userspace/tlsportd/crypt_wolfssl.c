@@ -152,27 +152,27 @@ int crypt_record_open(struct record_keys *keys, const uint8_t *record, size_t le
 int crypt_record_seal(struct record_keys *keys, uint8_t type, const uint8_t *nonce,
 		      const uint8_t *text, size_t len, uint8_t *to)
 {
-	uint8_t full[CRYPT_NONCE_LEN], aad[13], inner[32];
+	uint8_t full[CRYPT_NONCE_LEN], aad[13];
 	uint8_t *out = to + TLS_RECORD_HEADER;
 	size_t aad_len;
 
-	if (len + 1 > sizeof(inner))
-		return -1;
-	memcpy(inner, text, len);
 	to[0] = type;
 	put16(to + 1, TLS_1_2);
-	if (keys->version == TLS_1_3) {
-		inner[len++] = type;
-		to[0] = TLS_APPLICATION_DATA;
-	}
-	aad_len = make_aad(keys, to, keys->version == TLS_1_3 ? len + TLS_TAG_LEN : len, aad);
-	make_nonce(keys, nonce, full);
 	if (has_explicit_nonce(keys)) {
 		memcpy(out, nonce, 8);
 		out += 8;
 	}
-	if (crypt_seal(keys->aead, keys->key, full, aad, aad_len, inner, len, out, out + len))
+	memcpy(out, text, len);
+	if (keys->version == TLS_1_3) {
+		out[len++] = type;
+		to[0] = TLS_APPLICATION_DATA;
+	}
+	aad_len = make_aad(keys, to, keys->version == TLS_1_3 ? len + TLS_TAG_LEN : len, aad);
+	make_nonce(keys, nonce, full);
+	if (crypt_seal(keys->aead, keys->key, full, aad, aad_len, out, len, out, out + len)) {
+		explicit_bzero(out, len);
 		return -1;
+	}
 	keys->seq++;
 	out += len + TLS_TAG_LEN;
 	put16(to + 3, out - to - TLS_RECORD_HEADER);

@@ -6,7 +6,8 @@
  * out is decided here, for it was found that the library is too lenient in the
  * first and not exact in the last.  Protected records of the client are opened
  * here first, with the same keys, to see what is in them; then the library gets
- * them as they came.
+ * the messages: in the record that came if it holds just one, else in records of our
+ * own, for the library wants the header of a message whole.
  *
  * Alerts: exactly one for a handshake that fails by the peer's fault, made here
  * and protected when something protected went out before; none as an answer to
@@ -39,6 +40,11 @@
 #define FINISHED_12_LEN	 12
 /* A scheme and a signature, of RSA 16384 at most. */
 #define CERTIFICATE_VERIFY_MAX (TLS_HANDSHAKE_HEADER + 2 + 2 + 2048)
+
+/* Of ours, protected */
+#define ALERT_ROOM (TLS_RECORD_HEADER + 64)
+/* What the library gets at once of a message that came in pieces */
+#define PIECE_MAX 4096
 
 /* A step's result besides an alert. */
 #define STEP_OK	    0
@@ -101,6 +107,9 @@ enum state {
  * @hello1: the ClientHello that was answered with HelloRetryRequest
  * @rx: to look into records, once the client protects them
  * @tx: protection of an alert of ours, once something protected was sent
+ * @fed: protected records that the library got
+ * @flight: bytes of the library's answer that go out even if what came behind their
+ *	question is bad
  * @sealed: it was
  * @nonce: last explicit nonce of TLS 1.2 GCM
  * @early_left: bytes of early data that may be skipped yet
@@ -120,6 +129,8 @@ struct engine {
 	struct hello_choice choice;
 	struct record_keys rx;
 	struct record_keys tx;
+	uint64_t fed;
+	size_t flight;
 	bool sealed;
 	bool ccs_sent;
 	bool signature;
@@ -129,7 +140,7 @@ struct engine {
 	unsigned int compat_ccs;
 	enum tlsport_reason reason;
 	const char *text;
-	uint8_t alert[TLS_RECORD_HEADER + 64];
+	uint8_t alert[ALERT_ROOM];
 	uint8_t *plain;
 	size_t plain_len;
 	char *answer;
@@ -514,7 +525,7 @@ static int after_hello_13(struct engine *engine, const struct hello *hello)
 {
 	int alert = STEP_OK;
 
-	if (engine->choice.hide_session_id)
+	if (engine->choice.hide_session_id || engine->choice.psk_count)
 		alert = rewrite_server_hello(engine);
 	if (!alert && hello->session_id.len)
 		alert = add_compat_ccs(engine);
@@ -603,15 +614,39 @@ static void choose_staple(struct engine *engine, const struct hello *hello)
 		engine->library.staple = (struct bytes){ response->der, response->len };
 }
 
+static bool is_known(const void *library, struct bytes identity)
+{
+	return library_knows_ticket(library, identity);
+}
+
+/* Before HelloRetryRequest they are of no use to the library, and may be gone after it. */
+static int choose_psks(struct engine *engine, const struct hello *hello)
+{
+	struct hello_choice *choice = &engine->choice;
+	struct library *library = &engine->library;
+
+	if (!choice->psk)
+		return STEP_OK;
+	hello_choose_psks(hello, choice, is_known, library);
+	/* RFC 8446 4.2.3 */
+	if (!choice->psk_count && choice->psk_only)
+		return refuse(engine, ALERT_MISSING_EXTENSION,
+			      "no signature_algorithms, and no session that is known");
+	if (choice->retry)
+		choice->psk_count = 0;
+	memcpy(library->psks, choice->psks, sizeof(library->psks));
+	return STEP_OK;
+}
+
 static int answer_hello(struct engine *engine, struct hello *hello)
 {
 	const struct hello_policy *policy = &engine->identity->policy;
 	struct library *library = &engine->library;
 	uint8_t shown[CANONICAL_MAX];
-	size_t len;
+	size_t len, tail;
 	int alert;
 
-	alert = open_library(engine, hello);
+	alert = open_library(engine, hello) ?: choose_psks(engine, hello);
 	if (alert)
 		return alert;
 	choose_staple(engine, hello);
@@ -619,18 +654,19 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	if (engine->choice.version == TLS_1_2 && hello->session_ticket.len &&
 	    !library_knows_ticket(library, hello->session_ticket))
 		hello->session_ticket.len = 0;
-	len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown));
+	len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown), &tail);
 	if (!len) {
 		/* A ticket that large is none of ours. */
-		engine->choice.psk = false;
-		hello->session_ticket = (struct bytes){ NULL, 0 };
-		len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown));
+		engine->choice.psk_count = 0;
+		hello->session_ticket.len = 0;
+		len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown), &tail);
 	}
 	if (!len)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "ClientHello cannot be rewritten");
 	library->shown = (struct bytes){ shown, len };
 	library->heard = hello->message;
-	library->tail_len = engine->choice.psk ? hello->binders_len : 0;
+	library->shown_tail = tail;
+	library->heard_tail = hello->binders_len;
 	if (engine->choice.hide_session_id)
 		library->session_id = hello->session_id;
 	library->named = engine->choice.named && engine->choice.version == TLS_1_2;
@@ -777,6 +813,9 @@ static int on_hello(struct engine *engine, const struct record *record)
 	}
 	if (record->type != TLS_HANDSHAKE)
 		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "ClientHello expected");
+	/* longer ones are allowed for early data alone, see longest_body() */
+	if (record->body_len > TLS_PLAINTEXT_MAX)
+		return refuse(engine, ALERT_RECORD_OVERFLOW, "record too long");
 	alert = message_add(&engine->message, TLS_CLIENT_HELLO, TLS_HANDSHAKE_HEADER + HELLO_MAX,
 			    record->body, record->body_len);
 	if (alert)
@@ -932,19 +971,64 @@ static int take_message(struct engine *engine, const uint8_t **fragment, size_t 
 	return alert ? refuse(engine, alert, expected_text(engine)) : STEP_OK;
 }
 
-/* Messages in a protected record; the library gets it as it came. */
-static int on_handshake_content(struct engine *engine, const uint8_t *content, size_t len)
+/* A message in records of our own, under the client's keys. */
+static int feed_sealed(struct engine *engine, const struct message *message, bool last)
+{
+	uint8_t record[TLS_RECORD_HEADER + 8 + PIECE_MAX + 1 + TLS_TAG_LEN];
+	struct record_keys keys = engine->rx;
+	int alert = STEP_OK, len;
+	uint8_t nonce[8];
+	size_t at, n;
+
+	keys.seq = engine->fed;
+	for (at = 0; at < message->len && !alert; at += n) {
+		n = message->len - at < PIECE_MAX ? message->len - at : PIECE_MAX;
+		put64(nonce, keys.seq);
+		len = crypt_record_seal(&keys, TLS_HANDSHAKE, nonce, message->bytes + at, n,
+					record);
+		if (len < 0)
+			alert = refuse(engine, ALERT_INTERNAL_ERROR, "out of memory");
+		else
+			alert = feed_library(engine, record, len, last && at + n == message->len);
+	}
+	engine->fed = keys.seq;
+	explicit_bzero(&keys, sizeof(keys));
+	return alert;
+}
+
+/* The message that is whole; @record: it came in this one, alone, else NULL */
+static int feed_protected(struct engine *engine, const struct record *record)
+{
+	const bool last = !engine->expected;
+
+	/* opened already: its own number is one less */
+	if (!record || engine->rx.seq != engine->fed + 1)
+		return feed_sealed(engine, &engine->message, last);
+	engine->fed++;
+	return feed_library(engine, record->bytes, record->len, last);
+}
+
+/* Messages in a protected record. */
+static int on_handshake_content(struct engine *engine, const struct record *record,
+				const uint8_t *content, size_t len)
 {
 	int alert = STEP_OK;
+	bool alone;
 
 	/* RFC 8446 5.1: no handshake record is empty */
 	if (!len)
 		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, expected_text(engine));
-	while (len && !alert) {
+	alone = !message_begun(&engine->message);
+	for (; len && !alert; alone = false) {
 		alert = take_message(engine, &content, &len);
 		if (alert || !message_whole(&engine->message))
 			continue;
 		alert = on_message(engine);
+		/* what is behind the last one is looked at before that counts */
+		if (!alert && !engine->expected && len)
+			alert = take_message(engine, &content, &len);
+		if (!alert)
+			alert = feed_protected(engine, alone && !len ? record : NULL);
 		message_free(&engine->message);
 	}
 	return alert;
@@ -954,21 +1038,16 @@ static int on_handshake_content(struct engine *engine, const uint8_t *content, s
 static int on_content(struct engine *engine, const struct record *record, uint8_t type,
 		      const uint8_t *content, size_t len)
 {
-	int alert;
-
 	if (len > TLS_PLAINTEXT_MAX)
 		return refuse(engine, ALERT_RECORD_OVERFLOW, "record too long");
 	if (type == TLS_ALERT && !message_begun(&engine->message)) {
-		alert = on_alert(engine, content, len);
-		/* a warning: the library has to count the record */
-		return alert ? alert : feed_library(engine, record->bytes, record->len, false);
+		/* RFC 8446 5.4 */
+		return len ? on_alert(engine, content, len) :
+			     refuse(engine, ALERT_UNEXPECTED_MESSAGE, "an alert without content");
 	}
 	if (type != TLS_HANDSHAKE)
 		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, expected_text(engine));
-	alert = on_handshake_content(engine, content, len);
-	if (alert)
-		return alert;
-	return feed_library(engine, record->bytes, record->len, !engine->expected);
+	return on_handshake_content(engine, record, content, len);
 }
 
 static int on_protected(struct engine *engine, const struct record *record)
@@ -1160,11 +1239,21 @@ static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, in
 {
 	if (!starts(engine) || alert != ALERT_UNEXPECTED_MESSAGE)
 		return refuse(engine, alert, "malformed record");
-	/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0 */
-	if (len >= 3 && data[0] & 0x80 && data[2] == TLS_CLIENT_HELLO)
+	/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0, or the beginning of one */
+	if (data[0] & 0x80 && len < 3)
+		return STEP_OK;
+	if (data[0] & 0x80 && data[2] == TLS_CLIENT_HELLO)
 		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");
 	engine->reason = TLSPORT_REASON_NOT_TLS;
 	return refuse(engine, alert, "not TLS");
+}
+
+/* What is in the library's output goes out. */
+static void keep_flight(struct engine *engine)
+{
+	engine->flight = engine->library.out_len;
+	engine->sealed = engine->state == STATE_TLS13 ||
+			 (engine->choice.version == TLS_1_2 && engine->tx.seq);
 }
 
 static int run(struct engine *engine, const uint8_t *data, size_t len, bool eof, size_t *consumed)
@@ -1187,6 +1276,8 @@ static int run(struct engine *engine, const uint8_t *data, size_t len, bool eof,
 		case RECORD_WHOLE:
 			*consumed += record.len;
 			result = step(engine, &record);
+			if (result == STEP_OK)
+				keep_flight(engine);
 			break;
 		}
 	}
@@ -1212,6 +1303,22 @@ static size_t make_alert(struct engine *engine, int description)
 	return TLS_RECORD_HEADER + sizeof(body);
 }
 
+/* Behind the flight that this call has made before; without memory or room that goes alone. */
+static void append_alert(struct engine *engine, size_t len)
+{
+	struct library *library = &engine->library;
+	uint8_t *out = NULL;
+
+	library->out_len = engine->flight;
+	if (engine->flight + len <= LIBRARY_OUT_MAX)
+		out = realloc(library->out, engine->flight + len); /* nothing secret in there */
+	if (!out)
+		return;
+	memcpy(out + engine->flight, engine->alert, len);
+	library->out = out;
+	library->out_len = library->out_room = engine->flight + len;
+}
+
 static enum engine_status fail(struct engine *engine, int result, const uint8_t **out,
 			       size_t *out_len)
 {
@@ -1222,6 +1329,11 @@ static enum engine_status fail(struct engine *engine, int result, const uint8_t 
 	*out_len = engine->answer_len	 ? engine->answer_len :
 		   result == STEP_SILENT ? 0 :
 					   make_alert(engine, result);
+	if (engine->flight && *out_len) {
+		append_alert(engine, *out_len);
+		*out = engine->library.out;
+		*out_len = engine->library.out_len;
+	}
 	return ENGINE_FAILED;
 }
 
@@ -1234,6 +1346,7 @@ enum engine_status engine_feed(struct engine *engine, const uint8_t *data, size_
 	*out = NULL;
 	*out_len = 0;
 	engine->library.out_len = 0;
+	engine->flight = 0;
 	if (engine->status != ENGINE_MORE)
 		return engine->status;
 	if (!engine->context) {
@@ -1248,9 +1361,6 @@ enum engine_status engine_feed(struct engine *engine, const uint8_t *data, size_
 		return fail(engine, result, out, out_len);
 	*out = engine->library.out;
 	*out_len = engine->library.out_len;
-	/* from the next call on, for what is in out now goes out */
-	engine->sealed = engine->state == STATE_TLS13 ||
-			 (engine->choice.version == TLS_1_2 && engine->tx.seq);
 	return engine->status;
 }
 

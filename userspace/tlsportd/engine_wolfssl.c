@@ -290,15 +290,24 @@ static int on_expand_label(byte *okm, word32 okm_len, const byte *prk, word32 pr
 	return 0;
 }
 
-/* Is this the shown hello, or it without its binders?  Then what of the heard one is meant? */
-static size_t heard_len(const struct library *library, const byte *in, word32 len)
+static bool is_same(const byte *in, word32 len, const uint8_t *data, size_t data_len)
 {
-	const struct bytes *shown = &library->shown;
+	return len == data_len && !memcmp(in, data, len);
+}
 
-	if (!shown->len || (len != shown->len && len != shown->len - library->tail_len) ||
-	    memcmp(in, shown->data, len))
-		return 0;
-	return library->heard.len - (shown->len - len);
+/* Is this the shown hello, it without its binders, or these?  Then what is meant of the heard one? */
+static struct bytes heard(const struct library *library, const byte *in, word32 len)
+{
+	const struct bytes shown = library->shown, whole = library->heard;
+	const size_t shown_tail = library->shown_tail, tail = library->heard_tail;
+
+	if (shown.len && is_same(in, len, shown.data, shown.len))
+		return whole;
+	if (shown_tail && is_same(in, len, shown.data, shown.len - shown_tail))
+		return (struct bytes){ whole.data, whole.len - tail };
+	if (shown_tail && is_same(in, len, shown.data + shown.len - shown_tail, shown_tail))
+		return (struct bytes){ whole.data + whole.len - tail, tail };
+	return (struct bytes){ NULL, 0 };
 }
 
 /* Header, version, random; there is the length of the session id. */
@@ -320,6 +329,7 @@ static size_t echo_session_id(struct bytes id, const uint8_t *message, size_t le
 
 #define SERVER_NAME    0
 #define STATUS_REQUEST 5
+#define PRE_SHARED_KEY 41
 
 /* 0: there was nothing to be dropped */
 static size_t drop_answers(const uint8_t *message, size_t len, uint8_t *to)
@@ -345,20 +355,48 @@ static size_t drop_answers(const uint8_t *message, size_t len, uint8_t *to)
 	return kept < len ? kept : 0;
 }
 
+/* Where in a ServerHello the number of the PSK stands; 0: it has none */
+static size_t find_psk(const uint8_t *message, size_t len)
+{
+	/* session id, suite, compression, length of the extensions */
+	size_t at = SESSION_ID_AT + 1 + message[SESSION_ID_AT] + 2 + 1 + 2;
+
+	for (; at + 4 + 2 <= len; at += 4 + get16(message + at + 2))
+		if (get16(message + at) == PRE_SHARED_KEY)
+			return at + 4;
+	return 0;
+}
+
+/* Of the new length, or of the old one; 0: it stays as it is */
+static size_t number_psk(const struct library *library, const uint8_t *message, size_t len,
+			 uint8_t *to, size_t new_len)
+{
+	size_t at = find_psk(new_len ? to : message, new_len ? new_len : len);
+	uint16_t shown = at ? get16((new_len ? to : message) + at) : 0;
+
+	if (!at || shown >= HELLO_PSKS_MAX || library->psks[shown] == shown)
+		return new_len;
+	if (!new_len)
+		memcpy(to, message, len);
+	put16(to + at, library->psks[shown]);
+	return new_len ? new_len : len;
+}
+
 size_t library_server_hello(const struct library *library, const uint8_t *message, size_t len,
 			    uint8_t *to)
 {
 	const struct bytes *id = &library->session_id;
+	size_t new_len = 0;
 
 	if (len <= SESSION_ID_AT || message[0] != TLS_SERVER_HELLO ||
 	    get24(message + 1) != len - TLS_HANDSHAKE_HEADER ||
 	    len + id->len > LIBRARY_SERVER_HELLO_MAX)
 		return 0;
 	if (id->len)
-		return echo_session_id(*id, message, len, to);
-	return (library->named || library->staple.len) && library_resumed(library) ?
-		       drop_answers(message, len, to) :
-		       0;
+		new_len = echo_session_id(*id, message, len, to);
+	else if ((library->named || library->staple.len) && library_resumed(library))
+		new_len = drop_answers(message, len, to);
+	return library->shown_tail ? number_psk(library, message, len, to, new_len) : new_len;
 }
 
 /* Hash in software: without the device, or it would come back here. */
@@ -423,17 +461,18 @@ static int on_hash(wc_CryptoInfo *info)
 {
 	uint8_t message[LIBRARY_SERVER_HELLO_MAX];
 	void **mark = hash_mark(info);
+	struct bytes hello;
 	size_t len;
 
 	if (mark && *mark == &idle_hash)
 		return 0;
-	len = heard_len(current, info->hash.in, info->hash.inSz);
-	if (len && mark && !is_wanted(info->hash.type)) {
+	hello = heard(current, info->hash.in, info->hash.inSz);
+	if (hello.len && mark && !is_wanted(info->hash.type)) {
 		*mark = &idle_hash;
 		return 0;
 	}
-	if (len)
-		return hash_instead(info, current->heard.data, len);
+	if (hello.len)
+		return hash_instead(info, hello.data, hello.len);
 	len = library_server_hello(current, info->hash.in, info->hash.inSz, message);
 	return len ? hash_instead(info, message, len) : CRYPTOCB_UNAVAILABLE;
 }
@@ -964,10 +1003,15 @@ int library_server_name(struct library *library, struct bytes name)
 		       -1;
 }
 
+/* The library's ticket: name, IV, length of what is sealed, that, and the MAC */
+#define TICKET_LEN_AT (TICKET_NAME_LEN + WOLFSSL_TICKET_IV_SZ)
+#define TICKET_AROUND (TICKET_LEN_AT + 2 + TICKET_MAC_LEN)
+
 bool library_knows_ticket(const struct library *library, struct bytes ticket)
 {
 	struct ticket_key key;
-	bool known = library->tickets && ticket.len >= TICKET_NAME_LEN &&
+	bool known = library->tickets && ticket.len > TICKET_AROUND &&
+		     ticket.len - TICKET_AROUND == get16(ticket.data + TICKET_LEN_AT) &&
 		     ticket_key_find(library->context->tickets, ticket.data, &key);
 
 	explicit_bzero(&key, sizeof(key));

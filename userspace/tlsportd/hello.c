@@ -100,6 +100,41 @@ static bool finished(const struct cursor *c)
 	return !c->bad && c->at == c->end;
 }
 
+/* One entry of pre_shared_key. */
+struct psk {
+	struct bytes identity;
+	struct bytes entry; /* identity and age, as they stand there */
+	struct bytes binder;
+};
+
+struct psks {
+	struct cursor identities;
+	struct cursor binders;
+};
+
+/* pre_shared_key was parsed, or is absent */
+static struct psks over_psks(const struct hello *hello)
+{
+	struct cursor body = over(hello->psk), none = { 0 };
+	struct bytes identities = take_vector(&body, 2, 0), binders = take_vector(&body, 2, 0);
+
+	return hello->psk.data ? (struct psks){ over(identities), over(binders) } :
+				 (struct psks){ none, none };
+}
+
+static bool next_psk(struct psks *psks, struct psk *psk)
+{
+	const uint8_t *from = psks->identities.at;
+
+	if (!more(&psks->identities))
+		return false;
+	psk->identity = take_vector(&psks->identities, 2, 1);
+	take(&psks->identities, 4);
+	psk->entry = (struct bytes){ from, psks->identities.at - from };
+	psk->binder = take_vector(&psks->binders, 1, 32);
+	return true;
+}
+
 /* The body is one vector of 16-bit numbers, at least one. */
 static int parse_list16(struct cursor *body, unsigned int prefix, struct bytes *list)
 {
@@ -212,6 +247,33 @@ static int parse_psk(struct cursor *body, struct hello *hello)
 	return offered == bound ? 0 : ALERT_ILLEGAL_PARAMETER;
 }
 
+/* Of TLS 1.2 alone: what is wrong with them counts when that is chosen. */
+static void parse_extension_12(uint16_t type, struct cursor body, struct hello *hello)
+{
+	int alert = 0;
+
+	switch (type) {
+	case EXT_EC_POINT_FORMATS:
+		alert = parse_list8(&body, &hello->point_formats);
+		break;
+	case EXT_ENCRYPT_THEN_MAC:
+		alert = parse_empty(&body, &hello->encrypt_then_mac);
+		break;
+	case EXT_EXTENDED_MASTER_SECRET:
+		alert = parse_empty(&body, &hello->extended_master_secret);
+		break;
+	case EXT_SESSION_TICKET:
+		hello->session_ticket = (struct bytes){ body.at, body.end - body.at };
+		break;
+	case EXT_RENEGOTIATION_INFO:
+		hello->renegotiation = take_vector(&body, 1, 0);
+		alert = finished(&body) ? 0 : ALERT_DECODE_ERROR;
+		break;
+	}
+	if (alert)
+		hello->malformed_12 = true;
+}
+
 static int parse_extension(uint16_t type, struct cursor body, struct hello *hello)
 {
 	switch (type) {
@@ -221,19 +283,10 @@ static int parse_extension(uint16_t type, struct cursor body, struct hello *hell
 		return parse_status_request(&body, hello);
 	case EXT_SUPPORTED_GROUPS:
 		return parse_list16(&body, 2, &hello->groups);
-	case EXT_EC_POINT_FORMATS:
-		return parse_list8(&body, &hello->point_formats);
 	case EXT_SIGNATURE_ALGORITHMS:
 		return parse_list16(&body, 2, &hello->schemes);
 	case EXT_ALPN:
 		return parse_alpn(&body, hello);
-	case EXT_ENCRYPT_THEN_MAC:
-		return parse_empty(&body, &hello->encrypt_then_mac);
-	case EXT_EXTENDED_MASTER_SECRET:
-		return parse_empty(&body, &hello->extended_master_secret);
-	case EXT_SESSION_TICKET:
-		hello->session_ticket = (struct bytes){ body.at, body.end - body.at };
-		return 0;
 	case EXT_PRE_SHARED_KEY:
 		return parse_psk(&body, hello);
 	case EXT_EARLY_DATA:
@@ -244,17 +297,15 @@ static int parse_extension(uint16_t type, struct cursor body, struct hello *hell
 		return parse_list8(&body, &hello->psk_modes);
 	case EXT_KEY_SHARE:
 		return parse_key_share(&body, hello);
-	case EXT_RENEGOTIATION_INFO:
-		hello->renegotiation = take_vector(&body, 1, 0);
-		return finished(&body) ? 0 : ALERT_DECODE_ERROR;
 	default:
+		parse_extension_12(type, body, hello);
 		return 0;
 	}
 }
 
 static int parse_extensions(struct hello *hello)
 {
-	/* 64 KiB of ClientHello holds 16,000 extensions: no list of those seen. */
+	/* There may be 16,000: no list of those seen. */
 	uint8_t seen[65536 / 8] = { 0 };
 	struct cursor c = over(hello->extensions);
 	bool psk_seen = false;
@@ -320,7 +371,7 @@ static int choose_version(const struct hello *hello, const struct hello_policy *
 	uint16_t version;
 
 	/* RFC 8446 D.5: whatever the extension says */
-	if (hello->legacy_version == SSL_3_0)
+	if (hello->legacy_version <= SSL_3_0)
 		return ALERT_PROTOCOL_VERSION;
 	for (version = policy->max_version; version >= policy->min_version; version--) {
 		if (hello->versions.data ? list_has(hello->versions, version) :
@@ -518,6 +569,8 @@ static int choose_tls13(const struct hello *hello, const struct hello_policy *po
 static int choose_tls12(const struct hello *hello, const struct hello_policy *policy,
 			struct hello_choice *choice)
 {
+	if (hello->malformed_12)
+		return ALERT_DECODE_ERROR;
 	if (!list8_has(hello->compression, 0))
 		return ALERT_ILLEGAL_PARAMETER;
 	/* RFC 5746 3.6: a first handshake has nothing to renegotiate */
@@ -592,6 +645,53 @@ int hello_choose(const struct hello *hello, const struct hello_policy *policy,
 					    choose_tls12(hello, policy, choice);
 }
 
+static bool same(struct bytes a, struct bytes b)
+{
+	if (a.len != b.len)
+		return false;
+	return !a.len || (a.data && b.data && !memcmp(a.data, b.data, a.len));
+}
+
+void hello_choose_psks(const struct hello *hello, struct hello_choice *choice,
+		       bool (*known)(const void *arg, struct bytes identity), const void *arg)
+{
+	struct bytes seen[HELLO_PSKS_MAX];
+	struct psks psks = over_psks(hello);
+	struct psk psk;
+	size_t i;
+
+	for (uint16_t at = 0; choice->psk_count < HELLO_PSKS_MAX && next_psk(&psks, &psk); at++) {
+		/* The library takes no longer binder: there is no longer hash. */
+		if (psk.binder.len > 64 || !known(arg, psk.identity))
+			continue;
+		for (i = 0; i < choice->psk_count && !same(seen[i], psk.identity); i++)
+			;
+		if (i < choice->psk_count)
+			continue;
+		seen[i] = psk.identity;
+		choice->psks[choice->psk_count++] = at;
+	}
+}
+
+/*
+ * RFC 8446 4.1.2: PSKs may go that do not fit the suite, which the length of a binder
+ * says, and none may come.
+ */
+static int check_psks(const struct hello *hello1, const struct hello *hello2, size_t hash_len)
+{
+	struct psks psks1 = over_psks(hello1), psks2 = over_psks(hello2);
+	struct psk psk1, psk2;
+	bool left = next_psk(&psks2, &psk2);
+
+	while (next_psk(&psks1, &psk1)) {
+		if (left && same(psk1.identity, psk2.identity))
+			left = next_psk(&psks2, &psk2);
+		else if (psk1.binder.len == hash_len)
+			return ALERT_ILLEGAL_PARAMETER;
+	}
+	return left ? ALERT_ILLEGAL_PARAMETER : 0;
+}
+
 /* Next extension that the second ClientHello may not change. */
 static bool next_fixed(struct cursor *c, struct bytes *extension)
 {
@@ -607,13 +707,6 @@ static bool next_fixed(struct cursor *c, struct bytes *extension)
 		return true;
 	}
 	return false;
-}
-
-static bool same(struct bytes a, struct bytes b)
-{
-	if (a.len != b.len)
-		return false;
-	return !a.len || (a.data && b.data && !memcmp(a.data, b.data, a.len));
 }
 
 int hello_retry_check(const struct hello *hello1, const struct hello_choice *first,
@@ -644,7 +737,7 @@ int hello_retry_check(const struct hello *hello1, const struct hello_choice *fir
 	    hello2->key_shares.len != 4 + second->share.len || hello2->early_data ||
 	    second->suite != first->suite || second->version != first->version)
 		return ALERT_ILLEGAL_PARAMETER;
-	return 0;
+	return check_psks(hello1, hello2, first->suite->hash_len);
 }
 
 /* Output side: like the cursor, an overrun is noticed at the end. */
@@ -708,8 +801,41 @@ static void put_alpn(struct writer *w, struct bytes name)
 	put(w, name.data, name.len);
 }
 
+static void put_psks(struct writer *w, const struct hello *hello, const struct hello_choice *choice,
+		     size_t *binders_len)
+{
+	uint8_t *body = w->at, *list, *end;
+	struct psks psks;
+	struct psk psk;
+	size_t shown;
+
+	put_number(w, EXT_PRE_SHARED_KEY, 2);
+	put_number(w, 0, 2);
+	for (int binders = 0; binders < 2; binders++) {
+		list = w->at;
+		put_number(w, 0, 2);
+		psks = over_psks(hello);
+		shown = 0;
+		for (uint16_t at = 0; shown < choice->psk_count && next_psk(&psks, &psk); at++) {
+			if (at != choice->psks[shown])
+				continue;
+			shown++;
+			if (binders)
+				put_number(w, psk.binder.len, 1);
+			put(w, binders ? psk.binder.data : psk.entry.data,
+			    binders ? psk.binder.len : psk.entry.len);
+		}
+		end = w->at;
+		if (w->bad)
+			return;
+		put16(list, end - list - 2);
+	}
+	put16(body + 2, end - body - 4);
+	*binders_len = end - list;
+}
+
 static void put_tls13(struct writer *w, const struct hello *hello,
-		      const struct hello_choice *choice)
+		      const struct hello_choice *choice, size_t *binders_len)
 {
 	size_t share = choice->retry ? 0 : 4 + choice->share.len;
 
@@ -724,14 +850,16 @@ static void put_tls13(struct writer *w, const struct hello *hello,
 	}
 	if (choice->psk_dhe)
 		put_extension_one(w, EXT_PSK_KEY_EXCHANGE_MODES, 1, PSK_DHE_KE, 1);
-	if (choice->psk)
-		put_extension(w, EXT_PRE_SHARED_KEY, hello->psk);
+	if (choice->psk_count)
+		put_psks(w, hello, choice, binders_len);
 }
 
 static void put_tls12(struct writer *w, const struct hello *hello,
 		      const struct hello_policy *policy)
 {
-	put_extension_one(w, EXT_EC_POINT_FORMATS, 1, 0, 1);
+	/* RFC 5246 7.4.1.4: it is answered */
+	if (hello->point_formats.data)
+		put_extension_one(w, EXT_EC_POINT_FORMATS, 1, 0, 1);
 	if (hello->extended_master_secret)
 		put_extension(w, EXT_EXTENDED_MASTER_SECRET, (struct bytes){ NULL, 0 });
 	if (hello->session_ticket.data && policy->resumption)
@@ -741,11 +869,13 @@ static void put_tls12(struct writer *w, const struct hello *hello,
 }
 
 size_t hello_canonical(const struct hello *hello, const struct hello_policy *policy,
-		       const struct hello_choice *choice, uint8_t *to, size_t size)
+		       const struct hello_choice *choice, uint8_t *to, size_t size,
+		       size_t *binders_len)
 {
 	struct writer w = { to, to + size, false };
 	uint8_t *extensions;
 
+	*binders_len = 0;
 	if (size < TLS_HANDSHAKE_HEADER)
 		return 0;
 	w.at += TLS_HANDSHAKE_HEADER;
@@ -770,7 +900,7 @@ size_t hello_canonical(const struct hello *hello, const struct hello_policy *pol
 	if (choice->alpn.len)
 		put_alpn(&w, choice->alpn);
 	if (choice->version == TLS_1_3)
-		put_tls13(&w, hello, choice);
+		put_tls13(&w, hello, choice, binders_len);
 	else
 		put_tls12(&w, hello, policy);
 	if (w.bad || w.at - extensions - 2 > 0xffff)

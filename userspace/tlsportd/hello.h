@@ -13,8 +13,14 @@
 
 #include "../common/tls.h"
 
-/* RFC 8446 allows 2^24; a real one is below 3 KiB. */
-#define HELLO_MAX 65536
+/*
+ * The longest that is well-formed: the longest session id, list of suites, list of
+ * compression methods and block of extensions.  A real one is below 3 KiB.
+ */
+#define HELLO_MAX (2 + TLS_RANDOM_LEN + 1 + 32 + 2 + 0xfffe + 1 + 0xff + 2 + 0xffff)
+
+/* So many of a client's PSKs are looked at: real clients have one, or two. */
+#define HELLO_PSKS_MAX 4
 
 struct bytes {
 	const uint8_t *data; /* NULL: absent */
@@ -25,6 +31,9 @@ struct bytes {
  * struct hello - a parsed ClientHello; all pointers are into the message
  *
  * Lists are without their own length prefix.
+ * @psk: the body of pre_shared_key, which is well-formed
+ * @binders_len: at the end of it, with the length prefix
+ * @malformed_12: an extension of TLS 1.2 alone is
  */
 struct hello {
 	struct bytes message; /* with its handshake header */
@@ -42,14 +51,15 @@ struct hello {
 	struct bytes versions;
 	struct bytes key_shares;
 	struct bytes psk_modes;
-	struct bytes psk;   /* body of pre_shared_key */
-	size_t binders_len; /* at the end of it, with the length prefix */
+	struct bytes psk;
+	size_t binders_len;
 	struct bytes session_ticket;
 	struct bytes renegotiation;
 	bool status_request; /* of an OCSP response */
 	bool extended_master_secret;
 	bool early_data;
 	bool encrypt_then_mac;
+	bool malformed_12;
 };
 
 /**
@@ -81,6 +91,8 @@ struct hello_policy {
  * @share: the client's key share in @group (TLS 1.3), absent when @retry
  * @retry: a HelloRetryRequest for @group is needed
  * @psk: pre_shared_key may be looked at
+ * @psks: which of the client's PSKs the library is shown, ascending; set by hello_choose_psks()
+ * @psk_count: of them; 0 with @retry
  * @psk_only: there is nothing else: the client takes no signature
  * @psk_dhe: the client can use tickets with forward secrecy
  * @alpn: the protocol, in the policy's list; absent: none
@@ -99,6 +111,8 @@ struct hello_choice {
 	struct bytes alpn;
 	bool retry;
 	bool psk;
+	uint16_t psks[HELLO_PSKS_MAX];
+	size_t psk_count;
 	bool psk_only;
 	bool psk_dhe;
 	bool named;
@@ -126,6 +140,15 @@ int hello_choose(const struct hello *hello, const struct hello_policy *policy,
 		 struct hello_choice *choice);
 
 /**
+ * hello_choose_psks() - which PSKs of the client are shown to the library?
+ * @known: is this identity a ticket of ours?
+ *
+ * Those that are known, each once, HELLO_PSKS_MAX at most.  To @choice.
+ */
+void hello_choose_psks(const struct hello *hello, struct hello_choice *choice,
+		       bool (*known)(const void *arg, struct bytes identity), const void *arg);
+
+/**
  * hello_retry_check() - is the second ClientHello what RFC 8446 4.1.2 allows?
  * @first: choice made on the first one, which led to HelloRetryRequest
  * @second: choice made on the second one
@@ -138,12 +161,14 @@ int hello_retry_check(const struct hello *hello1, const struct hello_choice *fir
 /**
  * hello_canonical() - write the ClientHello that the library gets
  *
- * With @choice->psk it ends in the client's own pre_shared_key, byte for byte.
+ * It ends in a pre_shared_key with those of @choice->psks, if there are any.
+ * @binders_len: its binders, with the length prefix, at the end of the message
  *
  * Return: length of the handshake message, 0 when @size is too small.
  */
 size_t hello_canonical(const struct hello *hello, const struct hello_policy *policy,
-		       const struct hello_choice *choice, uint8_t *to, size_t size);
+		       const struct hello_choice *choice, uint8_t *to, size_t size,
+		       size_t *binders_len);
 
 /* Length of a public value in this group; 0: not a group of ours. */
 size_t hello_share_len(uint16_t group);

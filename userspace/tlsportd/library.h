@@ -54,7 +54,9 @@ struct library_clients {
  * @out: what the last feed wants to send
  * @shown: the ClientHello as the library got it
  * @heard: the ClientHello as the client sent it, which the transcript is of
- * @tail_len: both end in so many bytes of binders
+ * @shown_tail: it ends in so many bytes of binders
+ * @heard_tail: likewise
+ * @psks: which of the client's PSKs the library was shown
  * @session_id: of TLS 1.3: ServerHello is to echo it, although the library did not see it
  * @named: the library saw a server_name of TLS 1.2, and answers it
  * @downgraded: the port could do TLS 1.3, the client gets 1.2, and no random of it is out
@@ -77,7 +79,9 @@ struct library {
 	size_t out_room;
 	struct bytes shown;
 	struct bytes heard;
-	size_t tail_len;
+	size_t shown_tail;
+	size_t heard_tail;
+	uint16_t psks[HELLO_PSKS_MAX];
 	struct bytes session_id;
 	bool named;
 	bool downgraded;
@@ -119,7 +123,7 @@ int library_open(struct library *library, const struct library_context *context,
 int library_alpn(struct library *library, struct bytes name);
 /* Likewise the name of the host.  0 or -1 */
 int library_server_name(struct library *library, struct bytes name);
-/* Is it under a key of ours? */
+/* Does it look like one under a key of ours? */
 bool library_knows_ticket(const struct library *library, struct bytes ticket);
 void library_close(struct library *library);
 
@@ -131,8 +135,9 @@ void library_close(struct library *library);
  * @message: handshake message of the library
  * @to: room for LIBRARY_SERVER_HELLO_MAX
  *
- * It gets the session id that the library did not see.  In a resumed handshake of
- * TLS 1.2 it has no answer to server_name (RFC 6066 3) and status_request.
+ * It gets the session id that the library did not see, and of a PSK the number that the
+ * client knows it by.  In a resumed handshake of TLS 1.2 it has no answer to server_name
+ * (RFC 6066 3) and status_request.
  *
  * Return: the new length; 0 when it is no ServerHello, or right as it is.
  */
