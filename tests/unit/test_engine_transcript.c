@@ -129,12 +129,23 @@ static const uint8_t *server_share(const uint8_t *message, const struct test_hel
 static const uint8_t *out;
 static size_t out_len;
 
+/* What the client has sent already, and comes with the next record. */
+static struct {
+	uint8_t bytes[280000];
+	size_t len;
+} held;
+static size_t sent_len;
+
 static enum engine_status feed(struct engine *engine, const uint8_t *data, size_t len)
 {
+	enum engine_status status;
 	size_t consumed;
-	enum engine_status status =
-		engine_feed(engine, data, len, false, &consumed, &out, &out_len);
 
+	memcpy(held.bytes + held.len, data, len);
+	len += held.len;
+	held.len = 0;
+	sent_len = len;
+	status = engine_feed(engine, held.bytes, len, false, &consumed, &out, &out_len);
 	assert_int_equal(consumed, len);
 	return status;
 }
@@ -247,7 +258,13 @@ static void take_retry(void)
 	add(out + 5, get16(out + 3));
 }
 
-static void complete(const struct test_hello *hello, bool retry)
+enum retry {
+	RETRY_NONE,
+	RETRY,
+	RETRY_AT_ONCE, /* the second ClientHello comes with the first: the client knows the answer */
+};
+
+static void complete(const struct test_hello *hello, enum retry retry)
 {
 	EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "X25519"), *peer;
 	uint8_t secret[HASH] = { 0 }, zero[HASH] = { 0 }, empty[HASH], digest[HASH];
@@ -257,7 +274,7 @@ static void complete(const struct test_hello *hello, bool retry)
 	struct engine_result result;
 	struct test_hello own = *hello;
 	uint8_t record[256], message[4 + HASH] = { TLS_FINISHED, 0, 0, HASH };
-	size_t at, shared_len = sizeof(shared), share_len = 32;
+	size_t at, shared_len = sizeof(shared), share_len = 32, skip = 0;
 	bool done = false;
 	EVP_PKEY_CTX *ctx;
 	int len;
@@ -271,9 +288,17 @@ static void complete(const struct test_hello *hello, bool retry)
 		take_retry();
 		own.extensions[AT_KEY_SHARE] = hello->extensions[AT_KEY_SHARE];
 	}
+	if (retry == RETRY_AT_ONCE) {
+		engine_free(engine);
+		engine = engine_new(context);
+		held.len = sent_len; /* they lie there yet */
+		skip = out_len;
+	}
 	EVP_PKEY_get_raw_public_key(pkey, own.extensions[AT_KEY_SHARE].body + 6, &share_len);
 	if (send_hello(engine, &own) != ENGINE_MORE)
 		fail_msg("%s", engine_reason_text(engine));
+	out += skip;
+	out_len -= skip;
 
 	/* ServerHello; its secret */
 	assert_int_equal(out[0], TLS_HANDSHAKE);
@@ -324,10 +349,11 @@ static void complete(const struct test_hello *hello, bool retry)
 	EVP_PKEY_free(peer);
 }
 
-static void both_ways(const struct test_hello *hello)
+static void all_ways(const struct test_hello *hello)
 {
-	complete(hello, false);
-	complete(hello, true);
+	complete(hello, RETRY_NONE);
+	complete(hello, RETRY);
+	complete(hello, RETRY_AT_ONCE);
 }
 
 static void init(struct test_hello *hello)
@@ -342,7 +368,7 @@ static void test_ordinary_hello(void **state)
 
 	(void)state;
 	init(&hello);
-	both_ways(&hello);
+	all_ways(&hello);
 }
 
 static void test_any_legacy_version(void **state)
@@ -354,7 +380,7 @@ static void test_any_legacy_version(void **state)
 	for (int i = 0; i < 5; i++) {
 		init(&hello);
 		hello.legacy_version = versions[i];
-		both_ways(&hello);
+		all_ways(&hello);
 	}
 }
 
@@ -367,7 +393,7 @@ static void test_any_session_id(void **state)
 		init(&hello);
 		hello.session_id_len = len;
 		memset(hello.session_id, 0x5a, len);
-		both_ways(&hello);
+		all_ways(&hello);
 	}
 }
 
@@ -383,7 +409,7 @@ static void test_many_signature_algorithms(void **state)
 	for (int n = 0; n < 1000; n++)
 		put16(body + 2 + 2 * n, n < 999 ? 0xf000 + n : 0x0403);
 	hello.extensions[AT_SCHEMES].len = 2002;
-	both_ways(&hello);
+	all_ways(&hello);
 }
 
 static void test_other_shares_before_ours(void **state)
@@ -399,7 +425,7 @@ static void test_other_shares_before_ours(void **state)
 	memcpy(share->body + 38, "\x1a\x1a\x00\x01\x00", 5);
 	share->len += 5;
 	put16(share->body, 36 + 5);
-	complete(&hello, false);
+	complete(&hello, RETRY_NONE);
 }
 
 /* 128 KiB: nine records */
@@ -411,7 +437,7 @@ static void test_largest_hello(void **state)
 	init(&hello);
 	hello.session_id_len = 32;
 	enlarge = true;
-	both_ways(&hello);
+	all_ways(&hello);
 	enlarge = false;
 }
 
@@ -573,8 +599,39 @@ static void test_several_psks(void **state)
 			/* of a length that the library does not take */
 			hello.session_id_len = session_id ? 5 : 32;
 			offer_psks(&hello, offers[i].psks, offers[i].selected);
-			both_ways(&hello);
+			all_ways(&hello);
 		}
+	}
+	end_session(client, &policy, context);
+	context = kept;
+}
+
+/*
+ * A ticket that looks like ours and does not open: a full handshake.  Its binder may be
+ * as long as any other message.
+ */
+static void test_broken_psk(void **state)
+{
+	struct engine_context *kept = context;
+	struct engine_policy policy;
+	struct client *client = with_session(&policy, &context);
+
+	(void)state;
+	for (int binder = HASH; binder <= 64; binder++) {
+		struct test_hello hello;
+		struct test_extension *extension;
+		size_t binders;
+
+		take_offer(client, &hello);
+		extension = &hello.extensions[hello.count - 1];
+		binders = 2 + get16(extension->body);
+		extension->body[4 + 100] ^= 1; /* in what is sealed */
+		put16(extension->body + binders, 1 + binder);
+		extension->body[binders + 2] = binder;
+		memset(extension->body + binders + 3, 0x5a, binder);
+		extension->len = binders + 3 + binder;
+		offer.psk = NULL;
+		all_ways(&hello);
 	}
 	end_session(client, &policy, context);
 	context = kept;
@@ -640,6 +697,7 @@ int main(void)
 		cmocka_unit_test(test_largest_hello),
 		cmocka_unit_test(test_session_without_signature_algorithms),
 		cmocka_unit_test(test_several_psks),
+		cmocka_unit_test(test_broken_psk),
 		cmocka_unit_test(test_psk_goes_after_retry),
 	};
 

@@ -963,7 +963,7 @@ static void test_second_hello(void **state)
 	assert_int_equal(retry(nothing), 0);
 	assert_int_equal(retry(padding), 0);
 	assert_int_equal(retry(cookie), 0);
-	assert_int_equal(retry(psk_good), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry(psk_good), 0); /* that is hello_retry_psks()'s */
 	assert_int_equal(retry(early), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(share_empty), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(other_share), ALERT_ILLEGAL_PARAMETER);
@@ -1073,10 +1073,11 @@ static int retry_psks(const char *first, const char *second)
 		psks(&built, second, *first == '+' ? sha384 : sha256);
 	assert_int_equal(hello_parse(message2, test_hello_message(&built, message2), &hello2), 0);
 	assert_int_equal(hello_choose(&hello2, &both, &choice2), 0);
-	return hello_retry_check(&hello1, &choice1, &hello2, &choice2);
+	assert_int_equal(hello_retry_check(&hello1, &choice1, &hello2, &choice2), 0);
+	return hello_retry_psks(&hello1, &hello2, 48, known_letter, "abcd");
 }
 
-/* "+": of the suite's hash */
+/* "+": of the suite's hash; x and y are none of ours */
 static void test_psks_of_the_second_hello(void **state)
 {
 	(void)state;
@@ -1087,7 +1088,10 @@ static void test_psks_of_the_second_hello(void **state)
 	assert_int_equal(retry_psks("-abc", ""), 0);
 	assert_int_equal(retry_psks("+a", ""), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry_psks("+abc", "ac"), ALERT_ILLEGAL_PARAMETER);
-	assert_int_equal(retry_psks("-abc", "ca"), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry_psks("+xay", "a"), 0);
+	assert_int_equal(retry_psks("+x", ""), 0);
+	assert_int_equal(retry_psks("+x", "y"), 0);
+	assert_int_equal(retry_psks("+x", "a"), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry_psks("-ab", "abc"), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry_psks("-ab", "d"), ALERT_ILLEGAL_PARAMETER);
 }

@@ -15,7 +15,7 @@
  * the failing record, its own alert among it, is dropped.
  *
  * What begins like text is no record of an unknown type (RFC 8446 5), but another
- * protocol: the port's policy says what it gets.
+ * protocol: the port's policy says what it gets.  What begins like SSL 2.0 is told so.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +44,7 @@
 /* Of ours, protected */
 #define ALERT_ROOM (TLS_RECORD_HEADER + 64)
 /* What the library gets at once of a message that came in pieces */
-#define PIECE_MAX 4096
+#define PIECE_MAX 1024
 
 /* A step's result besides an alert. */
 #define STEP_OK	    0
@@ -113,7 +113,7 @@ enum state {
  * @sealed: it was
  * @nonce: last explicit nonce of TLS 1.2 GCM
  * @early_left: bytes of early data that may be skipped yet
- * @plain: what came that begins like text, PLAIN_HTTP_MAX bytes of it at most
+ * @plain: what came that begins like text or SSL 2.0, PLAIN_HTTP_MAX bytes of it at most
  * @answer: goes out in place of an alert
  */
 struct engine {
@@ -327,6 +327,8 @@ static void forget_hello(struct engine *engine)
 {
 	engine->library.shown = (struct bytes){ NULL, 0 };
 	engine->library.heard = (struct bytes){ NULL, 0 };
+	engine->library.shown_tail = 0;
+	engine->library.heard_tail = 0;
 	engine->library.session_id = (struct bytes){ NULL, 0 };
 }
 
@@ -455,32 +457,36 @@ static int add_compat_ccs(struct engine *engine)
 	return STEP_OK;
 }
 
-/* What goes out in place of the library's own ServerHello, if that is to be another. */
+/*
+ * What goes out in place of the library's own ServerHello, if that is to be another.  A
+ * HelloRetryRequest may be before it.
+ */
 static int rewrite_server_hello(struct engine *engine)
 {
 	struct library *library = &engine->library;
+	const size_t at = engine->flight;
 	uint8_t message[LIBRARY_SERVER_HELLO_MAX];
-	struct record first;
+	struct record hello;
+	size_t len, behind;
 	uint8_t *out;
-	size_t len;
 	int alert;
 
-	if (record_next(library->out, library->out_len, TLS_PLAINTEXT_MAX, &first, &alert) !=
-	    RECORD_WHOLE)
+	if (record_next(library->out + at, library->out_len - at, TLS_PLAINTEXT_MAX, &hello,
+			&alert) != RECORD_WHOLE)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
-	len = library_server_hello(library, first.body, first.body_len, message);
+	len = library_server_hello(library, hello.body, hello.body_len, message);
 	if (!len && !library->session_id.len)
 		return STEP_OK;
 	out = len ? malloc(library->out_len + len) : NULL;
 	if (!out)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library sent no ServerHello");
-	memcpy(out, first.bytes, TLS_RECORD_HEADER);
-	put16(out + 3, len);
-	memcpy(out + TLS_RECORD_HEADER, message, len);
-	memcpy(out + TLS_RECORD_HEADER + len, library->out + first.len,
-	       library->out_len - first.len);
+	behind = at + TLS_RECORD_HEADER + len;
+	memcpy(out, library->out, at + TLS_RECORD_HEADER);
+	put16(out + at + 3, len);
+	memcpy(out + at + TLS_RECORD_HEADER, message, len);
+	memcpy(out + behind, hello.bytes + hello.len, library->out_len - at - hello.len);
 	library->out_room = library->out_len + len;
-	library->out_len += len - first.body_len;
+	library->out_len += len - hello.body_len;
 	free(library->out);
 	library->out = out;
 	return STEP_OK;
@@ -776,7 +782,9 @@ static int on_hello_whole(struct engine *engine)
 	if (engine->state == STATE_RETRIED) {
 		alert = hello_parse(engine->hello1.bytes, engine->hello1.len, &hello1);
 		if (!alert)
-			alert = hello_retry_check(&hello1, &first, &hello, &engine->choice);
+			alert = hello_retry_check(&hello1, &first, &hello, &engine->choice) ?:
+					hello_retry_psks(&hello1, &hello, first.suite->hash_len,
+							 is_known, &engine->library);
 		/* what it was chosen by has to be the same in both, so this is */
 		if (!alert && engine->identity != identity)
 			alert = ALERT_ILLEGAL_PARAMETER;
@@ -1212,6 +1220,12 @@ static int redirect(struct engine *engine, bool eof)
 	return end_silently(engine, TLSPORT_REASON_NOT_TLS, "not TLS");
 }
 
+/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0; of its first bytes the first tells. */
+static bool is_ssl2(const uint8_t *data, size_t len)
+{
+	return len && data[0] & 0x80 && (len < TEXT_MIN || data[2] == TLS_CLIENT_HELLO);
+}
+
 /* All of it is used up: what is left in the queue would be shown again at once. */
 static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, bool eof)
 {
@@ -1225,6 +1239,8 @@ static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, 
 	engine->plain_len += len;
 	if (engine->plain_len < TEXT_MIN && !eof)
 		return STEP_OK;
+	if (is_ssl2(engine->plain, engine->plain_len))
+		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");
 	engine->reason = TLSPORT_REASON_NOT_TLS;
 	if (!is_text(engine->plain, engine->plain_len) ||
 	    engine->context->plaintext == PLAINTEXT_ALERT)
@@ -1234,16 +1250,11 @@ static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, 
 	return end_silently(engine, TLSPORT_REASON_NOT_TLS, "not TLS");
 }
 
-/* Bytes that are no record: what are they, when the client starts with them? */
-static int on_garbage(struct engine *engine, const uint8_t *data, size_t len, int alert)
+/* Bytes that are no record: does the client start with them? */
+static int on_garbage(struct engine *engine, int alert)
 {
 	if (!starts(engine) || alert != ALERT_UNEXPECTED_MESSAGE)
 		return refuse(engine, alert, "malformed record");
-	/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0, or the beginning of one */
-	if (data[0] & 0x80 && len < 3)
-		return STEP_OK;
-	if (data[0] & 0x80 && data[2] == TLS_CLIENT_HELLO)
-		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");
 	engine->reason = TLSPORT_REASON_NOT_TLS;
 	return refuse(engine, alert, "not TLS");
 }
@@ -1262,7 +1273,8 @@ static int run(struct engine *engine, const uint8_t *data, size_t len, bool eof,
 	int result = STEP_OK;
 	int alert;
 
-	if (engine->plain || (starts(engine) && len && is_text(data, len))) {
+	if (engine->plain ||
+	    (starts(engine) && len && (is_text(data, len) || is_ssl2(data, len)))) {
 		*consumed = len;
 		return on_plaintext(engine, data, len, eof);
 	}
@@ -1272,7 +1284,7 @@ static int run(struct engine *engine, const uint8_t *data, size_t len, bool eof,
 		case RECORD_PARTIAL:
 			return STEP_OK;
 		case RECORD_BAD:
-			return on_garbage(engine, data + *consumed, len - *consumed, alert);
+			return on_garbage(engine, alert);
 		case RECORD_WHOLE:
 			*consumed += record.len;
 			result = step(engine, &record);

@@ -301,7 +301,9 @@ static struct bytes heard(const struct library *library, const byte *in, word32 
 	const struct bytes shown = library->shown, whole = library->heard;
 	const size_t shown_tail = library->shown_tail, tail = library->heard_tail;
 
-	if (shown.len && is_same(in, len, shown.data, shown.len))
+	if (!shown.len)
+		return (struct bytes){ NULL, 0 };
+	if (is_same(in, len, shown.data, shown.len))
 		return whole;
 	if (shown_tail && is_same(in, len, shown.data, shown.len - shown_tail))
 		return (struct bytes){ whole.data, whole.len - tail };

@@ -673,25 +673,6 @@ void hello_choose_psks(const struct hello *hello, struct hello_choice *choice,
 	}
 }
 
-/*
- * RFC 8446 4.1.2: PSKs may go that do not fit the suite, which the length of a binder
- * says, and none may come.
- */
-static int check_psks(const struct hello *hello1, const struct hello *hello2, size_t hash_len)
-{
-	struct psks psks1 = over_psks(hello1), psks2 = over_psks(hello2);
-	struct psk psk1, psk2;
-	bool left = next_psk(&psks2, &psk2);
-
-	while (next_psk(&psks1, &psk1)) {
-		if (left && same(psk1.identity, psk2.identity))
-			left = next_psk(&psks2, &psk2);
-		else if (psk1.binder.len == hash_len)
-			return ALERT_ILLEGAL_PARAMETER;
-	}
-	return left ? ALERT_ILLEGAL_PARAMETER : 0;
-}
-
 /* Next extension that the second ClientHello may not change. */
 static bool next_fixed(struct cursor *c, struct bytes *extension)
 {
@@ -737,7 +718,35 @@ int hello_retry_check(const struct hello *hello1, const struct hello_choice *fir
 	    hello2->key_shares.len != 4 + second->share.len || hello2->early_data ||
 	    second->suite != first->suite || second->version != first->version)
 		return ALERT_ILLEGAL_PARAMETER;
-	return check_psks(hello1, hello2, first->suite->hash_len);
+	return 0;
+}
+
+static bool has_psk(const struct hello *hello, struct bytes identity)
+{
+	struct psks psks = over_psks(hello);
+	struct psk psk;
+
+	while (next_psk(&psks, &psk))
+		if (same(psk.identity, identity))
+			return true;
+	return false;
+}
+
+int hello_retry_psks(const struct hello *hello1, const struct hello *hello2, size_t hash_len,
+		     bool (*known)(const void *arg, struct bytes identity), const void *arg)
+{
+	struct psks psks = over_psks(hello1);
+	struct psk psk;
+
+	while (next_psk(&psks, &psk))
+		if (psk.binder.len == hash_len && known(arg, psk.identity) &&
+		    !has_psk(hello2, psk.identity))
+			return ALERT_ILLEGAL_PARAMETER;
+	psks = over_psks(hello2);
+	while (next_psk(&psks, &psk))
+		if (known(arg, psk.identity) && !has_psk(hello1, psk.identity))
+			return ALERT_ILLEGAL_PARAMETER;
+	return 0;
 }
 
 /* Output side: like the cursor, an overrun is noticed at the end. */

@@ -149,7 +149,7 @@ void hello_choose_psks(const struct hello *hello, struct hello_choice *choice,
 		       bool (*known)(const void *arg, struct bytes identity), const void *arg);
 
 /**
- * hello_retry_check() - is the second ClientHello what RFC 8446 4.1.2 allows?
+ * hello_retry_check() - is the second ClientHello, but for pre_shared_key, what RFC 8446 4.1.2 allows?
  * @first: choice made on the first one, which led to HelloRetryRequest
  * @second: choice made on the second one
  *
@@ -157,6 +157,19 @@ void hello_choose_psks(const struct hello *hello, struct hello_choice *choice,
  */
 int hello_retry_check(const struct hello *hello1, const struct hello_choice *first,
 		      const struct hello *hello2, const struct hello_choice *second);
+
+/**
+ * hello_retry_psks() - is pre_shared_key of the second ClientHello what RFC 8446 4.1.2 allows?
+ * @hash_len: of the suite
+ * @known: is this identity a ticket of ours?  All others are nothing to us: a client may have
+ *	made them up
+ *
+ * A PSK may go that does not fit the suite, which the length of its binder says; none may come.
+ *
+ * Return: 0, or the alert that ends the handshake.
+ */
+int hello_retry_psks(const struct hello *hello1, const struct hello *hello2, size_t hash_len,
+		     bool (*known)(const void *arg, struct bytes identity), const void *arg);
 
 /**
  * hello_canonical() - write the ClientHello that the library gets
