@@ -69,6 +69,21 @@ def text_waits():
     equal(set(lib.status(port)["ended"]), {"handshake_timeout"}, "why they ended")
 
 
+@test("a ClientHello of SSL 2.0 that comes byte by byte gets protocol_version")
+def ssl2():
+    port = lib.new_port()
+    lib.enable(port)
+    server = lib.Server(port, *BANNER)
+    with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        for count, byte in enumerate((b"\x80", b"\x2e", b"\1")):
+            sock.sendall(byte)
+            lib.wait_for(lambda seen=count: lib.status(port)["stats"]["upcalls"] > seen, what="a worker saw it")
+        equal(lib.alert_of(sock.recv(100)), (2, 70), "protocol_version")
+    lib.no_conns(port)
+    equal(set(lib.status(port)["ended"]), {"handshake_refused"}, "why it ended")
+    equal(server.all_events(), [], "connections of the application")
+
+
 @test("(a) the helper does not run: nothing leaves, and TLS works when it is back", core=True, timeout=90)
 def helper_absent():
     port, late = lib.new_port(), lib.new_port()
