@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A test's module: a server in the kernel.  It accepts from the listening socket that has
  * the number that is written to its parameter, and lets go of what it gets; writing

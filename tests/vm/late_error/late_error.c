@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A test's module: sk_err has an error again when a function begins, the first parameter of
  * which is the socket.  So it is when net/tls, at work on another processor, had met

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A test's module: whoever wants a gcm(aes) that is synchronous gets none, as of a
  * kernel that has that of a driver alone.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Has the name of tlsport's netlink family, without which tlsport cannot be loaded. */
 #include <linux/module.h>
 #include <net/genetlink.h>
