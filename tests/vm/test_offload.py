@@ -561,18 +561,20 @@ def over_bond(number, mode, *options):
     return Offloaded(pairs[0])
 
 
+# Net/tls asks the interface that a bond chooses by the ports; the others do not tell it theirs.
 BY_PORTS = ("xmit_hash_policy", "layer3+4")
+BONDS = (("bond", "balance-xor", *BY_PORTS),
+         ("bond", "802.3ad", *BY_PORTS, "lacp_rate", "fast"),
+         ("no-feature", "active-backup"),
+         ("no-feature", "balance-rr"),
+         ("no-feature", "balance-xor", "xmit_hash_policy", "layer2"),
+         ("no-feature", "broadcast"))
 
 
 @offload_test("over a bond it is software, whatever the mode, and no byte is lost when an interface is")
 def bond():
     lib.run("modprobe", "bonding", "max_bonds=0")
-    # net/tls would ask the interface that the bond chooses by the ports; the others do not tell it theirs
-    for number, (why, *mode) in enumerate((("bond", "balance-xor", *BY_PORTS),
-                                           ("bond", "802.3ad", *BY_PORTS, "lacp_rate", "fast"),
-                                           ("no-feature", "balance-xor", "xmit_hash_policy", "layer2"),
-                                           ("no-feature", "active-backup"), ("no-feature", "balance-rr"),
-                                           ("no-feature", "broadcast"))):
+    for number, (why, *mode) in enumerate(BONDS[::lib.STRIDE]):
         c = over_bond(number, *mode).connect()
         c.crypt("sw", why, "sw", "tx-sw" if why == "bond" else why)
         c.move(200000)
