@@ -800,6 +800,57 @@ static void test_corrupt_certificates(void **state)
 	client_ca_free(&ca);
 }
 
+/* A CertificateVerify with this scheme and signature in place of the true one. */
+static void verify_by(struct engine_context *context, int version, const struct party *own,
+		      const char *what, uint16_t scheme, const uint8_t *signature, size_t len)
+{
+	const size_t last = version == TLS1_3_VERSION ? 1 : 2;
+	uint8_t message[1024] = { TLS_CERTIFICATE_VERIFY };
+	static struct flight flight;
+
+	put24(message + 1, 4 + len);
+	put16(message + 4, scheme);
+	put16(message + 6, len);
+	memcpy(message + 8, signature, len);
+	begin(&flight, context, version, own);
+	for (size_t i = 0; i < last; i++)
+		assert_int_equal(send_message(&flight, i), ENGINE_MORE);
+	finish(&flight, what, send_record(&flight, message, 8 + len), SSL_AD_DECRYPT_ERROR);
+}
+
+/* Good signatures of the client's key, of something else: RFC 5246 7.2.2. */
+static void test_signatures_of_other_digests(void **state)
+{
+	static const char *const digests[] = { "SHA1", "SHA384", "MD5-SHA1", "SHA256" };
+	const struct wish wish = { "client", "RSA", .usage = "clientAuth", .to = 10 };
+	struct party own = party_new(&wish, &root);
+	struct engine_context *context;
+	struct client_ca ca = { 0 };
+	uint8_t signature[512];
+
+	(void)state;
+	pki_add_ca(&ca, &root);
+	context = port_for(&ca, true, TEST_P256);
+	EACH(d, digests)
+	{
+		EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+		size_t len = sizeof(signature);
+
+		assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_get_digestbyname(digests[d]),
+						    NULL, own.key),
+				 1);
+		assert_int_equal(EVP_DigestSign(ctx, signature, &len, (const uint8_t *)"other", 5),
+				 1);
+		EVP_MD_CTX_free(ctx);
+		verify_by(context, TLS1_2_VERSION, &own, digests[d], 0x0401, signature, len);
+	}
+	EACH(v, versions)
+	verify_by(context, versions[v], &own, "no signature", 0x0804, signature, 0);
+	engine_context_free(context);
+	party_free(&own);
+	client_ca_free(&ca);
+}
+
 /* Nobody asked for one. */
 static void test_certificate_out_of_turn(void **state)
 {
@@ -857,6 +908,7 @@ int main(void)
 		cmocka_unit_test(test_order_of_tls12),
 		cmocka_unit_test(test_certificate_out_of_turn),
 		cmocka_unit_test(test_corrupt_certificates),
+		cmocka_unit_test(test_signatures_of_other_digests),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -32,8 +32,8 @@
 #define EARLY_DATA_OVERHEAD 1024
 /* TLS 1.2 lets warnings be ignored; this many are enough. */
 #define WARNINGS_MAX 5
-/* change_cipher_spec that TLS 1.3 ignores: one is what a client sends, or two. */
-#define COMPAT_CCS_MAX 32
+/* change_cipher_spec that TLS 1.3 ignores: one is what a client sends, or two; see CVE-2020-25648. */
+#define COMPAT_CCS_MAX 8
 /* Our ClientHello: one record, room for a ticket and more. */
 #define CANONICAL_MAX	 8192
 #define KEY_EXCHANGE_MAX (TLS_HANDSHAKE_HEADER + 256)
@@ -933,13 +933,15 @@ static bool is_client_scheme(uint16_t version, uint16_t key, uint16_t scheme)
 /* Algorithm and signature; whether it is the client's the library sees. */
 static int on_certificate_verify(struct engine *engine, const uint8_t *body, size_t len)
 {
-	if (len <= 4 || len != 4u + get16(body + 2))
+	if (len < 4 || len != 4u + get16(body + 2))
 		return refuse(engine, ALERT_DECODE_ERROR, "malformed CertificateVerify");
 	if (!is_client_scheme(engine->choice.version, client_chain_key(&engine->client),
 			      get16(body)))
 		return refuse(
 			engine, ALERT_ILLEGAL_PARAMETER,
 			"the client signs by an algorithm that its key is not for, or that it was not asked for");
+	if (len == 4)
+		return refuse(engine, ALERT_DECRYPT_ERROR, "an empty signature");
 	engine->signature = true;
 	engine->expected = engine->choice.version == TLS_1_3 ? TLS_FINISHED : 0;
 	return STEP_OK;

@@ -1132,6 +1132,9 @@ static const struct {
 
 int library_alert(const struct library *library, bool signature)
 {
+	/* of RSA in PKCS #1: what is signed is not the transcript */
+	if (signature && library->error == VERIFY_CERT_ERROR)
+		return ALERT_DECRYPT_ERROR;
 	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
 		if (alerts[i].error == library->error)
 			return alerts[i].alert;
