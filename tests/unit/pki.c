@@ -18,12 +18,25 @@
 
 static int serial = 100;
 
+static EVP_PKEY *pss_key(void)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_RSA_PSS, NULL);
+	EVP_PKEY *key = NULL;
+
+	if (EVP_PKEY_keygen_init(ctx) == 1)
+		EVP_PKEY_keygen(ctx, &key);
+	EVP_PKEY_CTX_free(ctx);
+	return key;
+}
+
 static EVP_PKEY *make_key(const char *algorithm)
 {
 	if (!strcmp(algorithm, "RSA"))
 		return EVP_RSA_gen(2048);
 	if (!strcmp(algorithm, "RSA1024"))
 		return EVP_RSA_gen(1024);
+	if (!strcmp(algorithm, "RSA-PSS"))
+		return pss_key();
 	if (!strcmp(algorithm, "ED25519"))
 		return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	return EVP_EC_gen(algorithm);

@@ -136,6 +136,34 @@ static void test_keys_of_clients(void **state)
 	client_ca_free(&ca);
 }
 
+/* An older wolfSSL keeps intermediates, and does not verify RSASSA-PSS. */
+static bool is_newest(void)
+{
+	return strverscmp(engine_library(), "5.9.2") >= 0;
+}
+
+/* For nothing but RSASSA-PSS: the older libraries cannot verify it. */
+static void test_keys_of_rsa_pss(void **state)
+{
+	const struct wish wish = { "client", "RSA-PSS", .usage = "clientAuth", .to = 10 };
+	struct party own = party_new(&wish, &root);
+	struct engine_context *context;
+	struct client_ca ca = { 0 };
+
+	(void)state;
+	pki_add_ca(&ca, &root);
+	context = port_for(&ca, true, TEST_P256);
+	expect_out(context, TLS1_2_VERSION, &own, NULL, SSL_AD_UNSUPPORTED_CERTIFICATE, "RSA-PSS");
+	if (is_newest())
+		expect_in(context, TLS1_3_VERSION, &own, NULL, "RSA-PSS");
+	else
+		expect_out(context, TLS1_3_VERSION, &own, NULL, SSL_AD_ILLEGAL_PARAMETER,
+			   "RSA-PSS");
+	engine_context_free(context);
+	party_free(&own);
+	client_ca_free(&ca);
+}
+
 /* What the library could not verify, in TLS 1.2, it does not ask for: the client sends none. */
 static void test_ed25519_is_not_asked_for(void **state)
 {
@@ -171,12 +199,6 @@ static void test_without_certificate(void **state)
 	client_ca_free(&ca);
 }
 
-/* Of an older wolfSSL they stay. */
-static bool forgets_intermediates(void)
-{
-	return strverscmp(engine_library(), "5.9.2") >= 0;
-}
-
 static void test_chain(void **state)
 {
 	const struct wish wish = { "client", "P-256", .usage = "clientAuth", .to = 10 };
@@ -191,7 +213,7 @@ static void test_chain(void **state)
 	for (int again = 0; again < 2; again++) /* what one client sent is not there for another */
 		EACH(v, versions)
 		{
-			if (forgets_intermediates())
+			if (is_newest())
 				expect_out(context, versions[v], &own, NULL, SSL_AD_UNKNOWN_CA,
 					   "no intermediate");
 			expect_in(context, versions[v], &own, &intermediate, "intermediate");
@@ -896,6 +918,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys_of_clients),
+		cmocka_unit_test(test_keys_of_rsa_pss),
 		cmocka_unit_test(test_ed25519_is_not_asked_for),
 		cmocka_unit_test(test_without_certificate),
 		cmocka_unit_test(test_chain),

@@ -882,6 +882,11 @@ static int on_certificate(struct engine *engine, const uint8_t *body, size_t len
 			      "the client has no certificate");
 	if (engine->client.count > 1 + engine->context->client_depth)
 		return refuse(engine, ALERT_UNKNOWN_CA, "the client's chain is too long");
+	/* the library asks for its signatures, and takes those of TLS 1.3 */
+	if (!tls13 && engine->client.count &&
+	    client_chain_key(&engine->client) == CLIENT_KEY_RSA_PSS)
+		return refuse(engine, ALERT_UNSUPPORTED_CERTIFICATE,
+			      "a key of RSASSA-PSS in TLS 1.2");
 	engine->expected = !tls13		? TLS_CLIENT_KEY_EXCHANGE :
 			   engine->client.count ? TLS_CERTIFICATE_VERIFY :
 						  TLS_FINISHED;
@@ -908,7 +913,8 @@ static bool is_client_scheme(uint16_t version, uint16_t key, uint16_t scheme)
 	const bool tls12 = version == TLS_1_2;
 	const bool rsa = key == CLIENT_KEY_RSA || key == CLIENT_KEY_UNREADABLE;
 	const bool ecdsa = key == CLIENT_KEY_UNREADABLE ||
-			   (tls12 && key != CLIENT_KEY_RSA && key != CLIENT_KEY_OTHER);
+			   (tls12 && key != CLIENT_KEY_RSA && key != CLIENT_KEY_RSA_PSS &&
+			    key != CLIENT_KEY_OTHER);
 
 	switch (scheme) {
 	case 0x0403: /* ECDSA with SHA-256, SHA-384, SHA-512 */
@@ -921,6 +927,10 @@ static bool is_client_scheme(uint16_t version, uint16_t key, uint16_t scheme)
 	case 0x0805:
 	case 0x0806:
 		return rsa;
+	case 0x0809: /* RSA-PSS of a key for nothing else */
+	case 0x080a:
+	case 0x080b:
+		return key == CLIENT_KEY_RSA_PSS;
 	case 0x0401: /* RSA, PKCS #1 */
 	case 0x0501:
 	case 0x0601:
