@@ -618,6 +618,10 @@ static void test_order_of_tls13(void **state)
 	static const uint16_t not_its_key[] = { 0x0503, 0x0603, 0x0804 };
 	const struct wish wish = { "client", "P-256", .usage = "clientAuth", .to = 10 };
 	static const uint8_t empty[] = { TLS_CERTIFICATE, 0, 0, 4, 0, 0, 0, 0 };
+	/* a SEQUENCE without content, no extensions */
+	static const uint8_t nothing[] = {
+		TLS_CERTIFICATE, 0, 0, 11, 0, 0, 0, 7, 0, 0, 2, 0x30, 0, 0, 0
+	};
 	struct party own = party_new(&wish, &root);
 	struct engine_context *context;
 	static struct flight flight;
@@ -662,6 +666,10 @@ static void test_order_of_tls13(void **state)
 	begin(&flight, context, TLS1_3_VERSION, &own);
 	flight.bytes[4] = 1; /* length of the context */
 	finish(&flight, "a context", send_message(&flight, 0), SSL_AD_ILLEGAL_PARAMETER);
+
+	begin(&flight, context, TLS1_3_VERSION, &own);
+	finish(&flight, "a certificate that is nothing",
+	       send_record(&flight, nothing, sizeof(nothing)), SSL_AD_BAD_CERTIFICATE);
 
 	begin(&flight, context, TLS1_3_VERSION, &own);
 	flight.bytes[flight.at[1] - 1] = 1; /* length of the extensions */

@@ -103,11 +103,11 @@ enum state {
  * @message: the one that is being put together
  * @expected: type of the client's next message, behind its hello; 0: none, but a change_cipher_spec
  * @client: the certificates that it sent
- * @signature: its CertificateVerify has come
+ * @fed: type of the message that the library gets, if it is not a hello
  * @hello1: the ClientHello that was answered with HelloRetryRequest
  * @rx: to look into records, once the client protects them
  * @tx: protection of an alert of ours, once something protected was sent
- * @fed: protected records that the library got
+ * @fed_seq: protected records that the library got
  * @flight: bytes of the library's answer that go out even if what came behind their
  *	question is bad
  * @sealed: it was
@@ -129,11 +129,11 @@ struct engine {
 	struct hello_choice choice;
 	struct record_keys rx;
 	struct record_keys tx;
-	uint64_t fed;
+	uint64_t fed_seq;
 	size_t flight;
 	bool sealed;
 	bool ccs_sent;
-	bool signature;
+	uint8_t fed;
 	uint8_t nonce[8];
 	size_t early_left;
 	unsigned int warnings;
@@ -397,7 +397,7 @@ static int feed_library(struct engine *engine, const uint8_t *record, size_t len
 	enum library_status status = library_feed(&engine->library, record, len);
 
 	if (status == LIBRARY_FAILED)
-		return refuse(engine, library_alert(&engine->library, engine->signature),
+		return refuse(engine, library_alert(&engine->library, engine->fed),
 			      library_error_text(&engine->library));
 	if ((status == LIBRARY_DONE) != last)
 		return refuse(engine, ALERT_INTERNAL_ERROR, "the library is out of step");
@@ -952,7 +952,6 @@ static int on_certificate_verify(struct engine *engine, const uint8_t *body, siz
 			"the client signs by an algorithm that its key is not for, or that it was not asked for");
 	if (len == 4)
 		return refuse(engine, ALERT_DECRYPT_ERROR, "an empty signature");
-	engine->signature = true;
 	engine->expected = engine->choice.version == TLS_1_3 ? TLS_FINISHED : 0;
 	return STEP_OK;
 }
@@ -963,6 +962,7 @@ static int on_message(struct engine *engine)
 	const uint8_t *body = engine->message.bytes + TLS_HANDSHAKE_HEADER;
 	const size_t len = engine->message.len - TLS_HANDSHAKE_HEADER;
 
+	engine->fed = engine->message.bytes[0];
 	switch (engine->expected) {
 	case TLS_CERTIFICATE:
 		return on_certificate(engine, body, len);
@@ -1000,7 +1000,7 @@ static int feed_sealed(struct engine *engine, const struct message *message, boo
 	uint8_t nonce[8];
 	size_t at, n;
 
-	keys.seq = engine->fed;
+	keys.seq = engine->fed_seq;
 	for (at = 0; at < message->len && !alert; at += n) {
 		n = message->len - at < PIECE_MAX ? message->len - at : PIECE_MAX;
 		put64(nonce, keys.seq);
@@ -1011,7 +1011,7 @@ static int feed_sealed(struct engine *engine, const struct message *message, boo
 		else
 			alert = feed_library(engine, record, len, last && at + n == message->len);
 	}
-	engine->fed = keys.seq;
+	engine->fed_seq = keys.seq;
 	explicit_bzero(&keys, sizeof(keys));
 	return alert;
 }
@@ -1022,9 +1022,9 @@ static int feed_protected(struct engine *engine, const struct record *record)
 	const bool last = !engine->expected;
 
 	/* opened already: its own number is one less */
-	if (!record || engine->rx.seq != engine->fed + 1)
+	if (!record || engine->rx.seq != engine->fed_seq + 1)
 		return feed_sealed(engine, &engine->message, last);
-	engine->fed++;
+	engine->fed_seq++;
 	return feed_library(engine, record->bytes, record->len, last);
 }
 

@@ -1130,16 +1130,33 @@ static const struct {
 	{ VERIFY_SIGN_ERROR, ALERT_DECRYPT_ERROR },
 };
 
-int library_alert(const struct library *library, bool signature)
+/* Of errors that mean something else elsewhere; 0: of none of them */
+static int alert_of_message(int error, uint8_t message)
 {
-	/* of RSA in PKCS #1: what is signed is not the transcript */
-	if (signature && library->error == VERIFY_CERT_ERROR)
-		return ALERT_DECRYPT_ERROR;
+	switch (message) {
+	case TLS_CERTIFICATE:
+		/* the message was looked at: a certificate in it ends too early */
+		return error == BUFFER_E ? ALERT_BAD_CERTIFICATE : 0;
+	case TLS_CERTIFICATE_VERIFY:
+		/* RSA in PKCS #1: what is signed is not the transcript */
+		return error == VERIFY_CERT_ERROR ? ALERT_DECRYPT_ERROR : 0;
+	default:
+		return 0;
+	}
+}
+
+int library_alert(const struct library *library, uint8_t message)
+{
+	int alert = alert_of_message(library->error, message);
+
+	if (alert)
+		return alert;
 	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
 		if (alerts[i].error == library->error)
 			return alerts[i].alert;
 	/* numbers out of range, padding, encoding: the library says of each what it is */
-	if (signature && library->error != MEMORY_E && library->error != MP_MEM)
+	if (message == TLS_CERTIFICATE_VERIFY && library->error != MEMORY_E &&
+	    library->error != MP_MEM)
 		return ALERT_DECRYPT_ERROR;
 	return ALERT_INTERNAL_ERROR;
 }

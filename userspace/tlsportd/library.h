@@ -147,8 +147,8 @@ size_t library_server_hello(const struct library *library, const uint8_t *messag
 /* One record.  What it wants to send is added to @library->out. */
 enum library_status library_feed(struct library *library, const uint8_t *record, size_t len);
 
-/* The alert that @library->error deserves; @signature: the client's was to be verified. */
-int library_alert(const struct library *library, bool signature);
+/* The alert that @library->error deserves; @message: type of the client's that it is about, 0: a hello */
+int library_alert(const struct library *library, uint8_t message);
 const char *library_error_text(const struct library *library);
 
 bool library_resumed(const struct library *library);
