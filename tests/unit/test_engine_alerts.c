@@ -454,7 +454,7 @@ static void behind_hello(const char *name, int version, const char *bad, size_t 
 	if (alert == NO_ALERT) {
 		check_alert(name, NO_ALERT);
 	} else {
-		assert_true(last_out_len > 500);
+		assert_true(last_out_len > 100); /* the flight is in front */
 		check_client_alert(name, client, alert);
 	}
 	engine_free(engine);
