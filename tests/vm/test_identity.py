@@ -354,6 +354,43 @@ def header_once():
             equal(second(), b"data", receive.__name__)
 
 
+@test("proxy-protocol = v2, memory is short in splice() of the header and in recv() that drops data: ENOMEM, and "
+      "nothing is lost, or net/tls ends the connection", timeout=lib.SCAN_TIMEOUT)
+def no_page():
+    port = lib.new_port()
+    lib.enable(port, proxy_protocol="v2")
+    listener = lib.listen(port)
+    read_end, write_end = os.pipe()
+    lib.defer(os.close, read_end)
+    lib.defer(os.close, write_end)
+    failed = []
+
+    def twice(call, *args):
+        try:
+            return call(*args)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+            failed.append(call.__name__)
+        return call(*args)
+
+    def scenario(failing):
+        failed.clear()
+        with lib.TlsClient(port) as client, listener.accept()[0] as conn:
+            client.write(b"dropped, kept")
+            with failing:
+                size = twice(os.splice, conn.fileno(), write_end, 1000)
+                parse(os.read(read_end, size))
+                try:
+                    twice(conn.recv, len("dropped, "), socket.MSG_TRUNC)
+                except ConnectionResetError:
+                    return "a record could not be decrypted"
+            equal(conn.recv(100), b"kept")
+        lib.no_conns(port)
+        return f"ENOMEM of {failed}" if failed else None
+    lib.scan(scenario)
+
+
 @test("proxy-protocol = v2, memory is short: the program gets the header first, or no connection",
       timeout=lib.SCAN_TIMEOUT)
 def memory():
