@@ -18,12 +18,15 @@
 
 static int serial = 100;
 
-static EVP_PKEY *pss_key(void)
+static EVP_PKEY *pss_key(bool limited)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_RSA_PSS, NULL);
 	EVP_PKEY *key = NULL;
 
-	if (EVP_PKEY_keygen_init(ctx) == 1)
+	if (EVP_PKEY_keygen_init(ctx) == 1 &&
+	    (!limited || (EVP_PKEY_CTX_set_rsa_pss_keygen_md(ctx, EVP_sha256()) == 1 &&
+			  EVP_PKEY_CTX_set_rsa_pss_keygen_mgf1_md(ctx, EVP_sha256()) == 1 &&
+			  EVP_PKEY_CTX_set_rsa_pss_keygen_saltlen(ctx, 32) == 1)))
 		EVP_PKEY_keygen(ctx, &key);
 	EVP_PKEY_CTX_free(ctx);
 	return key;
@@ -36,7 +39,9 @@ static EVP_PKEY *make_key(const char *algorithm)
 	if (!strcmp(algorithm, "RSA1024"))
 		return EVP_RSA_gen(1024);
 	if (!strcmp(algorithm, "RSA-PSS"))
-		return pss_key();
+		return pss_key(false);
+	if (!strcmp(algorithm, "RSA-PSS-SHA256"))
+		return pss_key(true);
 	if (!strcmp(algorithm, "ED25519"))
 		return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	return EVP_EC_gen(algorithm);

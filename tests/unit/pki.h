@@ -28,7 +28,8 @@ struct party {
  */
 struct wish {
 	const char *name;
-	const char *algorithm; /* "P-256", "P-384", "P-521", "RSA", "RSA1024", "RSA-PSS", "ED25519" */
+	const char *
+		algorithm; /* "P-256", "P-384", "P-521", "RSA", "RSA1024", "ED25519", "RSA-PSS[-SHA256]" */
 	bool ca;
 	const char *usage;
 	int from;

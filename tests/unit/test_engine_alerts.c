@@ -92,6 +92,11 @@ static void test_first_bytes(void **state)
 	check_alert("SSL 2.0, byte by byte", ALERT_PROTOCOL_VERSION);
 	assert_int_equal(engine_reason(engine), TLSPORT_REASON_HANDSHAKE_REFUSED);
 	engine_free(engine);
+	engine = engine_new(context);
+	assert_int_equal(feed(engine, "\x80\x2e", 2, true), ENGINE_FAILED);
+	check_alert("two bytes and the end", NO_ALERT);
+	assert_int_equal(engine_reason(engine), TLSPORT_REASON_PEER_CLOSED);
+	engine_free(engine);
 	expect("a high byte", "\x80\x2e\2", 3, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
 	expect("a record of type 48", "\x30\x03\x01", 3, ALERT_UNEXPECTED_MESSAGE,
 	       TLSPORT_REASON_NOT_TLS);

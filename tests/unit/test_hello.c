@@ -1088,6 +1088,7 @@ static void test_psks_of_the_second_hello(void **state)
 	assert_int_equal(retry_psks("-abc", ""), 0);
 	assert_int_equal(retry_psks("+a", ""), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry_psks("+abc", "ac"), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry_psks("-abc", "ca"), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry_psks("+xay", "a"), 0);
 	assert_int_equal(retry_psks("+x", ""), 0);
 	assert_int_equal(retry_psks("+x", "y"), 0);

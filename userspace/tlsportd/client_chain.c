@@ -127,7 +127,8 @@ uint16_t client_chain_key(const struct client_chain *chain)
 		return CLIENT_KEY_RSA;
 	/* RFC 4055 3.1 */
 	if (is_oid(&type, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", 9))
-		return CLIENT_KEY_RSA_PSS;
+		return der_next(&algorithm.body, &parameters) ? CLIENT_KEY_RSA_PSS_LIMITED :
+								CLIENT_KEY_RSA_PSS;
 	if (!is_oid(&type, "\x2a\x86\x48\xce\x3d\x02\x01", 7))
 		return CLIENT_KEY_OTHER;
 	return der_next(&algorithm.body, &parameters) ? curve_of(&parameters) : CLIENT_KEY_ECDSA;

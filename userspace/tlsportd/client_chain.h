@@ -41,9 +41,10 @@ bool client_chain_subject(const struct client_chain *chain, struct bytes *rest);
 /* Kinds of keys: that of ECDSA is the group, or a curve that we have no number for. */
 enum {
 	CLIENT_KEY_UNREADABLE = 0,
-	CLIENT_KEY_OTHER = 0xfffc,
+	CLIENT_KEY_OTHER = 0xfffb,
 	CLIENT_KEY_RSA,
-	CLIENT_KEY_RSA_PSS, /* which signs by nothing else */
+	CLIENT_KEY_RSA_PSS,	    /* which signs by nothing else */
+	CLIENT_KEY_RSA_PSS_LIMITED, /* likewise, and with these parameters */
 	CLIENT_KEY_ECDSA,
 };
 

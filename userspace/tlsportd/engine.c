@@ -869,6 +869,15 @@ static size_t longest_message(const struct engine *engine)
 	}
 }
 
+/*
+ * The library asks for signatures of keys for RSASSA-PSS alone.  It takes those of TLS 1.3,
+ * and does not look at what else such a key is limited to.
+ */
+static bool is_client_key(bool tls13, uint16_t key)
+{
+	return key != CLIENT_KEY_RSA_PSS_LIMITED && (tls13 || key != CLIENT_KEY_RSA_PSS);
+}
+
 /* Whether it is valid the library sees; whether it has to be there is decided here. */
 static int on_certificate(struct engine *engine, const uint8_t *body, size_t len)
 {
@@ -882,11 +891,9 @@ static int on_certificate(struct engine *engine, const uint8_t *body, size_t len
 			      "the client has no certificate");
 	if (engine->client.count > 1 + engine->context->client_depth)
 		return refuse(engine, ALERT_UNKNOWN_CA, "the client's chain is too long");
-	/* the library asks for its signatures, and takes those of TLS 1.3 */
-	if (!tls13 && engine->client.count &&
-	    client_chain_key(&engine->client) == CLIENT_KEY_RSA_PSS)
+	if (engine->client.count && !is_client_key(tls13, client_chain_key(&engine->client)))
 		return refuse(engine, ALERT_UNSUPPORTED_CERTIFICATE,
-			      "a key of RSASSA-PSS in TLS 1.2");
+			      "a key for RSASSA-PSS that the library cannot verify by");
 	engine->expected = !tls13		? TLS_CLIENT_KEY_EXCHANGE :
 			   engine->client.count ? TLS_CERTIFICATE_VERIFY :
 						  TLS_FINISHED;
@@ -913,8 +920,7 @@ static bool is_client_scheme(uint16_t version, uint16_t key, uint16_t scheme)
 	const bool tls12 = version == TLS_1_2;
 	const bool rsa = key == CLIENT_KEY_RSA || key == CLIENT_KEY_UNREADABLE;
 	const bool ecdsa = key == CLIENT_KEY_UNREADABLE ||
-			   (tls12 && key != CLIENT_KEY_RSA && key != CLIENT_KEY_RSA_PSS &&
-			    key != CLIENT_KEY_OTHER);
+			   (tls12 && (key < CLIENT_KEY_OTHER || key == CLIENT_KEY_ECDSA));
 
 	switch (scheme) {
 	case 0x0403: /* ECDSA with SHA-256, SHA-384, SHA-512 */
@@ -1150,6 +1156,7 @@ static int on_change_cipher(struct engine *engine, const struct record *record)
 		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "change_cipher_spec expected");
 	if (!is_ccs(record))
 		return refuse(engine, ALERT_DECODE_ERROR, "malformed change_cipher_spec");
+	engine->fed = 0;
 	alert = feed_library(engine, record->bytes, record->len, false);
 	engine->state = STATE_TLS12;
 	engine->expected = TLS_FINISHED;
@@ -1249,7 +1256,7 @@ static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, 
 		len = PLAIN_HTTP_MAX - engine->plain_len;
 	memcpy(engine->plain + engine->plain_len, data, len);
 	engine->plain_len += len;
-	if (engine->plain_len < TEXT_MIN && !eof)
+	if (engine->plain_len < TEXT_MIN && (!eof || is_ssl2(engine->plain, engine->plain_len)))
 		return STEP_OK;
 	if (is_ssl2(engine->plain, engine->plain_len))
 		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");

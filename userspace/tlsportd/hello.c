@@ -721,13 +721,12 @@ int hello_retry_check(const struct hello *hello1, const struct hello_choice *fir
 	return 0;
 }
 
-static bool has_psk(const struct hello *hello, struct bytes identity)
+/* The next one that is known: there may be thousands of others. */
+static bool next_known(struct psks *psks, struct psk *psk,
+		       bool (*known)(const void *arg, struct bytes identity), const void *arg)
 {
-	struct psks psks = over_psks(hello);
-	struct psk psk;
-
-	while (next_psk(&psks, &psk))
-		if (same(psk.identity, identity))
+	while (next_psk(psks, psk))
+		if (known(arg, psk->identity))
 			return true;
 	return false;
 }
@@ -735,18 +734,17 @@ static bool has_psk(const struct hello *hello, struct bytes identity)
 int hello_retry_psks(const struct hello *hello1, const struct hello *hello2, size_t hash_len,
 		     bool (*known)(const void *arg, struct bytes identity), const void *arg)
 {
-	struct psks psks = over_psks(hello1);
-	struct psk psk;
+	struct psks psks1 = over_psks(hello1), psks2 = over_psks(hello2);
+	struct psk psk1, psk2;
+	bool left = next_known(&psks2, &psk2, known, arg);
 
-	while (next_psk(&psks, &psk))
-		if (psk.binder.len == hash_len && known(arg, psk.identity) &&
-		    !has_psk(hello2, psk.identity))
+	while (next_known(&psks1, &psk1, known, arg)) {
+		if (left && same(psk1.identity, psk2.identity))
+			left = next_known(&psks2, &psk2, known, arg);
+		else if (psk1.binder.len == hash_len)
 			return ALERT_ILLEGAL_PARAMETER;
-	psks = over_psks(hello2);
-	while (next_psk(&psks, &psk))
-		if (known(arg, psk.identity) && !has_psk(hello1, psk.identity))
-			return ALERT_ILLEGAL_PARAMETER;
-	return 0;
+	}
+	return left ? ALERT_ILLEGAL_PARAMETER : 0;
 }
 
 /* Output side: like the cursor, an overrun is noticed at the end. */
