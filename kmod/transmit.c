@@ -400,13 +400,16 @@ static void interrupt_writer(struct tlsport_conn *conn)
  */
 static void not_interrupted(struct tlsport_conn *conn)
 {
+	/* its own stays until it ends */
+	struct sighand_struct *sighand = rcu_dereference_protected(current->sighand, true);
+
 	spin_lock(&conn->interrupt_lock);
 	spin_unlock(&conn->interrupt_lock);
 	if (!signal_pending(current))
 		return;
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&sighand->siglock);
 	recalc_sigpending();
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 }
 
 /* tx_lock is free, barrier. */

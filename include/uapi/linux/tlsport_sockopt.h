@@ -55,7 +55,7 @@ enum {
 	/* The certificate of the client, which was verified; none: it has none. */
 	TLSPORT_A_DETAIL_CLIENT_SUBJECT,	/* string, RFC 4514: "CN=…,O=…" */
 	TLSPORT_A_DETAIL_CLIENT_CN,		/* string, its common name */
-	TLSPORT_A_DETAIL_CLIENT_NAME,		/* multi: string: "DNS:…", "email:…", "URI:…", "IP:…" */
+	TLSPORT_A_DETAIL_CLIENT_NAME,		/* multi: string: DNS:, email:, URI: or IP: first */
 	TLSPORT_A_DETAIL_CLIENT_SHA256,		/* binary, 32 bytes, of its DER */
 	/*
 	 * multi: binary, DER: its own, then those behind it, as far as there is
