@@ -19,10 +19,6 @@ def enable_shut(port):
     assert "restart it" in lib.enable(port).err, "the socket is not shut"
 
 
-def established(port):
-    return lib.run("ss", "-Htn", "state", "established", f"sport = :{port}").stdout
-
-
 @test("IPv6 fragments whose first has no header of TCP, on every way to a connection")
 def fragments():
     host = lib.Host(6)
@@ -41,7 +37,7 @@ def fragments():
     late.how = host.send_hidden
     late.send(ACK, b"GET /")
     equal(late.answer(), None, "data that come back after a hidden ACK")
-    equal(established(port), b"", "connections")
+    equal(lib.established(port), b"", "connections")
 
 
 @test("a handshake that was begun before, and is ended by ACK, by data, or by SYN|ACK with data")
@@ -62,7 +58,7 @@ def begun_before():
             answer = client.answer()
             if not flags & SYN:  # for that one TCP wakes nobody
                 equal(answer, None if enabled else MARKER, f"what comes back, flags {flags}, enabled {enabled}")
-            equal(established(port) == b"", enabled, f"there is no connection, flags {flags}")
+            equal(lib.established(port) == b"", enabled, f"there is no connection, flags {flags}")
             server.stop()
 
 

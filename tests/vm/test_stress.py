@@ -121,10 +121,16 @@ def act(client):
 
 
 def helpers(_ports):
-    """The helper is killed, and starts again."""
+    """The helper is killed, and starts again: at any time, or when it has been reloaded, for which a slow one is late."""
     lib.helper_kill(random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
     lib.helper_start()
-    time.sleep(random.random() * 6 * lib.SLOW ** 0.5)  # how long it lives is the point; a slow one is late to serve
+    life, reloads = random.random() * 6, counts[EVENTS.index("reload")]
+    if random.random() < 0.5:
+        time.sleep(life)  # how long it lives is the point
+        return
+    end = time.monotonic() + 10 * lib.SLOW
+    while counts[EVENTS.index("reload")] == reloads and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def namespaces(ports):

@@ -56,6 +56,11 @@ def status(port):
     return entry
 
 
+def established(port):
+    """What TCP has there, whoever has it."""
+    return run("ss", "-Htn", "state", "established", f"sport = :{port}").stdout
+
+
 def conns(port=None):
     words = ["conns"] + ([port] if port else []) + ["--json"]
     return json.loads(ctl(*words).out)["connections"]
