@@ -17,6 +17,7 @@ struct party {
 
 /**
  * struct wish - a certificate that is wanted
+ * @algorithm: "P-256", "P-384", "P-521", "RSA", "RSA1024", "ED25519", "RSA-PSS[-SHA256]"
  * @usage: extendedKeyUsage, NULL: none
  * @from: days from now
  * @to: likewise
@@ -28,8 +29,7 @@ struct party {
  */
 struct wish {
 	const char *name;
-	const char *
-		algorithm; /* "P-256", "P-384", "P-521", "RSA", "RSA1024", "ED25519", "RSA-PSS[-SHA256]" */
+	const char *algorithm;
 	bool ca;
 	const char *usage;
 	int from;

@@ -374,7 +374,6 @@ static void test_second_message_in_the_record(void **state)
 	       TLSPORT_REASON_HANDSHAKE_REFUSED);
 }
 
-/* Alert bytes that follow the hello at once: nothing of our flight goes out. */
 /* --- the second flight of TLS 1.3, sealed by us with the client's keys --- */
 
 /* of the client that is at it */

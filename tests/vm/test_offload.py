@@ -577,10 +577,10 @@ def bond():
     for number, (why, *mode) in enumerate(BONDS[::lib.STRIDE]):
         c = over_bond(number, *mode).connect()
         c.crypt("sw", why, "sw", "tx-sw" if why == "bond" else why)
-        c.move(200000)
+        c.move()
         device = lib.crypt(c.port)[4]
         lib.run("ip", "link", "set", device if device and not device.startswith("bond") else c.nic.name, "down")
-        c.move(200000)
+        c.move()
         c.end()
 
 
