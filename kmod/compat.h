@@ -38,10 +38,10 @@
 #error "tlsport needs a kernel without PREEMPT_RT: its locks sleep where sockets are hooked"
 #endif
 
-/* The structure of a socket is charged to a memory cgroup by accept() since 6.13. */
+/* The structure of a socket is charged to a memory cgroup by accept() since 6.12. */
 static inline void tlsport_charge_object(void *object)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 	kmem_cache_charge(object, GFP_KERNEL | __GFP_NOFAIL);
 #endif
 }

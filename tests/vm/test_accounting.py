@@ -74,7 +74,7 @@ def memory_cgroup():
     pair.close()
 
 
-@test("what accept() charges a program for the structures of a connection is no less than on TCP: since 6.13 the socket's, "
+@test("what accept() charges a program for the structures of a connection is no less than on TCP: since 6.12 the socket's, "
       "too")
 def structures():
     group, count, charged = MemoryCgroup(), 64, []
