@@ -9,7 +9,8 @@
  */
 #include "tlsport.h"
 
-#define HEAD_LEN 64 /* of a control record: more than any that is understood has */
+#define HEAD_LEN	   64 /* of a control record: more than any that is understood has */
+#define MESSAGE_HEADER_LEN 4  /* of a handshake message */
 
 /* Reads a record of any type, not waiting; @type is 0 when there was none. */
 int tlsport_control_recv(struct socket *sock, const struct proto_ops *base, void *buf, size_t len,
@@ -189,6 +190,31 @@ static const u8 *whole_message(struct socket *sock, const struct proto_ops *base
 	return NULL;
 }
 
+/*
+ * A ClientHello is refused, all its pieces (RFC 5246 6.2.1) by one warning (7.4.1.1).  False:
+ * @msg is something else.
+ */
+static bool renegotiation_refused(struct socket *sock, const struct proto_ops *base, const u8 *msg,
+				  size_t len)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
+	size_t left = conn->hello_left;
+
+	if (!left) {
+		if (len < MESSAGE_HEADER_LEN || msg[0] != TLSPORT_MSG_CLIENT_HELLO)
+			return false;
+		left = MESSAGE_HEADER_LEN + get_unaligned_be24(msg + 1);
+	}
+	if (len > left)
+		return false;
+	if (!conn->hello_left) {
+		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_NO_RENEGOTIATION);
+		tlsport_transmit_due(sock, base);
+	}
+	conn->hello_left = left - len;
+	return true;
+}
+
 static void control_message(struct socket *sock, const struct proto_ops *base, u8 type,
 			    const u8 *msg, size_t len)
 {
@@ -208,11 +234,8 @@ static void control_message(struct socket *sock, const struct proto_ops *base, u
 	} else if (type == TLSPORT_TYPE_HANDSHAKE && tls13 && len == TLSPORT_KEY_UPDATE_LEN &&
 		   msg[0] == TLSPORT_MSG_KEY_UPDATE) {
 		key_update_received(sock, base, msg);
-	} else if (type == TLSPORT_TYPE_HANDSHAKE && !tls13 && len &&
-		   msg[0] == TLSPORT_MSG_CLIENT_HELLO) {
-		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_NO_RENEGOTIATION);
-		tlsport_transmit_due(sock, base);
-	} else {
+	} else if (type != TLSPORT_TYPE_HANDSHAKE || tls13 || !len ||
+		   !renegotiation_refused(sock, base, msg, len)) {
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_UNEXPECTED_MESSAGE,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
 	}

@@ -717,8 +717,9 @@ static bool has_open_record(const struct sock *sk)
 
 /*
  * FIONREAD: stock kTLS counts ciphertext and forgets what is decrypted but
- * unread; a program that is told 0 with data there waits for ever.  SIOCOUTQ: what
- * is in a record that is open TCP does not have yet, so it gets it.
+ * unread; a program that is told 0 with data there waits for ever, and one that is told
+ * of a KeyUpdate, too.  SIOCOUTQ: what is in a record that is open TCP does not have
+ * yet, so it gets it.
  */
 static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 {
@@ -726,6 +727,7 @@ static int session_ioctl(struct socket *sock, unsigned int cmd, unsigned long ar
 		push_past_cork(sock);
 	if (cmd != SIOCINQ)
 		return tlsport_session_base(sock)->ioctl(sock, cmd, arg);
+	settle(sock, tlsport_session_base(sock));
 	return put_user(readable_bytes(sock->sk), (int __user *)arg);
 }
 

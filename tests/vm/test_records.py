@@ -36,6 +36,8 @@ BROKEN = [
     ("Finished once more", BOTH, [(TYPE_HANDSHAKE, b"\x14\0\0\4done")], UNEXPECTED, "protocol_error"),
     ("ClientHello once more", ONLY13, [(TYPE_HANDSHAKE, b"\1\0\0\4helo")], UNEXPECTED, "protocol_error"),
     ("KeyUpdate", ONLY12, [(TYPE_HANDSHAKE, UPDATE)], UNEXPECTED, "protocol_error"),
+    ("ClientHello once more, with a message behind it", ONLY12, [(TYPE_HANDSHAKE, b"\1\0\0\4helo\1\0\0\0")], UNEXPECTED,
+     "protocol_error"),
     ("KeyUpdate that asks for 2", ONLY13, [(TYPE_HANDSHAKE, b"\x18\0\0\1\2")], ILLEGAL, "protocol_error"),
     ("KeyUpdate of two bytes", ONLY13, [(TYPE_HANDSHAKE, b"\x18\0\0\2\0\0")], DECODE, "protocol_error"),
     ("KeyUpdate with a message behind it", ONLY13, [(TYPE_HANDSHAKE, UPDATE * 2)], UNEXPECTED, "protocol_error"),
@@ -146,6 +148,20 @@ def warnings_12():
         equal(peer.life.conn.send(b"answer"), 6, "sent")
         data, headers, _, _ = peer.life.client.recvmsg(100, 100)
         equal((data, [value for _, _, value in headers]), (b"answer", [bytes([TYPE_DATA])]), "what the peer gets first")
+
+
+@test("TLS 1.2: renegotiation in many records: one no_renegotiation, and data goes on both ways, also between them")
+def renegotiation_in_pieces():
+    with good(VERSION12) as peer:
+        for length, size in ((40, 5), (20000, 16384), (3, 4)):
+            hello = b"\1" + length.to_bytes(3, "big") + bytes(length)
+            for start in range(0, len(hello), size):
+                peer.send(TYPE_HANDSHAKE, hello[start:start + size])
+                peer.send(TYPE_DATA, b"data")
+                equal(peer.read(), "data", "what the server received")
+            equal(peer.alert(), (1, 100), "no_renegotiation")
+        peer.life.conn.send(b"answer")
+        equal(peer.life.client.recv(100), b"answer", "what the client received")
 
 
 def queued(conn):
