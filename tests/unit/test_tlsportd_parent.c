@@ -659,8 +659,22 @@ static void served(uint16_t port, const char *key_type)
 	assert_string_equal(p->certificates.list[0].facts.key_type, key_type);
 }
 
+/* What status says of files that are newer than what is in force */
+static void status_says(const char *renewal_errors)
+{
+	char *status = control_status(&parent), *found = strstr(status, "\"renewal_errors\":[");
+
+	assert_non_null(found);
+	found += strlen("\"renewal_errors\":[");
+	if (strncmp(found, renewal_errors, strlen(renewal_errors)))
+		fail_msg("'%s' does not begin with '%s'", found, renewal_errors);
+	free(status);
+}
+
 static void test_renewal(void **state)
 {
+	char broken[512];
+
 	(void)state;
 	parent_start(&parent);
 	renews(1, NULL); /* nothing has changed */
@@ -668,14 +682,18 @@ static void test_renewal(void **state)
 	configure("[port 443]\nhalf = written\n"); /* is not looked at */
 	renews(2, NULL);
 	served(443, "RSA 2048");
+	status_says("]");
 	put_file("cert.pem", "junk\n");
 	renews(2, "the certificate in force stays");
 	served(443, "RSA 2048");
+	snprintf(broken, sizeof(broken), "\"%s: ", certificate);
+	status_says(broken);
 	remove(certificate);
 	renews(2, "No such file or directory; the certificate in force stays");
 	put_certificate("cert.pem", TEST_P384);
 	renews(3, NULL);
 	served(443, "ECDSA P-384");
+	status_says("]");
 }
 
 static void test_renewal_of_one_of_two(void **state)

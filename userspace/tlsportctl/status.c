@@ -200,6 +200,15 @@ static void print_ocsp(const json_t *ocsp)
 		output_line("  %s", json_string_value(error));
 }
 
+static void print_lines(const char *what, const json_t *lines)
+{
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach(lines, i, line)
+		output_line("  %s: %s", what, json_string_value(line));
+}
+
 static void print_certificate(const json_t *certificate)
 {
 	char until[CTL_ERROR_LEN];
@@ -216,6 +225,7 @@ static void print_certificate(const json_t *certificate)
 	output_line("  from %s", string(certificate, "cert"));
 	print_list("for", json_object_get(certificate, "names"));
 	print_ocsp(json_object_get(certificate, "ocsp"));
+	print_lines("warning", json_object_get(certificate, "warnings"));
 }
 
 static void print_certificates(const json_t *port)
@@ -225,6 +235,7 @@ static void print_certificates(const json_t *port)
 
 	json_array_foreach(all, i, one)
 		print_certificate(one);
+	print_lines("NOT RENEWED", json_object_get(port, "renewal_errors"));
 }
 
 static void print_clients(const json_t *settings)

@@ -92,6 +92,13 @@ static void set_text(json_t *object, const char *key, const char *text)
 	json_object_set_new(object, key, value ? value : json_string("?"));
 }
 
+static void append_text(json_t *array, const char *text, size_t len)
+{
+	json_t *value = json_stringn(text, len);
+
+	json_array_append_new(array, value ? value : json_string("?"));
+}
+
 /* Until when the response that is stapled is valid; null: none is, and why, if that is wrong */
 static json_t *ocsp_json(const struct certificate *certificate)
 {
@@ -111,6 +118,16 @@ static json_t *ocsp_json(const struct certificate *certificate)
 	return object;
 }
 
+/* What is wrong with it though it is served */
+static json_t *warnings_json(const struct cert_facts *facts)
+{
+	json_t *all = json_array();
+
+	for (unsigned int w = 0; w < facts->warning_count; w++)
+		append_text(all, facts->warnings[w], strlen(facts->warnings[w]));
+	return all;
+}
+
 static void describe(json_t *object, const struct certificate *certificate)
 {
 	const struct cert_facts *facts = &certificate->facts;
@@ -124,6 +141,7 @@ static void describe(json_t *object, const struct certificate *certificate)
 	set_text(object, "key_type", facts->key_type);
 	json_object_set_new(object, "self_signed", json_boolean(facts->self_signed));
 	json_object_set_new(object, "ocsp", ocsp_json(certificate));
+	json_object_set_new(object, "warnings", warnings_json(facts));
 }
 
 static json_t *certificates_json(const struct certificates *certificates)
@@ -224,8 +242,23 @@ static json_t *settings_json(const struct port_config *config, const struct tick
 		"proxy_protocol", config->proxy_protocol ? "v2" : "off");
 }
 
+/* Of the last renewal's errors those of the port: why newer files are not in force */
+static json_t *renewal_json(const char *errors, uint16_t port)
+{
+	json_t *all = json_array();
+	char prefix[16];
+	int len = snprintf(prefix, sizeof(prefix), "port %u: ", port);
+
+	for (size_t end; errors && *errors; errors += end + (errors[end] == '\n')) {
+		end = strcspn(errors, "\n");
+		if (!strncmp(errors, prefix, len))
+			append_text(all, errors + len, end - len);
+	}
+	return all;
+}
+
 /* The first certificate stands for the port. */
-static json_t *port_json(const struct served_port *port, const struct ticket_store *tickets)
+static json_t *port_json(const struct served_port *port, const struct parent *parent)
 {
 	static const struct certificate none = { .cert = "" };
 	json_t *object = json_object();
@@ -233,7 +266,9 @@ static json_t *port_json(const struct served_port *port, const struct ticket_sto
 	json_object_set_new(object, "port", json_integer(port->config->port));
 	describe(object, port->certificates.count ? port->certificates.list : &none);
 	json_object_set_new(object, "certificates", certificates_json(&port->certificates));
-	json_object_set_new(object, "settings", settings_json(port->config, tickets));
+	json_object_set_new(object, "renewal_errors",
+			    renewal_json(parent->renewal_errors, port->config->port));
+	json_object_set_new(object, "settings", settings_json(port->config, &parent->tickets));
 	json_object_set_new(object, "usable", json_boolean(port->context));
 	if (!port->context)
 		set_text(object, "error", port->error);
@@ -247,7 +282,7 @@ char *control_status(const struct parent *parent)
 	char *text;
 
 	for (size_t i = 0; i < generation->config.count; i++)
-		json_array_append_new(ports, port_json(&generation->ports[i], &parent->tickets));
+		json_array_append_new(ports, port_json(&generation->ports[i], parent));
 	status = json_pack("{s:i, s:s, s:s, s:i, s:o, s:o}", "pid", (int)getpid(), "version",
 			   TLSPORT_VERSION, "wolfssl", engine_library(), "generation",
 			   (int)generation->number, "workers", workers_json(parent), "ports",

@@ -58,7 +58,6 @@ struct daemon {
 	int64_t alarm_at; /* for certificates that end */
 	int64_t renew_at; /* 0: nothing has happened to the files */
 	int64_t retry_at; /* 0: there is nothing to be tried again */
-	char *told;	  /* errors of the last renewal, NULL: there were none */
 	int64_t leave_at; /* at the latest, 0: no successor has taken over */
 	bool stop;
 };
@@ -210,15 +209,6 @@ static void watch_generation(struct daemon *daemon)
 			strerror(errno));
 }
 
-/* What is tried again each minute need not be told each minute. */
-static void tell_once(struct daemon *daemon, const struct text *errors)
-{
-	if (errors->len && (!daemon->told || strcmp(daemon->told, errors->chars)))
-		log_error_lines(errors->chars);
-	free(daemon->told);
-	daemon->told = errors->len ? strdup(errors->chars) : NULL;
-}
-
 /* A broken new certificate is no end: more may be on its way. */
 static void renew(struct daemon *daemon)
 {
@@ -229,7 +219,6 @@ static void renew(struct daemon *daemon)
 	if (parent_renew(&daemon->parent, &errors) > 0 ||
 	    generation_wants_token(daemon->parent.generation))
 		daemon->retry_at = clock_ms() + AGAIN_MS;
-	tell_once(daemon, &errors);
 	text_free(&errors);
 	tell_status(&daemon->parent);
 }

@@ -525,9 +525,16 @@ static int change_over(struct parent *parent, struct generation *new, bool renew
 	return ret;
 }
 
+static void keep_renewal_errors(struct parent *parent, const struct text *errors)
+{
+	free(parent->renewal_errors);
+	parent->renewal_errors = errors->len ? strdup(errors->chars) : NULL;
+}
+
 int parent_reload(struct parent *parent, struct text *errors)
 {
 	struct generation *new;
+	int err;
 
 	signer_pass(PARENT_RELOAD_TOKENS_MS);
 	new = generation_load(++parent->generations, parent->config_dir, parent->run_dir,
@@ -538,10 +545,13 @@ int parent_reload(struct parent *parent, struct text *errors)
 		generation_free(new);
 		return -1;
 	}
-	return change_over(parent, new, false, errors);
+	err = change_over(parent, new, false, errors);
+	if (!err)
+		keep_renewal_errors(parent, errors);
+	return err;
 }
 
-int parent_renew(struct parent *parent, struct text *errors)
+static int renew(struct parent *parent, struct text *errors)
 {
 	struct generation *new;
 
@@ -557,6 +567,18 @@ int parent_renew(struct parent *parent, struct text *errors)
 	    parent->generation->number != parent->generations)
 		return 1;
 	return errors->len ? -1 : 0;
+}
+
+int parent_renew(struct parent *parent, struct text *errors)
+{
+	int ret = renew(parent, errors);
+
+	/* What is tried again each minute need not be told each minute. */
+	if (errors->len &&
+	    (!parent->renewal_errors || strcmp(parent->renewal_errors, errors->chars)))
+		log_error_lines(errors->chars);
+	keep_renewal_errors(parent, errors);
+	return ret;
 }
 
 void parent_stop(struct parent *parent)
@@ -576,4 +598,6 @@ void parent_stop(struct parent *parent)
 	signer_pass(0); /* which none asks in: those that sign end */
 	generation_free(parent->generation);
 	parent->generation = NULL;
+	free(parent->renewal_errors);
+	parent->renewal_errors = NULL;
 }

@@ -69,6 +69,7 @@ struct parent {
 	struct worker_slot *all;
 	struct generation *generation;
 	unsigned int generations;
+	char *renewal_errors; /* lines of the last parent_renew(), NULL: there were none */
 	int64_t restart_at[WORKERS_MAX];
 	unsigned int deaths[WORKERS_MAX];
 	sigset_t signals; /* blocked ones: workers wait for theirs, too */
@@ -95,7 +96,8 @@ int parent_reload(struct parent *parent, struct text *errors);
 
 /**
  * parent_renew() - take the certificates that have changed since they were read
- * @errors: of those that cannot be served; what was in force stays so
+ * @errors: of those that cannot be served; what was in force stays so.  They are logged when
+ * they are others than those of the last time.
  *
  * The configuration in force stays, whatever its files say by now.
  *
