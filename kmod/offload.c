@@ -15,14 +15,23 @@
 #include <linux/netdevice.h>
 #include "tlsport.h"
 
-/* Context: RCU.  The interface that net/tls would ask; NULL: there is no route. */
-static struct net_device *route_device(struct sock *sk)
+/* Context: RCU.  The interface that the route leads to; NULL: there is no route. */
+static struct net_device *upper_device(struct sock *sk)
 {
+	/* TCP may forget it meanwhile */
 	struct dst_entry *dst = rcu_dereference(sk->sk_dst_cache);
 	struct net_device *dev = dst ? dst_dev_rcu(dst) : NULL;
 
 	/* the kernel's own, which stands for one that is gone */
-	return dev && dev != blackhole_netdev ? netdev_sk_get_lowest_dev(dev, sk) : NULL;
+	return dev != blackhole_netdev ? dev : NULL;
+}
+
+/* Context: RCU.  The interface that net/tls would ask; NULL: there is no route. */
+static struct net_device *route_device(struct sock *sk)
+{
+	struct net_device *dev = upper_device(sk);
+
+	return dev ? netdev_sk_get_lowest_dev(dev, sk) : NULL;
 }
 
 static netdev_features_t feature(int direction)
@@ -160,12 +169,20 @@ static void restore_af_ops(struct sock *sk)
 
 /**
  * tlsport_offload_detach - the connection ends: TCP's operations again
- * @sk: attached; nothing that an interface was to encrypt is unacknowledged
+ * @sk: attached
+ *
+ * What an interface was to encrypt must not be sent again without nic_xmit(): where the
+ * peer has not acknowledged all of it the connection ends by RST.
  *
  * Context: process, conn->lock held.
  */
 void tlsport_offload_detach(struct sock *sk)
 {
+	const struct tls_context *ctx = tls_get_ctx(sk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	if (ctx && ctx->tx_conf == TLSPORT_CONF_HW && data_race(tp->snd_una != tp->write_seq))
+		tcp_abort(sk, ECONNRESET);
 	lock_sock(sk);
 	restore_af_ops(sk);
 	release_sock(sk);
@@ -181,12 +198,12 @@ void tlsport_offload_exit(void)
 /* Over a bond net/tls lets pass what a slave will encrypt, and encrypts twice when it is lost. */
 static bool is_stacked(struct sock *sk)
 {
-	const struct net_device *dev;
+	struct net_device *dev;
 	bool stacked;
 
 	rcu_read_lock();
-	dev = route_device(sk);
-	stacked = dev && dev != dst_dev_rcu(rcu_dereference(sk->sk_dst_cache));
+	dev = upper_device(sk);
+	stacked = dev && netdev_sk_get_lowest_dev(dev, sk) != dev;
 	rcu_read_unlock();
 	return stacked;
 }
