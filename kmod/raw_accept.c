@@ -69,14 +69,16 @@ static int raw_prot_setsockopt(struct sock *sk, int level, int optname, sockptr_
 /* ss -K ends a listening socket as shutdown() does; a BPF iterator may not sleep. */
 static int raw_prot_diag_destroy(struct sock *sk, int err)
 {
-	if (READ_ONCE(sk->sk_state) == TCP_LISTEN) {
-		/* the program may close its socket meanwhile, which is what keeps the module */
-		if (has_current_bpf_ctx() || !try_module_get(THIS_MODULE))
-			return -EOPNOTSUPP;
+	bool listens = READ_ONCE(sk->sk_state) == TCP_LISTEN;
+
+	/* the program may close its socket meanwhile, which is what keeps the module */
+	if ((listens && has_current_bpf_ctx()) || !try_module_get(THIS_MODULE))
+		return -EOPNOTSUPP;
+	if (listens)
 		tlsport_listener_shut(sk);
-		module_put(THIS_MODULE);
-	}
-	return base_prot(READ_ONCE(sk->sk_prot))->diag_destroy(sk, err);
+	err = base_prot(READ_ONCE(sk->sk_prot))->diag_destroy(sk, err);
+	module_put(THIS_MODULE);
+	return err;
 }
 
 static struct sock *raw_prot_accept(TLSPORT_PROT_ACCEPT_PARAMS)
