@@ -65,8 +65,10 @@ struct tlsport_conn *tlsport_conn_get(const struct net *net, u64 id)
 /* Any context; the caller holds a reference or is a callback of its sk. */
 void tlsport_conn_queue(struct tlsport_conn *conn)
 {
+	bool open = READ_ONCE(conn->state) == TLSPORT_CONN_OPEN;
+
 	refcount_inc(&conn->ref);
-	if (!queue_work(tlsport_wq, &conn->work))
+	if (!queue_work(open ? tlsport_open_wq : tlsport_wq, &conn->work))
 		tlsport_conn_put(conn);
 }
 
@@ -170,15 +172,27 @@ bool tlsport_sk_secured(const struct sock *sk)
 }
 
 /*
- * connect(2) chose the port: no listener's child.  The socket's lock is held.
- * A listener that binds with SO_REUSEADDR next to one gets into its bind bucket,
- * but its children have inherited a backlog.
+ * connect(2) chose the port: no listener's child.  A listener that binds with SO_REUSEADDR
+ * next to one gets into its bind bucket, but its children have inherited a backlog.
+ *
+ * The packets of a tunnel may be sent when nobody has the socket's lock: the bucket's own
+ * keeps it there.
  */
 bool tlsport_sk_active_open(const struct sock *sk)
 {
-	const struct inet_bind_bucket *tb = inet_csk(sk)->icsk_bind_hash;
+	struct inet_hashinfo *hinfo = sock_net(sk)->ipv4.tcp_death_row.hashinfo;
+	struct inet_bind_hashbucket *head;
+	const struct inet_bind_bucket *tb;
+	bool ret;
 
-	return tb && tb->fastreuse < 0 && !READ_ONCE(sk->sk_max_ack_backlog);
+	if (READ_ONCE(sk->sk_max_ack_backlog))
+		return false;
+	head = &hinfo->bhash[inet_bhashfn(sock_net(sk), inet_sk(sk)->inet_num, hinfo->bhash_size)];
+	spin_lock_bh(&head->lock);
+	tb = inet_csk(sk)->icsk_bind_hash;
+	ret = tb && tb->fastreuse < 0;
+	spin_unlock_bh(&head->lock);
+	return ret;
 }
 
 static void timer_expired(struct timer_list *timer)
@@ -276,7 +290,7 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 		atomic_dec(&conn->port->open);
 	leave_handshake(conn);
 	tlsport_listener_forget(conn);
-	conn->state = TLSPORT_CONN_DEAD;
+	WRITE_ONCE(conn->state, TLSPORT_CONN_DEAD);
 	rhashtable_remove_fast(&tlsport_conns, &conn->node, conns_params);
 	if (sock) {
 		conn->sock = NULL;
@@ -285,8 +299,11 @@ void tlsport_conn_dead(struct tlsport_conn *conn)
 		if (conn->sk->sk_user_data == conn)
 			conn->sk->sk_user_data = NULL;
 		write_unlock_bh(&conn->sk->sk_callback_lock);
-		if (conn->sk->sk_lingertime) /* nobody waits for TCP here */
+		if (conn->sk->sk_lingertime) { /* nobody waits for TCP here */
+			lock_sock(conn->sk);
 			sock_reset_flag(conn->sk, SOCK_LINGER);
+			release_sock(conn->sk);
+		}
 		conn->sk = NULL;
 		sock_release(sock);
 	}
@@ -320,7 +337,7 @@ static void end_after_alert(struct tlsport_conn *conn, enum tlsport_reason reaso
 	tlsport_upcall_forget(conn);
 	tlsport_handshakes_stall(conn);
 	tlsport_listener_forget(conn);
-	conn->state = TLSPORT_CONN_CLOSING;
+	WRITE_ONCE(conn->state, TLSPORT_CONN_CLOSING);
 	conn->flushed = true;
 	timer_delete_sync(&conn->timer);
 	WRITE_ONCE(conn->timed_out, false);
@@ -451,10 +468,8 @@ static void open_step(struct tlsport_conn *conn)
 {
 	struct socket *sock = conn->sk->sk_socket;
 
-	if (READ_ONCE(conn->timed_out)) {
-		WRITE_ONCE(conn->timed_out, false);
+	if (xchg(&conn->timed_out, false))
 		tlsport_transmit_overdue(conn);
-	}
 	if (!tlsport_transmit_is_due(conn))
 		return;
 	tlsport_transmit_due(sock, tlsport_session_base(sock));
@@ -539,7 +554,7 @@ void tlsport_conn_start(struct tlsport_listener *l, struct socket *sock)
 	INIT_LIST_HEAD(&conn->source_node);
 	INIT_LIST_HEAD(&conn->pending_node);
 	conn->id = atomic64_inc_return(&last_id);
-	conn->state = TLSPORT_CONN_HELLO;
+	WRITE_ONCE(conn->state, TLSPORT_CONN_HELLO);
 	conn->started = ktime_get();
 	conn->sock = sock;
 	conn->sk = sock->sk;
@@ -707,7 +722,7 @@ static void attached(struct tlsport_conn *conn, struct genl_info *info)
 	trace_tlsport_handshake_done(conn->id, port->number, conn->version, conn->suite, -1);
 	leave_handshake(conn);
 	tlsport_listener_ready(conn);
-	conn->state = TLSPORT_CONN_READY;
+	WRITE_ONCE(conn->state, TLSPORT_CONN_READY);
 	if (READ_ONCE(conn->end_request) || READ_ONCE(conn->timed_out))
 		tlsport_conn_queue(conn);
 }
@@ -758,7 +773,7 @@ int tlsport_conn_continue(struct tlsport_conn *conn, struct genl_info *info)
 		goto end;
 	}
 	if (!keys) {
-		conn->state = TLSPORT_CONN_HANDSHAKE;
+		WRITE_ONCE(conn->state, TLSPORT_CONN_HANDSHAKE);
 		tlsport_conn_queue(conn);
 		goto out;
 	}
@@ -801,7 +816,7 @@ int tlsport_conn_fail(struct tlsport_conn *conn, struct genl_info *info)
 	if (!awaits(conn, info))
 		goto out;
 	err = take_answer(conn, info);
-	conn->state = TLSPORT_CONN_HELLO; /* the worker has forgotten it: no CANCEL */
+	WRITE_ONCE(conn->state, TLSPORT_CONN_HELLO); /* the worker has forgotten it: no CANCEL */
 	if (err)
 		end_reset(conn, reason);
 	else
@@ -819,6 +834,7 @@ static bool worker_died_walk(const struct net *net, u32 portid)
 	struct tlsport_conn *conn;
 	bool done = false;
 
+	smp_mb(); /* its socket is gone before: who still found that has set conn->worker */
 	rhashtable_walk_enter(&tlsport_conns, &iter);
 	rhashtable_walk_start(&iter);
 	while ((conn = rhashtable_walk_next(&iter))) {
@@ -831,7 +847,7 @@ static bool worker_died_walk(const struct net *net, u32 portid)
 		mutex_lock(&conn->lock);
 		if (conn->worker == portid && conn->state <= TLSPORT_CONN_HANDSHAKE) {
 			conn->upcalled = false;
-			conn->worker = 0;
+			WRITE_ONCE(conn->worker, 0);
 			if (conn->state == TLSPORT_CONN_HELLO)
 				tlsport_conn_queue(conn);
 			else

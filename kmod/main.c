@@ -5,7 +5,7 @@
 #include "trace.h"
 
 unsigned int tlsport_net_id;
-struct workqueue_struct *tlsport_wq;
+struct workqueue_struct *tlsport_wq, *tlsport_open_wq;
 
 static int linger_set(const char *val, const struct kernel_param *kp)
 {
@@ -40,6 +40,12 @@ static int __net_init tlsport_net_init(struct net *net)
 	return 0;
 }
 
+/* A grace period before what the hooks look at goes. */
+static void __net_exit tlsport_net_pre_exit(struct net *net)
+{
+	tlsport_guard_exit(net);
+}
+
 /*
  * No connection and no listener is left: their sockets hold the namespace.
  * Workers are when the module is unloaded under a running helper.
@@ -49,7 +55,6 @@ static void __net_exit tlsport_net_exit(struct net *net)
 	struct tlsport_net *tn = tlsport_pernet(net);
 	struct tlsport_worker *w, *next;
 
-	tlsport_guard_exit(net);
 	tlsport_ports_exit(net);
 	cancel_delayed_work_sync(&tn->retry);
 	list_for_each_entry_safe(w, next, &tn->workers, node) {
@@ -62,6 +67,7 @@ static void __net_exit tlsport_net_exit(struct net *net)
 
 static struct pernet_operations tlsport_net_ops = {
 	.init = tlsport_net_init,
+	.pre_exit = tlsport_net_pre_exit,
 	.exit = tlsport_net_exit,
 	.id = &tlsport_net_id,
 	.size = sizeof(struct tlsport_net),
@@ -74,9 +80,13 @@ static int __init tlsport_init(void)
 	tlsport_wq = alloc_workqueue("tlsport", WQ_UNBOUND, 0);
 	if (!tlsport_wq)
 		return -ENOMEM;
+	err = -ENOMEM;
+	tlsport_open_wq = alloc_workqueue("tlsport-open", WQ_UNBOUND, 0);
+	if (!tlsport_open_wq)
+		goto err_wq;
 	err = tlsport_conn_init();
 	if (err)
-		goto err_wq;
+		goto err_open_wq;
 	err = tlsport_rekey_init();
 	if (err)
 		goto err_conn;
@@ -99,6 +109,8 @@ err_rekey:
 	tlsport_rekey_exit();
 err_conn:
 	tlsport_conn_exit();
+err_open_wq:
+	destroy_workqueue(tlsport_open_wq);
 err_wq:
 	destroy_workqueue(tlsport_wq);
 	return err;
@@ -108,6 +120,7 @@ static void __exit tlsport_exit(void)
 {
 	tlsport_netlink_exit();
 	tlsport_listener_exit();
+	flush_workqueue(tlsport_open_wq);
 	flush_workqueue(tlsport_wq); /* the last puts of what has ended */
 	tlsport_raw_exit();
 	unregister_pernet_subsys(&tlsport_net_ops);
@@ -117,6 +130,7 @@ static void __exit tlsport_exit(void)
 	tlsport_conn_exit();
 	tlsport_session_exit();
 	tlsport_offload_exit();
+	destroy_workqueue(tlsport_open_wq);
 	destroy_workqueue(tlsport_wq);
 }
 

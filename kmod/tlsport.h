@@ -82,6 +82,7 @@ enum { TLSPORT_MSG_CLIENT_HELLO = 1, TLSPORT_MSG_KEY_UPDATE = 24 };
 /* Bits of tlsport_conn.tx_flags: 0 means that data goes straight to net/tls. */
 enum {
 	TLSPORT_TX_CLOSED,  /* no more data: close_notify or a fatal alert is due or out */
+	TLSPORT_TX_CUT,	    /* nor an alert: what it would be behind is lost */
 	TLSPORT_TX_CORKED,  /* TCP_CORK */
 	TLSPORT_TX_WAITED,  /* a writer waits for tx_lock, with a timeout */
 	TLSPORT_TX_OVERDUE, /* the open record has been held for long enough */
@@ -122,7 +123,11 @@ struct tlsport_net {
 };
 
 extern unsigned int tlsport_net_id;
-extern struct workqueue_struct *tlsport_wq;
+/*
+ * Open: of connections that a program has.  It may keep the lock of its sockets for as long as
+ * it likes (memory of userfaultfd, FUSE): what waits for that is not in others' way.
+ */
+extern struct workqueue_struct *tlsport_wq, *tlsport_open_wq;
 
 static inline struct tlsport_net *tlsport_pernet(const struct net *net)
 {

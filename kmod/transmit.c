@@ -91,8 +91,8 @@ static int send_error(struct sock *sk, int err)
 			tlsport_sk_take_error(sk); /* there is no other call that would */
 		return -EAGAIN;
 	}
-	if (err != -EAGAIN && !conn->rx_err)
-		WRITE_ONCE(sk->sk_err, -err);
+	if (err != -EAGAIN && !READ_ONCE(conn->rx_err))
+		cmpxchg(&sk->sk_err, 0, -err);
 	return -EAGAIN;
 }
 
@@ -106,6 +106,7 @@ static void cut(struct tlsport_conn *conn, enum tlsport_reason reason)
 		cmpxchg(&conn->sk->sk_err, EBADMSG, 0);
 	tlsport_conn_note(conn, reason);
 	tlsport_conn_rx_failed(conn);
+	set_bit(TLSPORT_TX_CUT, &conn->tx_flags);
 	set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);
 	clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags);
 	set_bit(TLSPORT_TX_FIN, &conn->tx_flags);
@@ -350,7 +351,8 @@ static int send_due(struct socket *sock, const struct proto_ops *base)
 	}
 	if (update(sock, base, MSG_DONTWAIT))
 		return -EAGAIN;
-	if (test_and_clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags)) {
+	if (test_and_clear_bit(TLSPORT_TX_ALERT, &conn->tx_flags) &&
+	    !test_bit(TLSPORT_TX_CUT, &conn->tx_flags)) {
 		alert = READ_ONCE(conn->alert);
 		msg[0] = alert >> 8;
 		msg[1] = alert;
@@ -427,6 +429,15 @@ bool tlsport_transmit_is_due(const struct tlsport_conn *conn)
 	return READ_ONCE(conn->tx_flags) & DUE;
 }
 
+/* Each time twice as late.  Others may be here, too: a race costs a delay. */
+static void transmit_later(struct tlsport_conn *conn)
+{
+	u8 retries = READ_ONCE(conn->tx_retries);
+
+	mod_timer(&conn->timer, jiffies + (TLSPORT_TX_RETRY << retries));
+	WRITE_ONCE(conn->tx_retries, min(retries + 1, TLSPORT_TX_RETRIES_MAX));
+}
+
 /**
  * tlsport_transmit_due - send what is due
  * @sock: who has the sk
@@ -450,11 +461,9 @@ void tlsport_transmit_due(struct socket *sock, const struct proto_ops *base)
 		next_writer(conn);
 	}
 	if (err)
-		mod_timer(&conn->timer, jiffies + (TLSPORT_TX_RETRY << conn->tx_retries));
-	if (err && conn->tx_retries < TLSPORT_TX_RETRIES_MAX)
-		conn->tx_retries++;
-	if (!err)
-		conn->tx_retries = 0;
+		transmit_later(conn);
+	else
+		WRITE_ONCE(conn->tx_retries, 0);
 	if (tlsport_transmit_is_due(conn) && test_bit(TLSPORT_TX_CLOSED, &conn->tx_flags))
 		interrupt_writer(conn);
 }
@@ -656,7 +665,7 @@ static int how_it_ended(const struct sock *sk)
 	const struct inet_connection_sock *icsk = inet_csk(sk);
 	int tries = icsk->icsk_retransmits + icsk->icsk_probes_out;
 
-	if (tries && (icsk->icsk_user_timeout ||
+	if (tries && (READ_ONCE(icsk->icsk_user_timeout) ||
 		      2 * tries >= READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_retries2)))
 		return -(READ_ONCE(sk->sk_err_soft) ?: ETIMEDOUT);
 	return -ECONNRESET;
