@@ -26,8 +26,9 @@ static bool broken(const struct sock *sk)
 /* Both FINs are acknowledged: the application had shut down its side before. */
 static bool ended_by_fin(const struct sock *sk)
 {
-	return sk->sk_state == TCP_CLOSE && sock_flag(sk, SOCK_DONE) &&
-	       (sk->sk_shutdown & SEND_SHUTDOWN) && tcp_sk(sk)->snd_una == tcp_sk(sk)->write_seq;
+	return READ_ONCE(sk->sk_state) == TCP_CLOSE && sock_flag(sk, SOCK_DONE) &&
+	       (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN) &&
+	       tcp_sk(sk)->snd_una == tcp_sk(sk)->write_seq;
 }
 
 /* A RST that answers our close_notify, from a peer that has closed, is no event. */
@@ -141,7 +142,7 @@ static unsigned long linger_end(void)
 /* Has the peer taken anything since the last look? */
 static bool progress(struct tlsport_conn *conn)
 {
-	u32 una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
+	u32 una = data_race(tcp_sk(conn->sk)->snd_una);
 
 	if (una == conn->una)
 		return false;
@@ -177,8 +178,7 @@ void tlsport_close_work(struct tlsport_conn *conn)
 	struct socket *sock = conn->sock;
 	bool over, acked, late, look;
 
-	look = READ_ONCE(conn->timed_out);
-	WRITE_ONCE(conn->timed_out, false);
+	look = xchg(&conn->timed_out, false);
 	/* net/tls tells by sk_err: what was written still goes out */
 	if (tlsport_record_broken(conn->sk))
 		tlsport_control_record_error_locked(sock, sock->ops, 0);
@@ -237,7 +237,7 @@ static struct socket *take_private(struct tlsport_conn *conn, struct socket *soc
 	lock_sock(sk);
 	/* SHUT_RD before the peer's FIN: TCP would answer a close_notify by RST */
 	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2))
-		sk->sk_shutdown &= ~RCV_SHUTDOWN;
+		WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown & ~RCV_SHUTDOWN);
 	sock->sk = NULL;
 	sock_graft(sk, priv);
 	rcu_assign_pointer(sk->sk_wq, &sock->wq);
@@ -272,9 +272,9 @@ static int close_now(struct tlsport_conn *conn, struct socket *sock, const struc
 /* conn->lock held; its socket is private. */
 static void begin_closing(struct tlsport_conn *conn)
 {
-	conn->state = TLSPORT_CONN_CLOSING;
+	WRITE_ONCE(conn->state, TLSPORT_CONN_CLOSING);
 	conn->deadline = linger_end();
-	conn->una = READ_ONCE(tcp_sk(conn->sk)->snd_una);
+	conn->una = data_race(tcp_sk(conn->sk)->snd_una);
 	WRITE_ONCE(conn->timed_out, true); /* the first look */
 	tlsport_conn_set_callbacks(conn);
 	tlsport_close_work(conn);

@@ -45,7 +45,7 @@ void tlsport_control_fatal(struct socket *sock, const struct proto_ops *base, u8
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
-	if (conn->rx_err)
+	if (READ_ONCE(conn->rx_err))
 		return;
 	tlsport_conn_note(conn, reason);
 	tlsport_transmit_alert(conn, TLSPORT_ALERT_FATAL, alert);
@@ -92,7 +92,7 @@ int tlsport_control_record_error(struct socket *sock, const struct proto_ops *ba
 	mutex_lock(&conn->lock);
 	tlsport_control_record_error_locked(sock, base, err);
 	mutex_unlock(&conn->lock);
-	return conn->rx_err;
+	return READ_ONCE(conn->rx_err);
 }
 
 static void key_update_received(struct socket *sock, const struct proto_ops *base, const u8 *msg)
@@ -246,12 +246,15 @@ static void control_record(struct socket *sock, const struct proto_ops *base, u8
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	u8 buf[TLSPORT_KEY_UPDATE_LEN];
+	unsigned int run; /* data that is read sets it back */
 
 	if (type == TLSPORT_TYPE_HANDSHAKE && conn->version == TLS_1_3_VERSION && len)
 		msg = whole_message(sock, base, msg, &len, buf);
 	if (msg)
 		control_message(sock, base, type, msg, len);
-	if (++conn->control_run > TLSPORT_CONTROL_RUN_MAX)
+	run = READ_ONCE(conn->control_run) + 1;
+	WRITE_ONCE(conn->control_run, run);
+	if (run > TLSPORT_CONTROL_RUN_MAX)
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_UNEXPECTED_MESSAGE,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
 }

@@ -107,18 +107,20 @@ static int put_port(struct sk_buff *skb, struct net *net, const struct tlsport_p
 		return -EMSGSIZE;
 	count_listeners(net, port->number, &served, &shut);
 	if (nla_put_u16(skb, TLSPORT_A_PORT_NUMBER, port->number) ||
-	    nla_put_u16(skb, TLSPORT_A_PORT_MIN_VERSION, port->min_version) ||
-	    nla_put_u16(skb, TLSPORT_A_PORT_MAX_VERSION, port->max_version) ||
-	    nla_put_u8(skb, TLSPORT_A_PORT_TRUNCATION, port->truncation) ||
-	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT, port->handshake_timeout) ||
-	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES, port->max_handshakes) ||
-	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE, port->max_per_source) ||
-	    nla_put_u32(skb, TLSPORT_A_PORT_KEY_LIMIT, port->key_limit) ||
-	    nla_put_u8(skb, TLSPORT_A_PORT_OFFLOAD, port->offload) ||
-	    nla_put_u8(skb, TLSPORT_A_PORT_ZEROCOPY, port->zerocopy) ||
+	    nla_put_u16(skb, TLSPORT_A_PORT_MIN_VERSION, READ_ONCE(port->min_version)) ||
+	    nla_put_u16(skb, TLSPORT_A_PORT_MAX_VERSION, READ_ONCE(port->max_version)) ||
+	    nla_put_u8(skb, TLSPORT_A_PORT_TRUNCATION, READ_ONCE(port->truncation)) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKE_TIMEOUT,
+			READ_ONCE(port->handshake_timeout)) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES, READ_ONCE(port->max_handshakes)) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKES_PER_SOURCE,
+			READ_ONCE(port->max_per_source)) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_KEY_LIMIT, READ_ONCE(port->key_limit)) ||
+	    nla_put_u8(skb, TLSPORT_A_PORT_OFFLOAD, READ_ONCE(port->offload)) ||
+	    nla_put_u8(skb, TLSPORT_A_PORT_ZEROCOPY, READ_ONCE(port->zerocopy)) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE_PER_SOURCE,
-			port->max_rate_per_source) ||
-	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE, port->max_rate) ||
+			READ_ONCE(port->max_rate_per_source)) ||
+	    nla_put_u32(skb, TLSPORT_A_PORT_MAX_HANDSHAKE_RATE, READ_ONCE(port->max_rate)) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS, served) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_LISTENERS_SHUT, shut) ||
 	    nla_put_u32(skb, TLSPORT_A_PORT_HANDSHAKES, READ_ONCE(port->handshakes)) ||

@@ -100,16 +100,16 @@ static bool may_enter(struct net *net, struct sk_buff *skb, int off, const struc
 	struct sock *sk = skb->sk;
 	bool ok = true;
 
-	if (sk && sk->sk_state == TCP_NEW_SYN_RECV)
+	if (sk && READ_ONCE(sk->sk_state) == TCP_NEW_SYN_RECV)
 		return may_connect(inet_reqsk(sk)->rsk_listener, skb, off);
-	if (sk && sk->sk_state == TCP_LISTEN) /* TPROXY, bpf_sk_assign() chose it */
+	if (sk && READ_ONCE(sk->sk_state) == TCP_LISTEN) /* TPROXY, bpf_sk_assign() chose it */
 		return may_connect(sk, skb, off);
 	if (sk && !th->syn)
 		return true;
 	if (!th->syn || th->ack) {
 		sk = lookup_established(net, skb, th, pf);
 		if (sk) {
-			if (sk->sk_state == TCP_NEW_SYN_RECV)
+			if (READ_ONCE(sk->sk_state) == TCP_NEW_SYN_RECV)
 				ok = may_connect(inet_reqsk(sk)->rsk_listener, skb, off);
 			sock_gen_put(sk);
 			return ok;

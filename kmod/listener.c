@@ -135,7 +135,7 @@ static void recheck(struct tlsport_listener *l)
 	bool on = tlsport_port_on(sock_net(l->sk), inet_sk(l->sk)->inet_num);
 
 	WRITE_ONCE(l->mode, on ? TLSPORT_MODE_LISTEN_SHUT : TLSPORT_MODE_LISTEN_PLAIN);
-	if (!on || READ_ONCE(l->port->disabled))
+	if (!on || READ_ONCE(READ_ONCE(l->port)->disabled))
 		let_mptcp(l);
 	smp_wmb(); /* who takes the mark sees the mode */
 	WRITE_ONCE(l->stale, true);
@@ -150,7 +150,8 @@ static void listen_data_ready(struct sock *sk)
 	rcu_read_lock();
 	l = tlsport_listener_find(sk);
 	/* not listening: the socket was shut down, and connects perhaps */
-	if (l && (sk->sk_state != TCP_LISTEN || READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN))
+	if (l && (READ_ONCE(sk->sk_state) != TCP_LISTEN ||
+		  READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN))
 		l->data_ready(sk);
 	else if (l)
 		kick_accept(l);
@@ -173,7 +174,7 @@ bool tlsport_listener_serving(const struct sock *sk)
 static bool may_take(struct tlsport_listener *l)
 {
 	return !READ_ONCE(l->closing) && READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_PLAIN &&
-	       l->sk->sk_state == TCP_LISTEN &&
+	       READ_ONCE(l->sk->sk_state) == TCP_LISTEN &&
 	       READ_ONCE(l->nready) <= READ_ONCE(l->sk->sk_max_ack_backlog);
 }
 
@@ -288,7 +289,7 @@ static int accept_plain(struct tlsport_listener *l, struct socket *sock, struct 
 	int err = -EAGAIN;
 
 	down_read(&l->mode_sem);
-	if (l->mode == TLSPORT_MODE_LISTEN_PLAIN) {
+	if (READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN) {
 		err = tlsport_raw_accept_to(sock, newsock, l->base, false);
 		if (!err) {
 			if (newsock->ops == &refused_ops)
@@ -326,7 +327,7 @@ static int accept_wait(struct tlsport_listener *l, long *timeo)
 		if (accept_possible(l))
 			break;
 		err = -EINVAL;
-		if (sk->sk_state != TCP_LISTEN)
+		if (READ_ONCE(sk->sk_state) != TCP_LISTEN)
 			break;
 		err = -EAGAIN;
 		if (!*timeo)
@@ -368,7 +369,7 @@ static bool hand_over(struct tlsport_conn *conn, struct socket *newsock)
 	module_put(priv->ops->owner);
 	priv->ops = NULL;
 	sock_release(priv);
-	conn->state = TLSPORT_CONN_OPEN;
+	WRITE_ONCE(conn->state, TLSPORT_CONN_OPEN);
 	TLSPORT_STAT(conn->port, ACCEPTED);
 	tlsport_listener_forget(conn);
 	mutex_unlock(&conn->lock);
@@ -415,7 +416,7 @@ static __poll_t listen_poll(struct file *file, struct socket *sock, struct poll_
 	struct tlsport_listener *l = tlsport_listener_get(sock);
 	__poll_t mask = 0;
 
-	if (sock->sk->sk_state != TCP_LISTEN) {
+	if (READ_ONCE(sock->sk->sk_state) != TCP_LISTEN) {
 		mask = l->base->poll(file, sock, wait);
 	} else {
 		sock_poll_wait(file, sock, wait);
@@ -445,7 +446,8 @@ static void end_waiting(struct tlsport_listener *l)
  */
 static void shut(struct tlsport_listener *l)
 {
-	if (l->sk->sk_state != TCP_LISTEN || READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
+	if (READ_ONCE(l->sk->sk_state) != TCP_LISTEN ||
+	    READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
 		return;
 	WRITE_ONCE(l->mode, TLSPORT_MODE_LISTEN_SHUT); /* until it listens again */
 	synchronize_rcu();
@@ -589,7 +591,7 @@ int tlsport_listener_hook(struct sock *sk, enum tlsport_listener_mode mode)
 	write_unlock_bh(&sk->sk_callback_lock);
 	WRITE_ONCE(sock->ops, &listen_ops[table]);
 	smp_mb(); /* in the hash before the test, as port_remove() sets before it walks */
-	if (READ_ONCE(l->port->disabled))
+	if (READ_ONCE(READ_ONCE(l->port)->disabled))
 		recheck(l);
 	return 0;
 
@@ -684,7 +686,7 @@ void tlsport_listener_set_mode(struct tlsport_listener *l, enum tlsport_listener
 	if (port && port != l->port) {
 		refcount_inc(&port->ref);
 		old = l->port;
-		l->port = port;
+		WRITE_ONCE(l->port, port);
 	}
 	WRITE_ONCE(l->mode, mode);
 	if (mode == TLSPORT_MODE_LISTEN_PLAIN)

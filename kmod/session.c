@@ -110,17 +110,17 @@ static bool was_reset(const struct sock *sk)
 /* End of the stream without close_notify: what the policy of when it began makes of it */
 static int truncated(struct tlsport_conn *conn)
 {
-	if (was_reset(conn->sk) && !conn->rx_shut)
+	if (was_reset(conn->sk) && !READ_ONCE(conn->rx_shut))
 		return READ_ONCE(conn->reset_told) ? 0 : sock_error(conn->sk) ?: -ECONNRESET;
-	if (conn->rx_shut || conn->truncation == TLSPORT_TRUNCATION_TOLERATE)
+	if (READ_ONCE(conn->rx_shut) || conn->truncation == TLSPORT_TRUNCATION_TOLERATE)
 		return 0;
 	mutex_lock(&conn->lock);
-	if (!conn->rx_err && !conn->rx_closed) {
+	if (!READ_ONCE(conn->rx_err) && !conn->rx_closed) {
 		tlsport_conn_note(conn, TLSPORT_REASON_TRUNCATED);
 		WRITE_ONCE(conn->rx_err, -ECONNRESET);
 	}
 	mutex_unlock(&conn->lock);
-	return conn->rx_err;
+	return READ_ONCE(conn->rx_err);
 }
 
 /* TCP gets no more bytes. */
@@ -147,6 +147,7 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	struct sock *sk = sock->sk;
+	int err;
 
 	if (fatal_signal_pending(current)) { /* the peer may send what is nothing for ever */
 		*ret = -EINTR;
@@ -154,7 +155,8 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 	}
 	if (*ret == control_err) { /* before what is behind it */
 		tlsport_control_handle(sock, base);
-		return READ_ONCE(conn->rx_err) ? (*ret = conn->rx_err, 1) : 0;
+		err = READ_ONCE(conn->rx_err);
+		return err ? (*ret = err, 1) : 0;
 	}
 	/* without memory to decrypt into, net/tls gives up as for a bad record */
 	if (tlsport_record_broken(sk) || *ret == -EBADMSG ||
@@ -166,7 +168,8 @@ static int recv_other(struct socket *sock, const struct proto_ops *base, size_t 
 		return 1;
 	if (!rx_is_done(sk)) {
 		tlsport_control_handle(sock, base);
-		return READ_ONCE(conn->rx_err) ? (*ret = conn->rx_err, 1) : 0;
+		err = READ_ONCE(conn->rx_err);
+		return err ? (*ret = err, 1) : 0;
 	}
 	if (!*end) {
 		*end = true;
@@ -397,8 +400,8 @@ static ssize_t data_after(struct socket *sock, const struct proto_ops *base, ssi
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 
-	conn->control_run = 0;
-	return tlsport_control_interleaved(sock, base) ? conn->rx_err : n;
+	WRITE_ONCE(conn->control_run, 0);
+	return tlsport_control_interleaved(sock, base) ? READ_ONCE(conn->rx_err) : n;
 }
 
 /*
@@ -453,7 +456,7 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 	}
 	for (;;) {
 		if (unlikely(tlsport_conn_rx_ended(conn))) {
-			ret = conn->rx_err;
+			ret = READ_ONCE(conn->rx_err);
 			break;
 		}
 		/* each time anew: what was there may have been a control record */
@@ -469,7 +472,7 @@ static int recv_records(struct socket *sock, struct msghdr *msg, size_t len, int
 		ret = recv_once(base, sock, msg, len,
 				(more ? flags & ~MSG_WAITALL : flags) | more | rx_flags(sk));
 		if (likely(ret > 0)) {
-			if (unlikely(conn->control_run))
+			if (unlikely(READ_ONCE(conn->control_run)))
 				ret = data_after(sock, base, ret);
 			if (unlikely(ret < 0))
 				break;
@@ -538,7 +541,7 @@ static void tell_inq(struct sock *sk, struct msghdr *msg)
 	if (!msg->msg_inq &&
 	    ((rx_stops(sk) && !was_reset(sk)) || sk->sk_prot->sock_is_readable(sk)))
 		msg->msg_inq = 1;
-	if (tcp_sk(sk)->recvmsg_inq)
+	if (data_race(tcp_sk(sk)->recvmsg_inq != 0))
 		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(msg->msg_inq), &msg->msg_inq);
 }
 
@@ -556,7 +559,7 @@ static int session_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, 
 		tlsport_record_trim(sk);
 	else if (unlikely(ret > 0 && ret < len && has_rest(sk)))
 		tlsport_control_handle(sock, tlsport_session_base(sock)); /* else nobody is told */
-	if (unlikely(msg->msg_get_inq || tcp_sk(sk)->recvmsg_inq) && ret >= 0)
+	if (unlikely(msg->msg_get_inq || data_race(tcp_sk(sk)->recvmsg_inq != 0)) && ret >= 0)
 		tell_inq(sk, msg);
 	return ret;
 }
@@ -582,7 +585,7 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 		flags |= SPLICE_F_NONBLOCK;
 	for (;;) {
 		if (unlikely(tlsport_conn_rx_ended(conn)))
-			return conn->rx_err;
+			return READ_ONCE(conn->rx_err);
 		waits = !(flags & SPLICE_F_NONBLOCK) && has_timeout(sock->sk);
 		if (unlikely(waits)) {
 			ret = wait_data(sock->sk, 1, &time);
@@ -595,7 +598,8 @@ static ssize_t session_splice_read(struct socket *sock, loff_t *ppos, struct pip
 								    flags);
 		look_for_broken(sock->sk, n, before);
 		if (likely(n > 0))
-			return unlikely(conn->control_run) ? data_after(sock, base, n) : n;
+			return unlikely(READ_ONCE(conn->control_run)) ? data_after(sock, base, n) :
+									n;
 		ret = n;
 		if (unlikely(waits) && ret == -EAGAIN) {
 			ret = missed_data(sock->sk, &time);
@@ -679,7 +683,7 @@ static __poll_t session_poll(struct file *file, struct socket *sock, struct poll
 
 	settle(sock, base);
 	if (unlikely(tlsport_conn_rx_ended(conn) || tlsport_record_broken(sk)))
-		mask |= EPOLLIN | EPOLLRDNORM | (conn->rx_closed ? EPOLLRDHUP : 0);
+		mask |= EPOLLIN | EPOLLRDNORM | (READ_ONCE(conn->rx_closed) ? EPOLLRDHUP : 0);
 	else if (!(mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)))
 		mask = is_readable(sk) ? mask | EPOLLIN | EPOLLRDNORM :
 					 mask & ~(EPOLLIN | EPOLLRDNORM);
@@ -783,7 +787,7 @@ static bool small_in_flight(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
-	return after(READ_ONCE(tp->snd_sml), READ_ONCE(tp->snd_una));
+	return data_race(after(tp->snd_sml, tp->snd_una));
 }
 
 /* TCP holds data, for Nagle, for its cork or for want of a window. */
@@ -795,7 +799,7 @@ static bool has_unsent(const struct sock *sk)
 /* No cork: TCP sends, whatever it is that calls before have left small. */
 static void send_rest(struct sock *sk)
 {
-	if ((tcp_sk(sk)->nonagle & TCP_NAGLE_OFF) || !has_unsent(sk))
+	if (data_race(tcp_sk(sk)->nonagle & TCP_NAGLE_OFF) || !has_unsent(sk))
 		return;
 	tlsport_sk_forget_small(sk);
 	tcp_sock_set_cork(sk, false); /* there is none: it looks again at what it holds */
@@ -947,9 +951,11 @@ static int session_setsockopt(struct socket *sock, int level, int optname, sockp
 		return uncork(sock, optval, optlen);
 	if (concerns && !cork && val)
 		push_past_cork(sock);
-	ret = base->setsockopt(sock, level, optname, optval, optlen);
-	if (cork && !ret)
+	if (cork) /* before TCP's, for who pulls it meanwhile */
 		set_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
+	ret = base->setsockopt(sock, level, optname, optval, optlen);
+	if (cork && ret)
+		clear_bit(TLSPORT_TX_CORKED, &conn->tx_flags);
 	return ret;
 }
 
@@ -972,10 +978,10 @@ static int session_shutdown(struct socket *sock, int how)
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	const struct proto_ops *base = tlsport_session_base(sock);
 
-	if (sock->sk->sk_state == TCP_CLOSE || how < SHUT_RD || how > SHUT_RDWR)
+	if (READ_ONCE(sock->sk->sk_state) == TCP_CLOSE || how < SHUT_RD || how > SHUT_RDWR)
 		return base->shutdown(sock, how);
 	if (how != SHUT_WR)
-		conn->rx_shut = true;
+		WRITE_ONCE(conn->rx_shut, true);
 	if (how != SHUT_RD) {
 		mutex_lock(&conn->lock);
 		if (tlsport_record_broken(sock->sk)) /* its alert comes first */

@@ -159,13 +159,16 @@ static bool in_stock_accept(struct sock *sk)
  */
 static void open_listener(struct tlsport_listener *l, struct tlsport_port *port)
 {
-	if (l->mptcp && l->mode == TLSPORT_MODE_LISTEN_PLAIN)
+	if (l->mptcp && READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
 		count_resets(l->sk, tlsport_mptcp_reset_queue(l->sock, l->base));
-	if (l->mode != TLSPORT_MODE_LISTEN_TLS || l->port != port)
+	if (READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_TLS || l->port != port)
 		tlsport_listener_set_mode(l,
 					  in_stock_accept(l->sk) ? TLSPORT_MODE_LISTEN_SHUT :
 								   TLSPORT_MODE_LISTEN_TLS,
 					  port);
+	/* that took its time: shutdown(2), and perhaps listen(2) after it, came meanwhile */
+	if (READ_ONCE(l->stale) || READ_ONCE(l->sk->sk_state) != TCP_LISTEN)
+		cmpxchg(&l->mode, TLSPORT_MODE_LISTEN_TLS, TLSPORT_MODE_LISTEN_SHUT);
 }
 
 /**

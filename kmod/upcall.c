@@ -213,7 +213,7 @@ int tlsport_upcall(struct tlsport_conn *conn, u32 inq, bool eof)
 			return -ECANCELED;
 		}
 		/* first, so that whoever sees the worker die finds it */
-		WRITE_ONCE(conn->worker, portid);
+		smp_store_mb(conn->worker, portid);
 		conn->upcalled = true;
 		err = genlmsg_unicast(net, skb, portid);
 		if (!err) {
