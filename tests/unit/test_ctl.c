@@ -121,9 +121,9 @@ static void bad_input_is_one_exact_line(void **state)
 		{ "enable 443 --ciphers A,B", 2,
 		  "--ciphers: 'A,B' is not one of TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256, "
 		  "ECDHE-ECDSA-AES256-GCM-SHA384, ECDHE-RSA-AES256-GCM-SHA384, ECDHE-ECDSA-AES128-GCM-SHA256, "
-		  "ECDHE-RSA-AES128-GCM-SHA256, ECDHE-ECDSA-CHACHA20-POLY1305, ECDHE-RSA-CHACHA20-POLY1305 (or their IANA names)" },
+		  "ECDHE-RSA-AES128-GCM-SHA256, ECDHE-ECDSA-CHACHA20-POLY1305, ECDHE-RSA-CHACHA20-POLY1305 (or their IANA names), with ':' between them" },
 		{ "enable 443 --alpn h2,imap", 2,
-		  "--alpn: 'h2,imap' is not a name of a protocol, such as h2 or http/1.1" },
+		  "--alpn: 'h2,imap' is not a name of a protocol, such as h2 or http/1.1, with ':' between them" },
 		{ "enable 443 --truncation maybe", 2,
 		  "--truncation: 'maybe' is not strict or tolerate" },
 		{ "enable 443 --handshake-timeout 601", 2,

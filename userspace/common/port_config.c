@@ -239,7 +239,8 @@ static int unknown_cipher(const char *name, size_t len, char *why)
 		strcat(allowed, i ? ", " : "");
 		strcat(allowed, tls_suites[i].openssl);
 	}
-	return wrong(why, "'%.*s' is not one of %s (or their IANA names)", (int)len, name, allowed);
+	return wrong(why, "'%.*s' is not one of %s (or their IANA names), with ':' between them",
+		     (int)len, name, allowed);
 }
 
 static int set_ciphers(struct port_config *port, const char *value, char *why)
@@ -304,9 +305,10 @@ static int set_groups(struct port_config *port, const char *value, char *why)
 		len = strcspn(value, ":");
 		group = group_by_name(value, len);
 		if (!group)
-			return wrong(why,
-				     "'%.*s' is not one of X25519MLKEM768, X25519, P-256, P-384",
-				     (int)len, value);
+			return wrong(
+				why,
+				"'%.*s' is not one of X25519MLKEM768, X25519, P-256, P-384, with ':' between them",
+				(int)len, value);
 		if (add_once(port->groups, &port->group_count, group))
 			return wrong(why, "'%.*s' is there twice", (int)len, value);
 		if (!value[len])
@@ -334,9 +336,10 @@ static int set_alpn(struct port_config *port, const char *value, char *why)
 	for (;; value += len + 1) {
 		len = strcspn(value, ":");
 		if (!len || len > 255 || strcspn(value, " \t,\r\n") < len)
-			return wrong(why,
-				     "'%.*s' is not a name of a protocol, such as h2 or http/1.1",
-				     (int)len, value);
+			return wrong(
+				why,
+				"'%.*s' is not a name of a protocol, such as h2 or http/1.1, with ':' between them",
+				(int)len, value);
 		if (alpn->len + 1 + len > sizeof(alpn->list))
 			return wrong(why, "the names are too long together");
 		alpn->list[alpn->len] = len;
@@ -659,6 +662,23 @@ static bool has_suite_of(const struct port_config *port, uint16_t version)
 	return false;
 }
 
+/* X25519MLKEM768 is for TLS 1.3 alone. */
+static bool has_group_of(const struct port_config *port, uint16_t version)
+{
+	for (size_t i = 0; i < port->group_count; i++)
+		if (version == TLS_1_3 || port->groups[i] != GROUP_X25519MLKEM768)
+			return true;
+	return false;
+}
+
+/* What leaves nothing to speak a version with, NULL: nothing does */
+static const char *who_lacks(const struct port_config *port, uint16_t version)
+{
+	if (port->suite_count && !has_suite_of(port, version))
+		return "ciphers has no suite";
+	return port->group_count && !has_group_of(port, version) ? "groups has no group" : NULL;
+}
+
 /* Whose wish it is that a version is spoken, NULL: nobody has said so */
 static const char *who_asks_for(const struct port_config *port, uint16_t version)
 {
@@ -670,8 +690,8 @@ static const char *who_asks_for(const struct port_config *port, uint16_t version
 }
 
 /*
- * A version without a suite falls away: it would be chosen with clients that speak it, and
- * they be refused, though they speak the other one, too.
+ * A version without a suite, or a group, falls away: it would be chosen with clients that
+ * speak it, and they be refused, though they speak the other one, too.
  */
 static int finish_versions(struct port_config *port, char *why)
 {
@@ -681,13 +701,12 @@ static int finish_versions(struct port_config *port, char *why)
 				     "min-version is above max-version" :
 				     "max-version is below TLS 1.3, which the profile asks for");
 	for (uint16_t version = TLS_1_2; version <= TLS_1_3; version++) {
-		const char *who = who_asks_for(port, version);
+		const char *who = who_asks_for(port, version), *lacks = who_lacks(port, version);
 
-		if (version < port->min_version || version > port->max_version ||
-		    !port->suite_count || has_suite_of(port, version))
+		if (version < port->min_version || version > port->max_version || !lacks)
 			continue;
 		if (who)
-			return wrong(why, "ciphers has no suite of TLS %s, which %s asks for",
+			return wrong(why, "%s of TLS %s, which %s asks for", lacks,
 				     tls_version_name(version), who);
 		port->unspoken = version;
 		if (version == TLS_1_2)
@@ -702,8 +721,8 @@ bool port_config_note(const struct port_config *port, char *text, size_t len)
 {
 	if (!port->unspoken)
 		return false;
-	snprintf(text, len, "TLS %s is not spoken: ciphers has no suite of it",
-		 tls_version_name(port->unspoken));
+	snprintf(text, len, "TLS %s is not spoken: %s of it", tls_version_name(port->unspoken),
+		 who_lacks(port, port->unspoken));
 	return true;
 }
 
@@ -755,7 +774,9 @@ static int finish_offload(const struct port_config *port, char *why)
 	return wrong(
 		why,
 		"offload = require leaves no TLS version with %s: the kernel offloads TLS 1.2 only",
-		port->unspoken ? "ciphers of TLS 1.3 alone" : "min-version 1.3");
+		!port->unspoken			   ? "min-version 1.3" :
+		has_suite_of(port, port->unspoken) ? "groups of TLS 1.3 alone" :
+						     "ciphers of TLS 1.3 alone");
 }
 
 int port_config_finish(struct port_config *port, char *why)

@@ -65,7 +65,7 @@ enum port_client_auth {
  * @cert_dir: more certificates, chosen by name
  * @strict_sni: who asks for no name that a certificate has is refused
  * @max_version: as given; see port_config_max_version()
- * @unspoken: version that fell away for want of a suite, 0: none
+ * @unspoken: version that fell away for want of a suite or a group, 0: none
  * @client_order: of suites that both have the client's first choice is taken
  * @groups_chosen: by the administrator; else all that the library has
  * @truncation: enum tlsport_truncation
@@ -168,7 +168,7 @@ int port_config_set(struct port_config *port, int key, const char *value, char *
 
 /**
  * port_config_finish() - when all keys are set: the profile fills in what was not, and
- * a version that has no suite is not spoken
+ * a version that has no suite, or no group, is not spoken
  * @why: on failure which keys do not go together; the first word is the one to be told
  *
  * Return: 0 or -1; @port can be kept shut as it is then.
