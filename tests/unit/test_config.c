@@ -643,6 +643,44 @@ static void test_garbage(void **state)
 	}
 }
 
+/* @name in ports.d cannot be read: that is said, and its port kept shut. */
+static void keeps_shut(const char *dir, const char *name, const char *why)
+{
+	char want[256];
+
+	assert_int_equal(load(), -1);
+	snprintf(want, sizeof(want), "%s/ports.d/%s: %s\n", dir, name, why);
+	if (strncmp(errors.chars, want, strlen(want)))
+		fail_msg("'%s' does not begin with '%s'", errors.chars, want);
+	assert_int_equal(config.count, 1);
+	assert_int_equal(config.ports[0].port, 443);
+	assert_true(config.ports[0].broken);
+	config_free(&config);
+	text_free(&errors);
+}
+
+/* A fifo would keep tlsportd waiting for a writer. */
+static void test_only_files_are_read(void **state)
+{
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/ports.d/443.conf", etc);
+	assert_int_equal(mkdir(path, 0755), 0);
+	keeps_shut(etc, "443.conf", "not a regular file");
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(mkfifo(path, 0644), 0);
+	alarm(10);
+	keeps_shut(etc, "443.conf", "not a regular file");
+	/* nor does one that hides another */
+	unlink(path);
+	put_file(etc, "ports.d/443.conf", "cert = /a\n");
+	snprintf(path, sizeof(path), "%s/ports.d/443.conf", run);
+	assert_int_equal(mkfifo(path, 0644), 0);
+	keeps_shut(run, "443.conf", "not a regular file");
+	alarm(0);
+}
+
 static int setup(void **state)
 {
 	char path[128];
@@ -697,6 +735,7 @@ int main(void)
 		TEST(test_broken_ports_are_known),
 		TEST(test_broken_ports_can_be_kept_shut),
 		TEST(test_garbage),
+		TEST(test_only_files_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -391,6 +391,26 @@ static void dropin_that_cannot_be_written_stays(void **state)
 	expect_file("etc/ports.d", "a file, not a directory");
 }
 
+static void dropin_that_is_no_file_is_told(void **state)
+{
+	char path[256], err[512];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/etc/ports.d", mock.root);
+	assert_int_equal(mkdir(path, 0755), 0);
+	strcat(path, "/443.conf");
+	snprintf(err, sizeof(err), "tlsportctl: cannot read %s: not a regular file\n", path);
+	assert_int_equal(mkdir(path, 0755), 0);
+	expect("enable 443 --cert /c.pem", 1, "", err);
+	expect("disable 443", 1, "", err);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(mkfifo(path, 0644), 0);
+	alarm(10);
+	expect("enable 443 --cert /c.pem", 1, "", err);
+	alarm(0);
+	assert_string_equal(mock.steps, "");
+}
+
 /* enable.c */
 
 static void enable_goes_in_this_order(void **state)
@@ -1264,6 +1284,7 @@ int main(void)
 		PROMISE(a_list_goes_on_behind_comments),
 		PROMISE(what_is_configured_by_hand_is_left_alone),
 		PROMISE(dropin_that_cannot_be_written_stays),
+		PROMISE(dropin_that_is_no_file_is_told),
 		PROMISE(enable_goes_in_this_order),
 		PROMISE(enable_makes_a_certificate),
 		PROMISE(enable_keeps_a_list_of_several_lines),

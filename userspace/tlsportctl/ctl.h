@@ -149,7 +149,7 @@ struct dropin {
 
 /* "DIR/ports.d/PORT.conf" */
 void dropin_path(const char *dir, uint16_t port, char *path, size_t len);
-/* 0, also when there is no file (then !exists), or -errno */
+/* 0, also when there is no file (then !exists), or -errno, for text_file_error() */
 int dropin_load(const char *path, struct dropin *dropin);
 void dropin_free(struct dropin *dropin);
 /* False: not set */

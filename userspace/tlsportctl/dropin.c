@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../common/text_file.h"
+
 #define SUFFIX	      ".conf"
 #define STAGED_SUFFIX ".tmp"
 
@@ -49,10 +51,11 @@ int dropin_load(const char *path, struct dropin *dropin)
 	int ret = 0;
 
 	memset(dropin, 0, sizeof(*dropin));
-	file = fopen(path, "re");
+	file = text_file_open(path);
 	if (!file)
 		return errno == ENOENT ? 0 : -errno;
 	dropin->exists = true;
+	errno = 0;
 	while (!ret && (len = getline(&line, &size, file)) >= 0) {
 		while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
 			line[--len] = '\0';
@@ -61,7 +64,7 @@ int dropin_load(const char *path, struct dropin *dropin)
 		size = 0;
 	}
 	if (!ret && ferror(file))
-		ret = -EIO;
+		ret = errno ? -errno : -EIO;
 	free(line);
 	fclose(file);
 	if (ret)

@@ -20,6 +20,7 @@
 #include "../common/client_ca.h"
 #include "../common/port_config.h"
 #include "../common/self_signed.h"
+#include "../common/text_file.h"
 #include "../common/token_uri.h"
 
 #define FIRST_LINE "# Written by tlsportctl enable; see tlsport.conf(5)."
@@ -306,7 +307,7 @@ static int load_dropin(const char *path, uint16_t port, struct dropin *dropin)
 	int ret = dropin_load(path, dropin);
 
 	if (ret)
-		return fail("cannot read %s: %s", path, strerror(-ret));
+		return fail("cannot read %s: %s", path, text_file_error(-ret));
 	if (dropin_is_foreign(dropin, port))
 		return fail(
 			"%s configures other ports too: edit it by hand and run 'tlsportctl reload'",

@@ -12,6 +12,7 @@
 
 #include "../common/cert_check.h"
 #include "../common/cert_dir.h"
+#include "../common/text_file.h"
 
 /* A drop-in that is to be removed; kept in memory in case it must come back. */
 struct removal {
@@ -26,7 +27,7 @@ static int load_removal(struct removal *removal, const char *dir, uint16_t port)
 	dropin_path(dir, port, removal->path, sizeof(removal->path));
 	ret = dropin_load(removal->path, &removal->old);
 	if (ret)
-		return fail("cannot read %s: %s", removal->path, strerror(-ret));
+		return fail("cannot read %s: %s", removal->path, text_file_error(-ret));
 	if (dropin_is_foreign(&removal->old, port))
 		return fail(
 			"%s configures other ports too: edit it by hand and run 'tlsportctl reload'",

@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../common/text_file.h"
 #include "config.h"
 
 #define LINE_MAX_LEN 4096
@@ -324,11 +326,11 @@ static void load_file(struct config *config, const char *path, bool optional,
 	size_t before = errors->len, first = config->count;
 	int line;
 
-	reader.stream = fopen(path, "re");
+	reader.stream = text_file_open(path);
 	if (!reader.stream) {
 		if (optional && errno == ENOENT)
 			return;
-		text_add(errors, "%s: %s\n", path, strerror(errno));
+		text_add(errors, "%s: %s\n", path, text_file_error(errno));
 		if (default_port && !begin_port(&reader, default_port))
 			config->ports[config->count - 1].broken = true;
 		return;
@@ -365,16 +367,11 @@ static int is_conf(const struct dirent *entry)
 static bool hidden_by(const char *run_dir, const char *name)
 {
 	char path[PATH_MAX];
-	FILE *file;
 
 	if (!run_dir)
 		return false;
 	snprintf(path, sizeof(path), "%s/ports.d/%s", run_dir, name);
-	file = fopen(path, "re");
-	if (!file)
-		return errno != ENOENT;
-	fclose(file);
-	return true;
+	return !access(path, F_OK) || errno != ENOENT;
 }
 
 /* @hider: directory whose files of the same name go before these */

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Opens text files, see text_file.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "text_file.h"
+
+FILE *text_file_open(const char *path)
+{
+	struct stat st;
+	FILE *file;
+	int fd;
+
+	/* O_NONBLOCK: a fifo in place of the file must not hang who reads it. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return NULL;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		errno = EINVAL;
+		return NULL;
+	}
+	file = fdopen(fd, "r");
+	if (!file)
+		close(fd);
+	return file;
+}
+
+const char *text_file_error(int error)
+{
+	/* open() has no such error with these flags. */
+	return error == EINVAL ? "not a regular file" : strerror(error);
+}
