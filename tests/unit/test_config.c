@@ -681,6 +681,38 @@ static void test_only_files_are_read(void **state)
 	alarm(0);
 }
 
+/* What is meant by it is not known, but that the port is not to speak plaintext is. */
+static void test_links_that_lead_nowhere(void **state)
+{
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/ports.d/443.conf", etc);
+	assert_int_equal(symlink("gone", path), 0);
+	keeps_shut(etc, "443.conf", "a link that leads nowhere");
+	put_file(etc, "ports.d/gone", "cert = /a\n");
+	assert_int_equal(load(), 0);
+	assert_string_equal(config_find(&config, 443)->cert, "/a");
+	config_free(&config);
+	/* hides that one all the same */
+	snprintf(path, sizeof(path), "%s/ports.d/443.conf", run);
+	assert_int_equal(symlink("gone", path), 0);
+	keeps_shut(run, "443.conf", "a link that leads nowhere");
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/tlsport.conf", etc);
+	assert_int_equal(symlink("gone", path), 0);
+	assert_int_equal(load(), -1);
+	assert_non_null(strstr(errors.chars, "/tlsport.conf: a link that leads nowhere\n"));
+	config_free(&config);
+	text_free(&errors);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/ports.d", run);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(symlink("gone", path), 0);
+	assert_int_equal(load(), -1);
+	assert_non_null(strstr(errors.chars, "/run/ports.d: a link that leads nowhere\n"));
+}
+
 static int setup(void **state)
 {
 	char path[128];
@@ -736,6 +768,7 @@ int main(void)
 		TEST(test_broken_ports_can_be_kept_shut),
 		TEST(test_garbage),
 		TEST(test_only_files_are_read),
+		TEST(test_links_that_lead_nowhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -408,6 +408,10 @@ static void dropin_that_is_no_file_is_told(void **state)
 	alarm(10);
 	expect("enable 443 --cert /c.pem", 1, "", err);
 	alarm(0);
+	unlink(path);
+	assert_int_equal(symlink("gone", path), 0);
+	snprintf(err, sizeof(err), "tlsportctl: cannot read %s: a link that leads nowhere\n", path);
+	expect("enable 443 --cert /c.pem", 1, "", err);
 	assert_string_equal(mock.steps, "");
 }
 

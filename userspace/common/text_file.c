@@ -16,8 +16,11 @@ FILE *text_file_open(const char *path)
 
 	/* O_NONBLOCK: a fifo in place of the file must not hang who reads it. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == ENOENT)
+			errno = !lstat(path, &st) && S_ISLNK(st.st_mode) ? ENOLINK : ENOENT;
 		return NULL;
+	}
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
 		close(fd);
 		errno = EINVAL;
@@ -31,6 +34,13 @@ FILE *text_file_open(const char *path)
 
 const char *text_file_error(int error)
 {
-	/* open() has no such error with these flags. */
-	return error == EINVAL ? "not a regular file" : strerror(error);
+	/* open() has no such errors with these flags. */
+	switch (error) {
+	case EINVAL:
+		return "not a regular file";
+	case ENOLINK:
+		return "a link that leads nowhere";
+	default:
+		return strerror(error);
+	}
 }

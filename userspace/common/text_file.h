@@ -8,7 +8,8 @@
 /**
  * text_file_open() - open a regular file for reading, or a link to one
  *
- * Return: NULL with errno, for text_file_error().
+ * Return: NULL with errno, for text_file_error(); ENOENT: there is nothing of that name, not even a
+ * link that leads nowhere.
  */
 FILE *text_file_open(const char *path);
 

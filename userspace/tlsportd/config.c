@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "../common/text_file.h"
 #include "config.h"
@@ -313,8 +313,9 @@ static int on_value(void *arg, const char *section, const char *name, const char
 	return 1;
 }
 
-static void load_file(struct config *config, const char *path, bool optional,
-		      unsigned int default_port, struct text *errors)
+/* One that is not there is no error: it need not be, or has gone since its name was read. */
+static void load_file(struct config *config, const char *path, unsigned int default_port,
+		      struct text *errors)
 {
 	struct reader reader = {
 		.config = config,
@@ -328,7 +329,7 @@ static void load_file(struct config *config, const char *path, bool optional,
 
 	reader.stream = text_file_open(path);
 	if (!reader.stream) {
-		if (optional && errno == ENOENT)
+		if (errno == ENOENT)
 			return;
 		text_add(errors, "%s: %s\n", path, text_file_error(errno));
 		if (default_port && !begin_port(&reader, default_port))
@@ -367,11 +368,12 @@ static int is_conf(const struct dirent *entry)
 static bool hidden_by(const char *run_dir, const char *name)
 {
 	char path[PATH_MAX];
+	struct stat st;
 
 	if (!run_dir)
 		return false;
 	snprintf(path, sizeof(path), "%s/ports.d/%s", run_dir, name);
-	return !access(path, F_OK) || errno != ENOENT;
+	return !lstat(path, &st) || errno != ENOENT;
 }
 
 /* @hider: directory whose files of the same name go before these */
@@ -380,13 +382,16 @@ static void load_directory(struct config *config, const char *dir, const char *h
 {
 	char path[PATH_MAX];
 	struct dirent **entries;
+	struct stat st;
 	int count;
 
 	snprintf(path, sizeof(path), "%s/ports.d", dir);
 	count = scandir(path, &entries, is_conf, alphasort);
 	if (count < 0) {
+		if (errno == ENOENT && !lstat(path, &st))
+			errno = ENOLINK;
 		if (errno != ENOENT)
-			text_add(errors, "%s: %s\n", path, strerror(errno));
+			text_add(errors, "%s: %s\n", path, text_file_error(errno));
 		return;
 	}
 	for (int i = 0; i < count; i++) {
@@ -394,7 +399,7 @@ static void load_directory(struct config *config, const char *dir, const char *h
 
 		if (!hidden_by(hider, name)) {
 			snprintf(path, sizeof(path), "%s/ports.d/%s", dir, name);
-			load_file(config, path, true, port_number(name, strlen(name) - 5), errors);
+			load_file(config, path, port_number(name, strlen(name) - 5), errors);
 		}
 		free(entries[i]);
 	}
@@ -440,7 +445,7 @@ int config_load(const char *config_dir, const char *run_dir, struct config *conf
 
 	memset(config, 0, sizeof(*config));
 	snprintf(path, sizeof(path), "%s/tlsport.conf", config_dir);
-	load_file(config, path, true, 0, errors);
+	load_file(config, path, 0, errors);
 	load_directory(config, config_dir, run_dir, errors);
 	if (run_dir)
 		load_directory(config, run_dir, NULL, errors);
