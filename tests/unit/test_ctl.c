@@ -391,6 +391,20 @@ static void dropin_that_cannot_be_written_stays(void **state)
 	expect_file("etc/ports.d", "a file, not a directory");
 }
 
+/* What some editors begin a file with is no part of its first key. */
+static void dropin_may_begin_with_a_mark(void **state)
+{
+	(void)state;
+	mock_write("etc/ports.d/443.conf", "\xef\xbb\xbf"
+					   "cert = /c.pem\n");
+	mock_write("etc/ports.d/444.conf", "\xef\xbb\xbf[port 993]\ncert = /c.pem\n");
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --cert /d.pem", 0, NULL, "");
+	expect_file("etc/ports.d/443.conf", "cert = /d.pem\n");
+	assert_int_equal(mock_run("disable 444"), 1);
+	assert_non_null(strstr(mock.err, "configures other ports too"));
+}
+
 static void dropin_that_is_no_file_is_told(void **state)
 {
 	char path[256], err[512];
@@ -1288,6 +1302,7 @@ int main(void)
 		PROMISE(a_list_goes_on_behind_comments),
 		PROMISE(what_is_configured_by_hand_is_left_alone),
 		PROMISE(dropin_that_cannot_be_written_stays),
+		PROMISE(dropin_may_begin_with_a_mark),
 		PROMISE(dropin_that_is_no_file_is_told),
 		PROMISE(enable_goes_in_this_order),
 		PROMISE(enable_makes_a_certificate),

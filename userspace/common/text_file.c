@@ -32,6 +32,15 @@ FILE *text_file_open(const char *path)
 	return file;
 }
 
+void text_file_skip_mark(char *line)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+	size_t len = strlen(mark);
+
+	if (!strncmp(line, mark, len))
+		memmove(line, line + len, strlen(line + len) + 1);
+}
+
 const char *text_file_error(int error)
 {
 	/* open() has no such errors with these flags. */

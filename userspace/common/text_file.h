@@ -16,4 +16,7 @@ FILE *text_file_open(const char *path);
 /* What an errno of text_file_open() means. */
 const char *text_file_error(int error);
 
+/* The mark that some editors begin a file with, off its first line. */
+void text_file_skip_mark(char *line);
+
 #endif /* _TLSPORT_TEXT_FILE_H */

@@ -59,6 +59,8 @@ int dropin_load(const char *path, struct dropin *dropin)
 	while (!ret && (len = getline(&line, &size, file)) >= 0) {
 		while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
 			line[--len] = '\0';
+		if (!dropin->nlines)
+			text_file_skip_mark(line);
 		ret = add_line(dropin, line);
 		line = ret ? line : NULL;
 		size = 0;

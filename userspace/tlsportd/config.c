@@ -176,13 +176,6 @@ static void take_section(struct reader *reader)
 	begin_section(reader, reader->buffer);
 }
 
-/* The mark that some editors begin a file with: inih skips it only where it gets the line as it is. */
-static void skip_byte_order_mark(char *line)
-{
-	if (!strncmp(line, "\xef\xbb\xbf", 3))
-		memmove(line, line + 3, strlen(line + 3) + 1);
-}
-
 static void remember_line(struct reader *reader)
 {
 	unsigned int *lines = realloc(reader->lines, (reader->pieces + 1) * sizeof(*reader->lines));
@@ -205,8 +198,9 @@ static char *read_line(char *to, int size, void *arg)
 	if (!reader->rest) {
 		if (!fgets(reader->buffer, sizeof(reader->buffer), reader->stream))
 			return NULL;
+		/* inih skips it only where it gets the line as it is. */
 		if (!reader->line++)
-			skip_byte_order_mark(reader->buffer);
+			text_file_skip_mark(reader->buffer);
 		reader->buffer[strcspn(reader->buffer, "\r\n")] = '\0';
 		reader->rest = reader->buffer;
 		cut_comment(reader->buffer);
