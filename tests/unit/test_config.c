@@ -372,6 +372,51 @@ static void test_long_lines(void **state)
 	assert_int_equal(port->suite_count, TLS_SUITES);
 }
 
+/* Cut, the rest of it would be a line of its own, and those behind it have other numbers. */
+static void test_too_long_lines(void **state)
+{
+	static char text[20000], longer[6000];
+	const struct port_config *port;
+
+	(void)state;
+	memset(longer, 'x', sizeof(longer) - 1);
+	snprintf(text, sizeof(text), "cert = /%.4087s\n# %s\nalpn = h2 ; %s\n", longer, longer,
+		 longer);
+	put_file(etc, "ports.d/443.conf", text);
+	if (load())
+		fail_msg("%s", errors.chars);
+	port = config_find(&config, 443);
+	assert_int_equal(strlen(port->cert), 4088);
+	assert_int_equal(port->alpn.len, 3);
+	config_free(&config);
+	/* one byte more */
+	snprintf(text, sizeof(text), "key = /%.4089s\ncert = /c\nfoo = 1\n", longer);
+	put_file(etc, "ports.d/443.conf", text);
+	assert_int_equal(load(), -1);
+	assert_non_null(strstr(errors.chars, "443.conf:1: the line is longer than 4095 bytes\n"));
+	assert_non_null(strstr(errors.chars, "443.conf:3: unknown key 'foo'"));
+	port = config_find(&config, 443);
+	assert_string_equal(port->cert, "/c");
+	assert_true(port->broken);
+	config_free(&config);
+	text_free(&errors);
+	/* without another mistake the port is not served either */
+	snprintf(text, sizeof(text), "key = /%s\ncert = /c\n", longer);
+	put_file(etc, "ports.d/443.conf", text);
+	assert_int_equal(load(), -1);
+	assert_true(config_find(&config, 443)->broken);
+}
+
+static void test_a_line_is_lost_alone(void **state)
+{
+	static char text[20000], longer[6000];
+
+	(void)state;
+	memset(longer, 'x', sizeof(longer) - 1);
+	snprintf(text, sizeof(text), "[port 443]\ncert = /c\nciphers = %s[port 444]", longer);
+	COMPLAINS(text, 3, "the line is longer than 4095 bytes");
+}
+
 static void test_lists_go_on(void **state)
 {
 	(void)state;
@@ -756,6 +801,8 @@ int main(void)
 		TEST(test_policy),
 		TEST(test_times),
 		TEST(test_long_lines),
+		TEST(test_too_long_lines),
+		TEST(test_a_line_is_lost_alone),
 		TEST(test_lists_go_on),
 		TEST(test_indented_sections),
 		TEST(test_drop_ins),

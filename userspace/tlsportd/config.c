@@ -21,7 +21,8 @@
 #include "../common/text_file.h"
 #include "config.h"
 
-#define LINE_MAX_LEN 4096
+/* Without its end and what is a comment in it */
+#define LINE_MAX_LEN 4095
 
 /**
  * struct reader - one file that is being read
@@ -29,6 +30,9 @@
  * @line: number of the line that inih has
  * @lines: that, of each piece that inih got: it counts these
  * @pieces: how many
+ * @buffer: the line
+ * @size: of that
+ * @error: errno with which reading ended before the end of the file; 0: it did not
  * @rest: what inih did not get yet of a long line
  * @piece: inih has a further piece of a long line
  * @port: index of the section's port + 1; 0: no section, or one to be skipped
@@ -43,14 +47,16 @@ struct reader {
 	unsigned int line;
 	unsigned int *lines;
 	size_t pieces;
-	char buffer[LINE_MAX_LEN];
+	char *buffer;
+	size_t size;
+	int error;
 	char *rest;
 	bool piece;
 	bool indented;
 	bool skip;
 	size_t port;
 	int last_key;
-	char value[LINE_MAX_LEN];
+	char value[LINE_MAX_LEN + 1];
 };
 
 static int complain(struct reader *reader, const char *fmt, ...)
@@ -121,6 +127,16 @@ static int begin_port(struct reader *reader, unsigned int number)
 	return 0;
 }
 
+/* Keys before the first section are of the port that the file is named after. */
+static void begin_default_port(struct reader *reader)
+{
+	unsigned int number = reader->default_port;
+
+	reader->default_port = 0;
+	if (number)
+		begin_port(reader, number);
+}
+
 /* A section line.  Here and not by inih, which does not tell of empty sections. */
 static void begin_section(struct reader *reader, const char *line)
 {
@@ -186,6 +202,28 @@ static void remember_line(struct reader *reader)
 	lines[reader->pieces++] = reader->line;
 }
 
+/* false: there is none */
+static bool next_line(struct reader *reader)
+{
+	if (getline(&reader->buffer, &reader->size, reader->stream) < 0) {
+		reader->error = feof(reader->stream) ? 0 : errno;
+		return false;
+	}
+	/* inih skips it only where it gets the line as it is. */
+	if (!reader->line++)
+		text_file_skip_mark(reader->buffer);
+	reader->buffer[strcspn(reader->buffer, "\r\n")] = '\0';
+	cut_comment(reader->buffer);
+	take_section(reader);
+	if (strlen(reader->buffer) > LINE_MAX_LEN) {
+		/* What is lost with it may be a key that the port must not be served without. */
+		begin_default_port(reader);
+		complain(reader, "the line is longer than %d bytes", LINE_MAX_LEN);
+		reader->buffer[0] = '\0';
+	}
+	return true;
+}
+
 /* inih's reader: like fgets(), but counts lines and breaks long ones. */
 static char *read_line(char *to, int size, void *arg)
 {
@@ -196,15 +234,9 @@ static char *read_line(char *to, int size, void *arg)
 
 	reader->piece = reader->rest != NULL;
 	if (!reader->rest) {
-		if (!fgets(reader->buffer, sizeof(reader->buffer), reader->stream))
+		if (!next_line(reader))
 			return NULL;
-		/* inih skips it only where it gets the line as it is. */
-		if (!reader->line++)
-			text_file_skip_mark(reader->buffer);
-		reader->buffer[strcspn(reader->buffer, "\r\n")] = '\0';
 		reader->rest = reader->buffer;
-		cut_comment(reader->buffer);
-		take_section(reader);
 		reader->indented = isspace((unsigned char)reader->buffer[0]);
 	} else {
 		*to++ = ' '; /* makes it a continuation */
@@ -217,6 +249,7 @@ static char *read_line(char *to, int size, void *arg)
 		for (len = room; len > 1 && !can_break(from + len); len--)
 			;
 		if (len == 1) {
+			begin_default_port(reader);
 			complain(reader, "the line is too long");
 			reader->rest = NULL;
 			strcpy(to, "\n");
@@ -262,12 +295,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
 	int key;
 
 	(void)section;
-	if (!reader->port && reader->default_port) {
-		unsigned int number = reader->default_port;
-
-		reader->default_port = 0;
-		begin_port(reader, number);
-	}
+	begin_default_port(reader);
 	if (reader->skip)
 		return 1;
 	if (!reader->port) {
@@ -331,8 +359,8 @@ static void load_file(struct config *config, const char *path, unsigned int defa
 		return;
 	}
 	line = ini_parse_stream(read_line, &reader, on_value, &reader);
-	if (ferror(reader.stream))
-		text_add(errors, "%s: %s\n", path, strerror(errno ? errno : EIO));
+	if (reader.error)
+		text_add(errors, "%s: %s\n", path, strerror(reader.error));
 	else if (line > 0 && errors->len == before)
 		text_add(errors,
 			 "%s:%u: not a section [port N], not \"key = value\", not a comment\n",
@@ -340,15 +368,14 @@ static void load_file(struct config *config, const char *path, unsigned int defa
 			 (size_t)line <= reader.pieces ? reader.lines[line - 1] : reader.line);
 	else if (line < 0)
 		text_add(errors, "%s: cannot be read\n", path);
-	if (reader.default_port) {
-		/* Whatever is in it, the file stands for its port. */
-		reader.line = 1;
-		begin_port(&reader, reader.default_port);
-	}
-	/* A line that could not be split may have belonged to any of them. */
-	for (size_t i = first; line && i < config->count; i++)
+	/* Whatever is in it, the file stands for its port. */
+	reader.line = 1;
+	begin_default_port(&reader);
+	/* A line that could not be split, or read, may have belonged to any of them. */
+	for (size_t i = first; (line || reader.error) && i < config->count; i++)
 		config->ports[i].broken = true;
 	free(reader.lines);
+	free(reader.buffer);
 	fclose(reader.stream);
 }
 
