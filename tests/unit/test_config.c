@@ -485,6 +485,12 @@ static void test_nothing_is_a_configuration(void **state)
 	(void)state;
 	assert_int_equal(config_load("/nonexistent", NULL, &config, &errors), 0);
 	assert_int_equal(config.count, 0);
+	/* but for who named the directory, and has it checked */
+	config_check_dir(CONFIG_DIR, &errors);
+	config_check_dir(etc, &errors);
+	assert_int_equal(errors.len, 0);
+	config_check_dir("/nonexistent", &errors);
+	assert_string_equal(errors.chars, "/nonexistent: No such file or directory\n");
 }
 
 /* Given to inih in pieces */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../common/text_file.h"
 #include "config.h"
@@ -475,6 +476,12 @@ int config_load(const char *config_dir, const char *run_dir, struct config *conf
 	if (config->count)
 		qsort(config->ports, config->count, sizeof(*config->ports), by_port);
 	return errors->len ? -1 : 0;
+}
+
+void config_check_dir(const char *config_dir, struct text *errors)
+{
+	if (strcmp(config_dir, CONFIG_DIR) && access(config_dir, F_OK))
+		text_add(errors, "%s: %s\n", config_dir, strerror(errno));
 }
 
 void config_free(struct config *config)

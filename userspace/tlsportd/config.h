@@ -13,6 +13,8 @@
 #include "../common/port_config.h"
 #include "text.h"
 
+#define CONFIG_DIR "/etc/tlsport"
+
 struct config {
 	struct port_config *ports; /* by port number */
 	size_t count;
@@ -30,6 +32,10 @@ struct config {
  */
 int config_load(const char *config_dir, const char *run_dir, struct config *config,
 		struct text *errors);
+
+/* CONFIG_DIR need not be there; another one was named, and a slip of the pen is no configuration. */
+void config_check_dir(const char *config_dir, struct text *errors);
+
 void config_free(struct config *config);
 
 /* A copy of its own; 0 or -1: out of memory, and @copy is empty. */

@@ -63,7 +63,7 @@ struct daemon {
 };
 
 static struct daemon the_daemon = {
-	.parent = { .config_dir = "/etc/tlsport", .run_dir = "/run/tlsport" },
+	.parent = { .config_dir = CONFIG_DIR, .run_dir = "/run/tlsport" },
 	.rotation = TICKET_ROTATION,
 };
 
@@ -71,7 +71,7 @@ static const char usage[] =
 	"Usage: tlsportd [OPTION]...\n"
 	"Does the TLS handshakes of the ports that tlsport.conf names.\n"
 	"\n"
-	"  --config-dir DIR  configuration (default /etc/tlsport)\n"
+	"  --config-dir DIR  configuration (default " CONFIG_DIR ")\n"
 	"  --run-dir DIR     control socket and runtime configuration (default /run/tlsport)\n"
 	"  --workers N       worker processes, 1 to 256 (default: one for each CPU)\n"
 	"  --user NAME       user of the workers (default: tlsport, else nobody)\n"
@@ -97,6 +97,7 @@ static int test_configuration(const char *config_dir, const char *run_dir)
 	struct generation *generation;
 	int ret;
 
+	config_check_dir(config_dir, &errors);
 	signer_pass(SIGNER_START_MS);
 	generation = generation_load(1, config_dir, run_dir, &tickets, &errors);
 	if (errors.chars)
