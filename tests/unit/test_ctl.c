@@ -105,7 +105,9 @@ static void bad_input_is_one_exact_line(void **state)
 		  "unknown option '--all': this command has none but --json and --help" },
 		{ "enable 443 --cert", 2, "--cert needs a value" },
 		{ "enable 443 --cert --key k", 2, "--cert needs a value" },
-		{ "enable 443 --cert=", 2, "--cert needs a value" },
+		{ "enable 443 --self-signed --name=", 2, "--name needs a value" },
+		{ "enable 443 --cert=", 1,
+		  "port 443 is not enabled yet: name its certificate with --cert FILE, or more with --cert-dir DIR" },
 		{ "enable 443 --runtime=yes", 2, "--runtime takes no value" },
 		{ "list --run-dir", 2, "--run-dir needs a value" },
 		{ "enable 443 --min-version 1.1", 2, "--min-version: '1.1' is not 1.2 or 1.3" },
@@ -542,11 +544,55 @@ static void enable_again_changes_what_is_given(void **state)
 
 static void enable_checks_given_against_kept(void **state)
 {
+	char err[512];
+
 	(void)state;
 	mock_write("etc/ports.d/443.conf", "cert = /c.pem\nmax-version = 1.2\n");
-	expect("enable 443 --min-version 1.3", 1, "",
-	       "tlsportctl: min-version is above max-version\n");
+	snprintf(err, sizeof(err),
+		 "tlsportctl: min-version is above max-version "
+		 "(max-version is in %s/etc/ports.d/443.conf: --max-version \"\" takes it out)\n",
+		 mock.root);
+	expect("enable 443 --min-version 1.3", 1, "", err);
 	expect_file("etc/ports.d/443.conf", "cert = /c.pem\nmax-version = 1.2\n");
+	/* what is given with it is not stored */
+	expect("enable 443 --min-version 1.3 --max-version 1.2", 1, "",
+	       "tlsportctl: min-version is above max-version\n");
+	mock_write("run/ports.d/443.conf", "cert = /c.pem\nticket-keys = /t\n");
+	snprintf(err, sizeof(err),
+		 "tlsportctl: ticket-keys does nothing with resumption = off "
+		 "(ticket-keys is in %s/run/ports.d/443.conf: --ticket-keys \"\" takes it out)\n",
+		 mock.root);
+	expect("enable 443 --resumption off", 1, "", err);
+	mock_write("run/ports.d/443.conf", "cert = /c.pem\nmin-version = 9\n");
+	snprintf(err, sizeof(err),
+		 "tlsportctl: min-version: '9' is not 1.2 or 1.3 "
+		 "(min-version is in %s/run/ports.d/443.conf: --min-version \"\" takes it out)\n",
+		 mock.root);
+	expect("enable 443 --alpn h2", 1, "", err);
+}
+
+static void enable_takes_a_setting_out(void **state)
+{
+	char err[512];
+
+	(void)state;
+	mock_write(
+		"etc/ports.d/443.conf",
+		"# mine\ncert = /c.pem\nclient-auth = require\nclient-ca = /ca\n"
+		"ciphers = TLS_AES_128_GCM_SHA256:\n# both\n\tTLS_AES_256_GCM_SHA384\nalpn = h2\n");
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 443 --client-auth none --client-ca= --ciphers= --groups=", 0, NULL, "");
+	expect_file("etc/ports.d/443.conf",
+		    "# mine\ncert = /c.pem\nclient-auth = none\n# both\nalpn = h2\n");
+	assert_int_equal(mock_port(443)->policy.min_version, 0x0303);
+	expect("enable 443 --cert=", 1, "",
+	       "tlsportctl: port 443 would have no certificate: name its certificate with --cert FILE, or more with --cert-dir DIR\n");
+	expect("enable 443 --key /k.pem", 0, NULL, "");
+	snprintf(
+		err, sizeof(err),
+		"tlsportctl: port 443: --key without --cert (key is in %s/etc/ports.d/443.conf: --key \"\" takes it out)\n",
+		mock.root);
+	expect("enable 443 --cert-dir /d --cert=", 1, "", err);
 }
 
 static void enable_makes_paths_absolute(void **state)
@@ -606,7 +652,7 @@ static void bad_certificate_changes_nothing(void **state)
 
 static void authorities_of_clients_are_checked_first(void **state)
 {
-	char *text;
+	char *text, err[512];
 
 	(void)state;
 	mock_daemon_start("ok", STATUS_REPLY);
@@ -625,8 +671,11 @@ static void authorities_of_clients_are_checked_first(void **state)
 	/* one setting alone goes with those that are kept */
 	expect("enable 443 --client-auth request", 0, "port 443 (https) speaks TLS\n", "");
 	/* what makes no sense together is refused before anything is looked at */
-	expect("enable 443 --client-auth none", 1, "",
-	       "tlsportctl: client-ca does nothing without client-auth = request or require\n");
+	snprintf(err, sizeof(err),
+		 "tlsportctl: client-ca does nothing without client-auth = request or require "
+		 "(client-ca is in %s/etc/ports.d/443.conf: --client-ca \"\" takes it out)\n",
+		 mock.root);
+	expect("enable 443 --client-auth none", 1, "", err);
 }
 
 static void certificate_warning_is_passed_on(void **state)
@@ -1312,6 +1361,7 @@ int main(void)
 		PROMISE(enable_takes_numbers_and_equal_signs),
 		PROMISE(enable_again_changes_what_is_given),
 		PROMISE(enable_checks_given_against_kept),
+		PROMISE(enable_takes_a_setting_out),
 		PROMISE(enable_makes_paths_absolute),
 		PROMISE(enable_takes_a_key_in_a_token),
 		PROMISE(bad_certificate_changes_nothing),

@@ -78,7 +78,7 @@ int args_parse(int argc, char *argv[], const struct args_option *options, int ma
 			value++;
 		else if (i + 1 < argc && strncmp(argv[i + 1], "--", 2))
 			value = argv[++i];
-		if (!value || !*value)
+		if (!value || (!*value && !options[index].empty))
 			return usage("--%s needs a value", options[index].name);
 		args->values[index] = value;
 	}

@@ -245,7 +245,7 @@ static int check_all(struct tlsport_nl *nl)
 
 int check_command(int argc, char *argv[])
 {
-	static const struct args_option none[] = { { NULL, false } };
+	static const struct args_option none[] = { { .name = NULL } };
 	struct tlsport_nl nl;
 	struct args args;
 	int ret;

@@ -135,7 +135,7 @@ static const struct column columns[] = {
 
 int conns_command(int argc, char *argv[])
 {
-	static const struct args_option none[] = { { NULL, false } };
+	static const struct args_option none[] = { { .name = NULL } };
 	uint16_t port = 0;
 	struct tlsport_nl nl;
 	struct args args;

@@ -107,10 +107,15 @@ struct args {
 	const char *values[ARGS_MAX];
 };
 
-/* An option: --name VALUE, or --name alone; a table ends with a NULL name. */
+/**
+ * struct args_option - --name VALUE; a table ends with a NULL name
+ * @flag: --name alone
+ * @empty: VALUE may be ""
+ */
 struct args_option {
 	const char *name;
 	bool flag;
+	bool empty;
 };
 
 /* CTL_DONE or CTL_USAGE, told.  @max_words: words that the command takes at most */
@@ -158,6 +163,8 @@ bool dropin_get(const struct dropin *dropin, const char *key, char *value, size_
 bool dropin_value(const char *line, char *value, size_t len);
 /* Replaces the line that sets @key, or adds one at the end.  0 or -ENOMEM */
 int dropin_set(struct dropin *dropin, const char *key, const char *value);
+/* Removes what sets @key. */
+void dropin_unset(struct dropin *dropin, const char *key);
 /* A line at the end.  0 or -ENOMEM */
 int dropin_add(struct dropin *dropin, const char *line);
 /* mkdir -p of the directory that holds @path.  0 or -errno */

@@ -19,7 +19,7 @@
 #define DAEMON_PROGRAM "tlsportd"
 #define ERROR_PREFIX   "error: "
 
-static const struct args_option no_options[] = { { NULL, false } };
+static const struct args_option no_options[] = { { .name = NULL } };
 
 static enum daemon_answer cannot(char **text, const char *what)
 {

@@ -202,15 +202,19 @@ bool dropin_get(const struct dropin *dropin, const char *key, char *value, size_
 	return false;
 }
 
-/* What followed a value that is replaced: a list may be on many lines.  Comments stay. */
+static void drop_line(struct dropin *dropin, size_t i)
+{
+	free(dropin->lines[i]);
+	dropin->nlines--;
+	memmove(dropin->lines + i, dropin->lines + i + 1,
+		(dropin->nlines - i) * sizeof(*dropin->lines));
+}
+
+/* What followed a value that is replaced, or goes: a list may be on many lines.  Comments stay. */
 static void drop_continuation(struct dropin *dropin, size_t i)
 {
-	while ((i = continuation(dropin, i)) < dropin->nlines) {
-		free(dropin->lines[i]);
-		dropin->nlines--;
-		memmove(dropin->lines + i, dropin->lines + i + 1,
-			(dropin->nlines - i) * sizeof(*dropin->lines));
-	}
+	while ((i = continuation(dropin, i)) < dropin->nlines)
+		drop_line(dropin, i);
 }
 
 int dropin_set(struct dropin *dropin, const char *key, const char *value)
@@ -233,6 +237,20 @@ int dropin_set(struct dropin *dropin, const char *key, const char *value)
 	if (ret)
 		free(line);
 	return ret;
+}
+
+void dropin_unset(struct dropin *dropin, const char *key)
+{
+	size_t i = 0;
+
+	while (i < dropin->nlines) {
+		if (!line_value(dropin->lines[i], key)) {
+			i++;
+			continue;
+		}
+		drop_continuation(dropin, i + 1);
+		drop_line(dropin, i);
+	}
 }
 
 int dropin_add(struct dropin *dropin, const char *line)

@@ -27,7 +27,7 @@
 
 /**
  * struct wanted - settings of the port
- * @given: on the command line; absolute where they are paths
+ * @given: on the command line; absolute where they are paths; "": the default again
  * @config: those, and those of the drop-in that are kept
  */
 struct wanted {
@@ -41,8 +41,11 @@ struct change {
 	uint16_t port;
 	/* The drop-in to write. */
 	char path[CTL_PATH_LEN];
+	char permanent_path[CTL_PATH_LEN];
 	struct dropin old;
 	struct dropin new;
+	/* That it is made from, if it exists. */
+	const char *source;
 	/* The runtime drop-in that a permanent change replaces. */
 	char runtime_path[CTL_PATH_LEN];
 	struct dropin old_runtime;
@@ -64,14 +67,14 @@ enum {
 static const struct args_option *enable_options(void)
 {
 	static struct args_option options[OPTIONS + 1] = {
-		[OPTION_RUNTIME] = { "runtime", true },
-		[OPTION_SELF_SIGNED] = { "self-signed", true },
-		[OPTION_NAME] = { "name", false },
+		[OPTION_RUNTIME] = { "runtime", .flag = true },
+		[OPTION_SELF_SIGNED] = { "self-signed", .flag = true },
+		[OPTION_NAME] = { .name = "name" },
 	};
 	int i;
 
 	for (i = 0; i < PORT_KEYS; i++)
-		options[i].name = port_keys[i].name;
+		options[i] = (struct args_option){ port_keys[i].name, .empty = true };
 	return options;
 }
 
@@ -189,7 +192,7 @@ static int take_given(const struct args *args, struct wanted *wanted)
 	port_config_init(&wanted->config, 0);
 	for (i = 0; i < PORT_KEYS && !ret; i++) {
 		wanted->given[i] = args->values[i];
-		if (!wanted->given[i])
+		if (!wanted->given[i] || !*wanted->given[i])
 			continue;
 		if (port_keys[i].path && !token_uri_is(args->values[i]))
 			wanted->given[i] = absolute_path(args->values[i], wanted->paths[i]);
@@ -216,10 +219,43 @@ static void note_old_policy(struct change *change)
 	port_config_free(&config);
 }
 
+/* Is it one of the words of @text?  "offload" is none of "offload-tls13". */
+static bool is_named(const char *key, const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+	size_t len;
+
+	for (; *text; text += len + strcspn(text + len, letters)) {
+		len = strspn(text, letters);
+		if (len == strlen(key) && !strncmp(text, key, len))
+			return true;
+	}
+	return false;
+}
+
+/* What does not go together may be in part what nobody has given now: where it is from, or "". */
+static const char *tell_source(const struct change *change, const struct wanted *wanted,
+			       const char *why, char *text, size_t len)
+{
+	const char *key;
+	char value[2];
+	int i;
+
+	text[0] = '\0';
+	for (i = 0; i < PORT_KEYS && !*text; i++) {
+		key = port_keys[i].name;
+		if (!wanted->given[i] && is_named(key, why) &&
+		    dropin_get(&change->new, key, value, sizeof(value)))
+			snprintf(text, len, " (%s is in %s: --%s \"\" takes it out)", key,
+				 change->source, key);
+	}
+	return text;
+}
+
 /* With what is kept: only then can be said what does not go together. */
 static int take_stored(const struct change *change, struct wanted *wanted)
 {
-	char value[CTL_PATH_LEN], why[PORT_CONFIG_ERROR_LEN];
+	char value[CTL_PATH_LEN], why[PORT_CONFIG_ERROR_LEN], source[CTL_PATH_LEN];
 	int i;
 
 	port_config_free(&wanted->config);
@@ -229,20 +265,26 @@ static int take_stored(const struct change *change, struct wanted *wanted)
 
 		if (!want && dropin_get(&change->new, port_keys[i].name, value, sizeof(value)))
 			want = value;
-		if (want && port_config_set(&wanted->config, i, want, why))
-			return fail("%s", why);
+		if (want && *want && port_config_set(&wanted->config, i, want, why))
+			return fail("%s%s", why,
+				    tell_source(change, wanted, why, source, sizeof(source)));
 	}
-	if (port_config_finish(&wanted->config, why))
+	if (port_config_finish(&wanted->config, why)) {
 		/* what is kept is no wrong use of the command */
-		return change->new.exists ? fail("%s", why) : usage("%s", why);
+		if (!change->new.exists)
+			return usage("%s", why);
+		return fail("%s%s", why, tell_source(change, wanted, why, source, sizeof(source)));
+	}
 	if (port_config_note(&wanted->config, why, sizeof(why)))
 		warn("port %u: %s", change->port, why);
 	if (!wanted->config.cert && !wanted->config.cert_dir)
 		return fail(
-			"port %u is not enabled yet: name its certificate with --cert FILE, or more with --cert-dir DIR",
-			change->port);
+			"port %u %s: name its certificate with --cert FILE, or more with --cert-dir DIR",
+			change->port,
+			change->new.exists ? "would have no certificate" : "is not enabled yet");
 	if (wanted->config.key && !wanted->config.cert)
-		return fail("port %u: --key without --cert", change->port);
+		return fail("port %u: --key without --cert%s", change->port,
+			    tell_source(change, wanted, "key", source, sizeof(source)));
 	return CTL_DONE;
 }
 
@@ -318,21 +360,23 @@ static int load_dropin(const char *path, uint16_t port, struct dropin *dropin)
 /* What is in force is changed: a runtime drop-in goes before the permanent one. */
 static int load_dropins(struct change *change, bool runtime)
 {
-	char permanent[CTL_PATH_LEN];
 	int ret;
 
-	dropin_path(ctl.config_dir, change->port, permanent, sizeof(permanent));
+	dropin_path(ctl.config_dir, change->port, change->permanent_path,
+		    sizeof(change->permanent_path));
 	dropin_path(ctl.run_dir, change->port, change->runtime_path, sizeof(change->runtime_path));
 	dropin_path(runtime ? ctl.run_dir : ctl.config_dir, change->port, change->path,
 		    sizeof(change->path));
 	ret = load_dropin(change->path, change->port, &change->old);
 	if (!ret && !runtime)
 		ret = load_dropin(change->runtime_path, change->port, &change->old_runtime);
+	change->source = change->runtime_path;
 	if (!ret)
-		ret = load_dropin(change->runtime_path, change->port, &change->new);
-	if (!ret && !change->new.exists)
-		ret = load_dropin(permanent, change->port, &change->new);
-	return ret;
+		ret = load_dropin(change->source, change->port, &change->new);
+	if (ret || change->new.exists)
+		return ret;
+	change->source = change->permanent_path;
+	return load_dropin(change->source, change->port, &change->new);
 }
 
 static int set_lines(struct change *change, const struct wanted *wanted)
@@ -341,9 +385,12 @@ static int set_lines(struct change *change, const struct wanted *wanted)
 
 	if (!change->new.exists)
 		ret = dropin_add(&change->new, FIRST_LINE);
-	for (i = 0; i < PORT_KEYS && !ret; i++)
-		if (wanted->given[i])
+	for (i = 0; i < PORT_KEYS && !ret; i++) {
+		if (wanted->given[i] && *wanted->given[i])
 			ret = dropin_set(&change->new, port_keys[i].name, wanted->given[i]);
+		else if (wanted->given[i])
+			dropin_unset(&change->new, port_keys[i].name);
+	}
 	return ret ? fail("out of memory") : CTL_DONE;
 }
 

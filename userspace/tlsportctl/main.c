@@ -15,6 +15,7 @@
 #define ENABLE_HELP \
 	"PORT is a number or a service name (https, imaps, see tlsportctl services).\n" \
 	"A port that is enabled changes: what is given changes, the rest stays.\n" \
+	"A setting that is given as \"\" is taken out: its default is in force again.\n" \
 	"\n" \
 	"  --cert FILE                    certificate and its issuers, PEM\n" \
 	"  --key FILE                     private key, PEM (default: in the file of --cert)\n" \

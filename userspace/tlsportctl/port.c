@@ -212,7 +212,7 @@ static int disable_port(struct tlsport_nl *nl, bool loaded, uint16_t port,
 
 int disable_command(int argc, char *argv[])
 {
-	static const struct args_option none[] = { { NULL, false } };
+	static const struct args_option none[] = { { .name = NULL } };
 	struct removal permanent = { 0 }, runtime = { 0 };
 	struct tlsport_nl nl;
 	struct args args;
@@ -319,7 +319,7 @@ static const struct column list_columns[] = {
 
 int list_command(int argc, char *argv[])
 {
-	static const struct args_option none[] = { { NULL, false } };
+	static const struct args_option none[] = { { .name = NULL } };
 	static bool wanted[65536];
 	struct port_list list;
 	struct tlsport_nl nl;

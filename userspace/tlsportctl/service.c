@@ -74,7 +74,7 @@ static void other_names(const struct service *first, char *text, size_t len)
 /* Works without the module and without rights: then it only names the ports. */
 int services_command(int argc, char *argv[])
 {
-	static const struct args_option none[] = { { NULL, false } };
+	static const struct args_option none[] = { { .name = NULL } };
 	static const struct column columns[] = {
 		{ "port", "PORT", NULL },  { "service", "SERVICE", NULL },
 		{ "also", "ALSO", NULL },  { "protocol", "PROTOCOL", NULL },

@@ -393,7 +393,7 @@ static int show_status(struct tlsport_nl *nl, uint16_t only)
 
 int status_command(int argc, char *argv[])
 {
-	static const struct args_option none[] = { { NULL, false } };
+	static const struct args_option none[] = { { .name = NULL } };
 	uint16_t port = 0;
 	struct tlsport_nl nl;
 	struct args args;
