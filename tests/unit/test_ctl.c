@@ -650,6 +650,39 @@ static void bad_certificate_changes_nothing(void **state)
 	}
 }
 
+static void files_that_tlsportd_does_not_see_are_refused(void **state)
+{
+	char line[256], err[512], path[256];
+
+	(void)state;
+	mock_write("c.pem", "");
+	mock_write("proc/7/root/tmp/x", ""); /* 7: in STATUS_REPLY */
+	mock_daemon_start("ok", STATUS_REPLY);
+	snprintf(line, sizeof(line), "enable 443 --cert %s/c.pem", mock.root);
+	snprintf(
+		err, sizeof(err),
+		"tlsportctl: %s/c.pem: tlsportd has a /tmp of its own (PrivateTmp=yes), where it is not: put it elsewhere\n",
+		mock.root);
+	expect(line, 1, "", err);
+	assert_null(strstr(mock.steps, "port_set"));
+	assert_false(mock_exists("etc/ports.d"));
+	/* by a link from elsewhere, too */
+	snprintf(path, sizeof(path), "%s/c.pem", mock.root);
+	unlink("test_ctl.link");
+	assert_int_equal(symlink(path, "test_ctl.link"), 0);
+	mock_run("enable 443 --cert test_ctl.link");
+	unlink("test_ctl.link");
+	assert_non_null(strstr(mock.err, "test_ctl.link: tlsportd has a /tmp of its own"));
+	expect("enable 443 --cert /c.pem", 0, NULL, "");
+	/* it sees what we do */
+	snprintf(path, sizeof(path), "%s/proc/7/root/tmp/x", mock.root);
+	unlink(path);
+	*strrchr(path, '/') = '\0';
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(symlink("/tmp", path), 0);
+	expect(line, 0, NULL, "");
+}
+
 static void authorities_of_clients_are_checked_first(void **state)
 {
 	char *text, err[512];
@@ -1365,6 +1398,7 @@ int main(void)
 		PROMISE(enable_makes_paths_absolute),
 		PROMISE(enable_takes_a_key_in_a_token),
 		PROMISE(bad_certificate_changes_nothing),
+		PROMISE(files_that_tlsportd_does_not_see_are_refused),
 		PROMISE(authorities_of_clients_are_checked_first),
 		PROMISE(certificate_warning_is_passed_on),
 		PROMISE(kernel_refusal_is_its_own_sentence),

@@ -11,8 +11,10 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../common/cert_check.h"
@@ -344,6 +346,45 @@ static int check_certificates(const struct port_config *port)
 	return ret;
 }
 
+/* Nothing that is in ours is there for it then: PrivateTmp= in its unit. */
+static bool daemon_has_own(const char *dir)
+{
+	json_t *status = daemon_status();
+	struct stat ours, theirs;
+	char path[CTL_PATH_LEN];
+
+	snprintf(path, sizeof(path), "%s/%lld/root%s", ctl.proc_dir,
+		 json_integer_value(json_object_get(status, "pid")), dir);
+	json_decref(status);
+	return !stat(dir, &ours) && !stat(path, &theirs) &&
+	       (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino);
+}
+
+/* We see them, but who is to read them is tlsportd. */
+static int check_reach(const struct wanted *wanted)
+{
+	static const char *const dirs[] = { "/tmp", "/var/tmp" };
+	char real[PATH_MAX];
+	size_t d, len;
+	int i;
+
+	for (i = 0; i < PORT_KEYS; i++) {
+		const char *file = wanted->given[i];
+
+		if (!file || !port_keys[i].path || !realpath(file, real))
+			continue;
+		for (d = 0; d < sizeof(dirs) / sizeof(dirs[0]); d++) {
+			len = strlen(dirs[d]);
+			if (!strncmp(real, dirs[d], len) && real[len] == '/' &&
+			    daemon_has_own(dirs[d]))
+				return fail(
+					"%s: tlsportd has a %s of its own (PrivateTmp=yes), where it is not: put it elsewhere",
+					file, dirs[d]);
+		}
+	}
+	return CTL_DONE;
+}
+
 static int load_dropin(const char *path, uint16_t port, struct dropin *dropin)
 {
 	int ret = dropin_load(path, dropin);
@@ -533,6 +574,8 @@ static int change_port(struct change *change, struct args *args, struct wanted *
 		ret = check_certificates(&wanted->config);
 	if (!ret)
 		ret = check_clients(&wanted->config);
+	if (!ret)
+		ret = check_reach(wanted);
 	if (!ret)
 		ret = set_lines(change, wanted);
 	if (ret)
