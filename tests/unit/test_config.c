@@ -289,6 +289,26 @@ static void test_versions_without_a_suite(void **state)
 		    "offload = require leaves no TLS version with ciphers of TLS 1.3 alone");
 }
 
+/* 192.0.2.0/24 and 2001:db8::/32 are of documentation alone. */
+static void test_addresses_of_others(void **state)
+{
+	char text[PORT_CONFIG_ERROR_LEN];
+
+	(void)state;
+	put_file(etc, "tlsport.conf",
+		 "[port 1]\ncert = /a\n[port 2]\ncert = /a\naddress = 127.0.0.1, 127.9.9.9\n"
+		 "[port 3]\ncert = /a\naddress = 127.0.0.1, 192.0.2.7, 192.0.2.8\n"
+		 "[port 4]\ncert = /a\naddress = 2001:db8::9\n");
+	assert_int_equal(load(), 0);
+	assert_false(port_config_absent(config_find(&config, 1), text, sizeof(text)));
+	assert_false(port_config_absent(config_find(&config, 2), text, sizeof(text)));
+	assert_true(port_config_absent(config_find(&config, 3), text, sizeof(text)));
+	assert_string_equal(text, "192.0.2.7, 192.0.2.8");
+	/* unless it has no IPv6 at all */
+	if (port_config_absent(config_find(&config, 4), text, sizeof(text)))
+		assert_string_equal(text, "2001:db8::9");
+}
+
 /* What the kernel is told. */
 static void test_policy(void **state)
 {
@@ -550,13 +570,14 @@ static void test_keys(void **state)
 	KEY("alpn = h2::imap", "'' is not a name of a protocol");
 	KEY("cert-dir = d", "'d' is not an absolute file name");
 	KEY("address = localhost",
-	    "'localhost' is not an address of this machine, such as 192.0.2.1 or 2001:db8::1");
-	KEY("address = 0.0.0.0", "'0.0.0.0' is not an address of this machine");
-	KEY("address = ::", "'::' is not an address of this machine");
-	KEY("address = ff02::1", "'ff02::1' is not an address of this machine");
-	KEY("address = 224.0.0.1", "'224.0.0.1' is not an address of this machine");
-	KEY("address = 192.0.2.1,", "'' is not an address of this machine");
-	KEY("address = 192.0.2.1 192.0.2.2/24", "'192.0.2.2/24' is not an address of this machine");
+	    "'localhost' is not the IP address of a machine, such as 192.0.2.1 or 2001:db8::1");
+	KEY("address = 0.0.0.0", "'0.0.0.0' is not the IP address of a machine");
+	KEY("address = ::", "'::' is not the IP address of a machine");
+	KEY("address = ff02::1", "'ff02::1' is not the IP address of a machine");
+	KEY("address = 224.0.0.1", "'224.0.0.1' is not the IP address of a machine");
+	KEY("address = 192.0.2.1,", "'' is not the IP address of a machine");
+	KEY("address = 192.0.2.1 192.0.2.2/24",
+	    "'192.0.2.2/24' is not the IP address of a machine");
 	KEY("address = 192.0.2.1, ::ffff:192.0.2.1", "::ffff:192.0.2.1 is there twice");
 	KEY("address = 10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4,10.0.0.5,10.0.0.6,10.0.0.7,10.0.0.8,10.0.0.9,"
 	    "10.0.0.10,10.0.0.11,10.0.0.12,10.0.0.13,10.0.0.14,10.0.0.15,10.0.0.16,10.0.0.17",
@@ -804,6 +825,7 @@ int main(void)
 		TEST(test_offload_takes_tls13_away),
 		TEST(test_profiles),
 		TEST(test_versions_without_a_suite),
+		TEST(test_addresses_of_others),
 		TEST(test_policy),
 		TEST(test_times),
 		TEST(test_long_lines),

@@ -523,6 +523,14 @@ static void enable_tells_of_a_version_that_falls_away(void **state)
 	assert_int_equal(mock_port(4711)->policy.max_version, 0x0303);
 }
 
+static void enable_warns_of_an_address_of_others(void **state)
+{
+	(void)state;
+	mock_daemon_start("ok", STATUS_REPLY);
+	expect("enable 4711 --cert /c.pem --address 127.0.0.1,192.0.2.7", 0, NULL,
+	       "tlsportctl: warning: port 4711: this machine does not have address 192.0.2.7 now; at addresses that are not named the port is shut\n");
+}
+
 static void enable_takes_numbers_and_equal_signs(void **state)
 {
 	(void)state;
@@ -1391,6 +1399,7 @@ int main(void)
 		PROMISE(enable_keeps_a_list_of_several_lines),
 		PROMISE(enable_reads_all_of_a_list),
 		PROMISE(enable_tells_of_a_version_that_falls_away),
+		PROMISE(enable_warns_of_an_address_of_others),
 		PROMISE(enable_takes_numbers_and_equal_signs),
 		PROMISE(enable_again_changes_what_is_given),
 		PROMISE(enable_checks_given_against_kept),

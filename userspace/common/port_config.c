@@ -2,12 +2,15 @@
 /* The settings of a port, see port_config.h. */
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "port_config.h"
 #include "token_uri.h"
@@ -73,7 +76,7 @@ static int set_address(struct port_config *port, const char *value, char *why)
 		if (len >= sizeof(text) || !parse_address(text, &address))
 			return wrong(
 				why,
-				"'%.*s' is not an address of this machine, such as 192.0.2.1 or 2001:db8::1",
+				"'%.*s' is not the IP address of a machine, such as 192.0.2.1 or 2001:db8::1",
 				(int)len, value);
 		if (port->address_count && port_config_at(port, &address))
 			return wrong(why, "%s is there twice", text);
@@ -724,6 +727,45 @@ bool port_config_note(const struct port_config *port, char *text, size_t len)
 	snprintf(text, len, "TLS %s is not spoken: %s of it", tls_version_name(port->unspoken),
 		 who_lacks(port, port->unspoken));
 	return true;
+}
+
+/* IPv4 mapped, too.  What else than "there is no such address" goes wrong says nothing of it. */
+static bool is_here(const struct in6_addr *address)
+{
+	struct sockaddr_in ip4 = { .sin_family = AF_INET };
+	struct sockaddr_in6 ip6 = { .sin6_family = AF_INET6, .sin6_addr = *address };
+	bool mapped = IN6_IS_ADDR_V4MAPPED(address), here = true;
+	int fd;
+
+	fd = socket(mapped ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return true;
+	memcpy(&ip4.sin_addr, address->s6_addr + 12, sizeof(ip4.sin_addr));
+	if (bind(fd, mapped ? (struct sockaddr *)&ip4 : (struct sockaddr *)&ip6,
+		 mapped ? sizeof(ip4) : sizeof(ip6)))
+		here = errno != EADDRNOTAVAIL;
+	close(fd);
+	return here;
+}
+
+bool port_config_absent(const struct port_config *port, char *text, size_t len)
+{
+	char name[INET6_ADDRSTRLEN];
+	size_t used = 0;
+
+	for (size_t i = 0; i < port->address_count; i++) {
+		const struct in6_addr *address = &port->addresses[i];
+		bool mapped = IN6_IS_ADDR_V4MAPPED(address);
+
+		if (is_here(address))
+			continue;
+		inet_ntop(mapped ? AF_INET : AF_INET6, address->s6_addr + (mapped ? 12 : 0), name,
+			  sizeof(name));
+		used += snprintf(text + used, len - used, "%s%s", used ? ", " : "", name);
+		if (used >= len)
+			break;
+	}
+	return used;
 }
 
 /* A certificate that is proven in each handshake, so that its end and its revocation count. */

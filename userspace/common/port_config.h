@@ -178,6 +178,12 @@ int port_config_finish(struct port_config *port, char *why);
 /* Something that follows from its keys and may not have been meant?  Then @text says what. */
 bool port_config_note(const struct port_config *port, char *text, size_t len);
 
+/*
+ * Are there of its addresses some that this machine does not have now?  Then @text names them.
+ * Asked by bind(): not all that are local are on an interface, such as those of 127.0.0.0/8.
+ */
+bool port_config_absent(const struct port_config *port, char *text, size_t len);
+
 /* 0 or -1: out of memory, and @copy is empty */
 int port_config_copy(const struct port_config *port, struct port_config *copy);
 void port_config_free(struct port_config *port);

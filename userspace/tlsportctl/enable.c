@@ -279,6 +279,9 @@ static int take_stored(const struct change *change, struct wanted *wanted)
 	}
 	if (port_config_note(&wanted->config, why, sizeof(why)))
 		warn("port %u: %s", change->port, why);
+	if (port_config_absent(&wanted->config, why, sizeof(why)))
+		warn("port %u: this machine does not have address %s now; at addresses that are not named the port is shut",
+		     change->port, why);
 	if (!wanted->config.cert && !wanted->config.cert_dir)
 		return fail(
 			"port %u %s: name its certificate with --cert FILE, or more with --cert-dir DIR",

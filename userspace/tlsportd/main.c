@@ -90,6 +90,18 @@ static void forbid_core_dumps(void)
 	setrlimit(RLIMIT_CORE, &none);
 }
 
+/* Not at the start: the network may come later. */
+static void warn_of_addresses(const struct config *config)
+{
+	char text[PORT_CONFIG_ERROR_LEN];
+
+	for (size_t i = 0; i < config->count; i++)
+		if (port_config_absent(&config->ports[i], text, sizeof(text)))
+			log_warning(
+				"port %u: this machine does not have address %s now; at addresses that are not named the port is shut",
+				config->ports[i].port, text);
+}
+
 static int test_configuration(const char *config_dir, const char *run_dir)
 {
 	struct ticket_store tickets = { .own = ticket_keys_new() };
@@ -102,6 +114,8 @@ static int test_configuration(const char *config_dir, const char *run_dir)
 	generation = generation_load(1, config_dir, run_dir, &tickets, &errors);
 	if (errors.chars)
 		fputs(errors.chars, stderr);
+	if (generation)
+		warn_of_addresses(&generation->config);
 	ret = generation && !errors.len ? 0 : 1;
 	if (!ret)
 		printf("configuration is good, %zu port%s\n", generation->config.count,
