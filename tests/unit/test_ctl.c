@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -213,6 +215,19 @@ static void missing_right_is_said_and_nothing_written(void **state)
 	       "tlsportctl: port 443: needs CAP_NET_ADMIN: run as root\n");
 	assert_false(mock_exists("etc/ports.d/443.conf"));
 	assert_false(mock_exists("etc/ports.d/443.conf.tmp"));
+}
+
+/* enable reads private keys. */
+static void there_are_no_core_dumps(void **state)
+{
+	struct rlimit limit;
+
+	(void)state;
+	assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0);
+	expect("--version", 0, NULL, "");
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+	assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
+	assert_int_equal(limit.rlim_cur, 0);
 }
 
 static void every_command_has_help(void **state)
@@ -1384,6 +1399,7 @@ int main(void)
 		PROMISE(errors_are_json_too),
 		PROMISE(missing_module_is_said),
 		PROMISE(missing_right_is_said_and_nothing_written),
+		PROMISE(there_are_no_core_dumps),
 		PROMISE(every_command_has_help),
 		PROMISE(services_have_their_ports),
 		PROMISE(services_need_no_module),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Keeps secrets from being swapped, see memory.h. */
+/* Keeps secrets from being swapped and dumped, see memory.h. */
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "memory.h"
@@ -17,4 +18,12 @@ int memory_lock(void)
 	    !setrlimit(RLIMIT_MEMLOCK, &all))
 		flags |= MCL_FUTURE;
 	return mlockall(flags) ? -errno : 0;
+}
+
+void memory_forbid_dumps(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	prctl(PR_SET_DUMPABLE, 0);
+	setrlimit(RLIMIT_CORE, &none);
 }

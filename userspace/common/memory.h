@@ -10,4 +10,7 @@
  */
 int memory_lock(void);
 
+/* Nor must they be in a core dump.  A program that is executed has to say so anew. */
+void memory_forbid_dumps(void);
+
 #endif /* _TLSPORT_MEMORY_H */

@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -448,13 +447,11 @@ static void heed_no_signals(void)
 
 static int begin(struct signer_challenge *challenge)
 {
-	const struct rlimit none = { 0, 0 };
 	ssize_t len;
 
 	prctl(PR_SET_NAME, SIGNER_NAME);
-	prctl(PR_SET_DUMPABLE, 0); /* a PIN for a while, and keys of a module in software */
-	(void)memory_lock();	   /* what may not be locked is no reason not to sign */
-	setrlimit(RLIMIT_CORE, &none);
+	memory_forbid_dumps(); /* a PIN for a while, and keys of a module in software */
+	(void)memory_lock();   /* what may not be locked is no reason not to sign */
 	heed_no_signals();
 	if (fcntl(SIGNER_CONTROL_FD, F_SETFD, FD_CLOEXEC))
 		return -1;

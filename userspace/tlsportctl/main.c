@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "../common/memory.h"
 #include "../common/signer.h"
 #include "../common/signer_process.h"
 
@@ -180,6 +181,7 @@ int main(int argc, char *argv[])
 
 	if (argc == SIGNER_ARGC && !strcmp(argv[0], SIGNER_NAME))
 		return signer_main(argv);
+	memory_forbid_dumps(); /* enable reads keys */
 	if (!ctl.out)
 		ctl.out = stdout;
 	if (!ctl.err)

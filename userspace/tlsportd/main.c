@@ -12,14 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../common/clock.h"
+#include "../common/memory.h"
 #include "../common/signer.h"
 #include "../common/signer_process.h"
 #include "../common/version.h"
@@ -81,14 +80,6 @@ static const char usage[] =
 	"  --verbose         tell why handshakes fail\n"
 	"  --help            this text\n"
 	"  --version         version of tlsportd and of its TLS library\n";
-
-static void forbid_core_dumps(void)
-{
-	const struct rlimit none = { 0, 0 };
-
-	prctl(PR_SET_DUMPABLE, 0);
-	setrlimit(RLIMIT_CORE, &none);
-}
 
 /* Not at the start: the network may come later. */
 static void warn_of_addresses(const struct config *config)
@@ -600,7 +591,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	log_start(verbose);
-	forbid_core_dumps();
+	memory_forbid_dumps();
 	sandbox_lock_memory();
 	signer_run_dir(daemon->parent.run_dir);
 	if (test)
