@@ -33,8 +33,8 @@ def options(name, *more):
     path = f"{WORK}/{name}.json"
     os.makedirs(WORK, exist_ok=True)
     defer(lambda: os.path.exists(path) and os.unlink(path))
-    return path, ["--rounds", "1", "--duration", str(0.3 * SLOW), "--warm-up", "0.1", "--idle", "0", "--no-sample",
-                  "-o", path, *more]
+    return path, ["--rounds", "1", "--duration", str(0.3 * SLOW), "--warm-up", "0.1", "--no-sample", "-o", path,
+                  *(() if "--idle" in more else ("--idle", "0")), *more]
 
 
 def measured(*words):
@@ -52,9 +52,10 @@ def measured(*words):
     return document, path
 
 
-@test("tlsport-bench: plain TCP and the TLS port, 100 B and 1 MiB, and a report of it")
+@test("tlsport-bench: plain TCP and the TLS port, 100 B and 1 MiB, idle connections, the floor, what was measured on, and a "
+      "report of it")
 def two_engines():
-    document, path = measured("--engines", "plain,tlsport", "--profile", "smoke")
+    document, path = measured("--engines", "plain,tlsport", "--profile", "smoke", "--idle", "100")
     equal(document["topology"]["label"], "loopback", "where it measured")
     for entry in document["cases"]:
         equal(sorted(entry["engines"]), ["plain", "tlsport"], f"measured, {entry['label']}; {entry['left_out']}")
@@ -62,6 +63,12 @@ def two_engines():
             assert result["figures"]["cpu_server_side_per_byte"] > 0, f"{name}: no processor time"
         equal(entry["engines"]["tlsport"][0]["modes"], {"tx": "sw", "rx": "sw"}, "who encrypts")
         assert entry["engines"]["tlsport"][0]["figures"]["cpu_helper_per_request"] is not None
+    idle = document["idle"]
+    assert idle["tlsport"]["slab"] > 0 and "TCP" in idle["plain"]["objects"], f"bytes of an idle connection: {idle}"
+    assert idle["tlsport"]["objects"]["tlsport_conn"] > 500, f"bytes of an idle connection: {idle['tlsport']}"
+    assert all(0 < document["floor"][name]["median"] for name in ("aes128", "aes256")), f"AES-GCM's floor: {document['floor']}"
+    equal(document["machine"]["kernel"], os.uname().release, "the kernel that it names")
+    assert {"nginx", "openssl"} <= document["machine"]["versions"].keys(), f"programs that it names: {document['machine']}"
     page = path.replace(".json", ".html")
     defer(os.unlink, page)
     run(sys.executable, BENCH, "report", path, "-o", page)
@@ -84,7 +91,8 @@ def other_engines():
         found.update(entry["engines"])
         for name, why in entry["left_out"].items():
             assert any(reason in why for reason in REASONS), f"{name}, {entry['label']}: {why}"
-    assert {"openssl", "wolfssl"} <= found, f"measured: {sorted(found)}"
+    wanted = {"openssl", "wolfssl"} | ({"ktls", "haproxy", "stunnel", "hitch"} if lib.HOST_ROOT else set())
+    assert wanted <= found, f"measured: {sorted(found)}, not {sorted(wanted - found)}"
     lib.note(f"measured: {' '.join(sorted(found))}")
 
 
@@ -97,8 +105,8 @@ def one_case(*words, engines=("plain", "tlsport")):
     return {name: result for name, (result,) in entry["engines"].items()}
 
 
-@test("tlsport-bench: a handshake a request, full and resumed; each way to send; KeyUpdates in the mix; an open loop", timeout=240,
-      long=True)
+@test("tlsport-bench: a handshake a request, full and resumed; each way to send; KeyUpdates in the mix; an open loop; slow "
+      "readers; wrk", timeout=300, long=True)
 def dimensions():
     for handshake in ("resumed", "full"):
         load = one_case("--requests", "one", "--size", "100", "--handshake", handshake)["tlsport"]["load"]
@@ -108,6 +116,9 @@ def dimensions():
     load = one_case("--key-update", "2", "--size", "16384")["tlsport"]["load"]
     assert load["key_updates"] > 0, f"no KeyUpdate: {load}"
     one_case("--rate", "20", "--size", "100")
+    one_case("--pace", "100k", "--size", "16384")
+    if lib.HOST_ROOT:
+        one_case("--generator", "wrk", "--size", "16384")
 
 
 @test("tlsport-bench: between two namespaces with loss and reordering, and with the NIC that is a module", timeout=240, long=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Records that a network interface does: when it does, why it does not, and that the data is right either way."""
+import contextlib
 import fcntl
 import os
 import socket
@@ -528,6 +529,67 @@ def namespace_move():
     c.move()
     c.crypt("sw", "device-down", "sw", "device-down", "nic0")
     c.end()
+
+
+def wire_faults(nic, value):
+    """Of what both ends send: so many in a million are lost, and overtaken."""
+    for name in ("drop", "reorder"):
+        nic.knob(name, value)
+        nic.far_knob(name, value)
+
+
+@contextlib.contextmanager
+def changing_mtu(nic):
+    """Again and again, of both ends."""
+    over = threading.Event()
+
+    def change():
+        while not over.wait(0.2):
+            for mtu in ("1280", "9000", "1500"):
+                nic.link("mtu", mtu)
+                lib.run("ip", "-n", nic.namespace, "link", "set", nic.far, "mtu", mtu)
+    thread = threading.Thread(target=change, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@offload_test("packets are lost and reordered both ways, and the MTU changes meanwhile: the interface and net/tls find each "
+              "other again, and all bytes are right", timeout=300)
+def faults_on_the_wire():
+    c = Offloaded().connect()
+    for sending, receiving in lib.some_of((("rebuild", "request"), ("rebuild", "hint"), ("next-record", "async"))):
+        c.nic.knob("tx_resync", sending)
+        c.nic.knob("rx_resync", receiving)
+        wire_faults(c.nic, 10000)
+        with changing_mtu(c.nic):
+            c.move()
+        wire_faults(c.nic, 0)
+        c.move(100000)
+    c.crypt(*BY_NIC, "nic0")
+    for name in ("tx_tls_ooo", "tx_wire_lost", "tx_wire_reordered"):
+        assert c.nic.counter(name), f"{name}: none"
+    assert c.nic.counter("tx_tls_resync_res") or c.nic.counter("rx_tls_resync_res_ok"), "no resync"
+    c.end()
+
+
+@offload_test("twenty connections at once on a wire that loses packets: all bytes are right, and no flow is left",
+              timeout=300)
+def many_on_the_wire():
+    nic = lib.Nic()
+    connections = [Offloaded(nic).connect() for _ in range(20)]
+    wire_faults(nic, 5000)
+    for result in lib.parallel(len(connections), lambda i: connections[i].move(100000)):
+        if isinstance(result, Exception):
+            raise result
+    wire_faults(nic, 0)
+    for c in connections:
+        c.crypt(*BY_NIC, "nic0")
+        c.end()
+    lib.wait_for(lambda: not nic.flows(), 20, "the interface has forgotten the flows")
 
 
 @offload_test("over a VLAN the interface is not asked: no-feature, and the data is right")

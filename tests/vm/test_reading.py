@@ -22,6 +22,7 @@ SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
 SPLICE = {"x86_64": 275, "aarch64": 76}[platform.machine()]  # its system call
 TCP_INQ = 36
 SO_TIMESTAMP = 29
+SO_TIMESTAMPING, TX_SOFTWARE, SOFTWARE = 37, 1 << 1, 1 << 4  # SOF_TIMESTAMPING_...
 
 
 def arrived(conn, size):
@@ -592,7 +593,7 @@ def control(pair):
     return size, data.raw[:size], message.controllen, buffer.raw, message.flags
 
 
-@test("SO_TIMESTAMP is taken, and recvmsg() gives no time, which it does on TCP")
+@test("SO_TIMESTAMP and SO_TIMESTAMPING are taken, and neither recvmsg() nor the error queue gives a time, as they do on TCP")
 def timestamps():
     pairs = [lib.Pair(version) for version in (None, lib.TLS13, lib.TLS12)]
     for pair in pairs:
@@ -610,6 +611,15 @@ def timestamps():
     # the kernel's own clock for packets starts a moment after the first socket that wants it
     lib.wait_for(lambda: stamps()[0], what="TCP gives the time")
     equal(stamps(), [[SO_TIMESTAMP], [], []], "of TCP, TLS 1.3 and TLS 1.2")
+    for pair in pairs:
+        pair.conn.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TX_SOFTWARE | SOFTWARE)
+        pair.conn.send(b"data")
+        equal(pair.client.read_exactly(4), b"data")
+        lib.wait_for(lambda conn=pair.conn: not lib.unacknowledged(conn), what="it is acknowledged")
+    equal([outcome(pair.conn.recvmsg, 100, 1000, socket.MSG_ERRQUEUE)[1][0][1] for pair in pairs[:1]], [SO_TIMESTAMPING],
+          "of the error queue of TCP")
+    equal([outcome(pair.conn.recvmsg, 100, 1000, socket.MSG_ERRQUEUE) for pair in pairs[1:]], ["EAGAIN"] * 2,
+          "of the error queue of TLS 1.3 and TLS 1.2")
     for pair in pairs:
         pair.close()
 

@@ -369,7 +369,8 @@ def goes_on(c, state, what, more, said):
     elif after == "OPEN":
         equal(c.read(), None, "recv()")
     if what == "upcall":
-        assert c.asked(c.other if more == "another" else c.worker), "bytes of the upcall"
+        shown = len(c.asked(c.other if more == "another" else c.worker))
+        assert 0 < shown <= lib.DATA_MAX, f"bytes of the upcall: {shown}"
     if c.port_is_there:
         if what == "followed":
             lib.wait_for(lambda: c.stat(lib.STATS_KEY_UPDATES) == 1, what="the KeyUpdate is counted")

@@ -70,6 +70,10 @@ class Nic:
     def knob(self, name, value):
         write_file(f"/sys/class/net/{self.name}/nicsim/{name}", str(value))
 
+    def far_knob(self, name, value):
+        """Of the other end.  Its sysfs is that of its network namespace."""
+        run("ip", "netns", "exec", self.namespace, "sh", "-c", f"echo {value} >/sys/class/net/{self.far}/nicsim/{name}")
+
     def flows(self):
         return int(read_text(f"/sys/class/net/{self.name}/nicsim/flows"))
 
