@@ -255,7 +255,9 @@ static void test_versions_without_a_suite(void **state)
 		"[port 1]\ncert = /a\nciphers = ECDHE-RSA-AES128-GCM-SHA256\n"
 		"[port 2]\ncert = /a\nciphers = TLS_AES_128_GCM_SHA256\n"
 		"[port 3]\ncert = /a\nciphers = TLS_AES_128_GCM_SHA256:ECDHE-RSA-AES128-GCM-SHA256\n"
-		"[port 4]\ncert = /a\nmin-version = 1.3\nciphers = TLS_AES_128_GCM_SHA256\n");
+		"[port 4]\ncert = /a\nmin-version = 1.3\nciphers = TLS_AES_128_GCM_SHA256\n"
+		"[port 5]\ncert = /a\ngroups = X25519MLKEM768\n"
+		"[port 6]\ncert = /a\ngroups = X25519MLKEM768:P-256\n");
 	assert_int_equal(load(), 0);
 	port = config_find(&config, 1);
 	assert_int_equal(port->min_version, TLS_1_2);
@@ -273,6 +275,11 @@ static void test_versions_without_a_suite(void **state)
 	assert_int_equal(port->max_version, TLS_1_3);
 	assert_false(port_config_note(port, note, sizeof(note)));
 	assert_false(port_config_note(config_find(&config, 4), note, sizeof(note)));
+	port = config_find(&config, 5);
+	assert_int_equal(port->min_version, TLS_1_3);
+	assert_true(port_config_note(port, note, sizeof(note)));
+	assert_string_equal(note, "TLS 1.2 is not spoken: groups has no group of it");
+	assert_int_equal(config_find(&config, 6)->min_version, TLS_1_2);
 	config_free(&config);
 #define CONTRADICTS(keys, piece) COMPLAINS("[port 443]\ncert = /a\n" keys "\n", 3, piece)
 	CONTRADICTS("ciphers = ECDHE-RSA-AES128-GCM-SHA256\nmin-version = 1.3",
@@ -287,6 +294,10 @@ static void test_versions_without_a_suite(void **state)
 		    "ciphers has no suite of TLS 1.2, which max-version asks for");
 	CONTRADICTS("offload = require\nciphers = TLS_AES_128_GCM_SHA256",
 		    "offload = require leaves no TLS version with ciphers of TLS 1.3 alone");
+	CONTRADICTS("offload = require\ngroups = X25519MLKEM768",
+		    "offload = require leaves no TLS version with groups of TLS 1.3 alone");
+	CONTRADICTS("groups = X25519MLKEM768\nmax-version = 1.2",
+		    "groups has no group of TLS 1.2, which max-version asks for");
 }
 
 /* 192.0.2.0/24 and 2001:db8::/32 are of documentation alone. */

@@ -768,7 +768,7 @@ static void daemon_refusal_of_a_new_port_leaves_nothing(void **state)
 	(void)state;
 	mock_daemon_start("error: port 443: groups: wolfSSL 5.5.4 has no X25519MLKEM768",
 			  STATUS_REPLY);
-	expect("enable 443 --cert /c.pem --groups X25519MLKEM768", 1, "",
+	expect("enable 443 --cert /c.pem --groups X25519MLKEM768:P-256", 1, "",
 	       "tlsportctl: port 443: tlsportd refused, nothing was changed: port 443: groups: wolfSSL 5.5.4 has no X25519MLKEM768\n");
 	assert_string_equal(mock.steps, "cert_check /c.pem -\n"
 					"port_set 443 dropin=staged\n"
