@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the helper's workers may still do."""
+import os
+import re
+
 import lib
 from lib import equal, test
 
@@ -24,7 +27,7 @@ def workers():
               ["", "0" * 16, "0" * 12 + "1000", "0" * 12 + "1000", "0" * 16, "0" * 16, "1", "2"], "of the worker's status")
 
 
-@test("keys are not written to a disk: the memory of the parent and of each worker is locked", core=True)
+@test("keys are not written to a disk: the memory of the parent and of each worker is locked, and there are no core dumps", core=True)
 def locked():
     port = lib.new_port()
     lib.enable(port)
@@ -35,3 +38,7 @@ def locked():
         status = status_of(pid)
         size, kept = (int(status[key].split()[0]) for key in ("VmSize", "VmLck"))
         assert kept > size / 2, f"of {size} kB only {kept} kB are locked in {status['Name'].strip()}"
+        limit = re.search(r"^Max core file size +(\S+) +(\S+)", lib.read_text(f"/proc/{pid}/limits"), re.M).groups()
+        equal(limit, ("0", "0"), f"limits of a core dump of {status['Name'].strip()}")
+        # what is of root alone belongs to a process that is not to be dumped
+        equal(os.stat(f"/proc/{pid}/environ").st_uid, 0, f"owner of the environment of {status['Name'].strip()}")
