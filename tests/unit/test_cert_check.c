@@ -336,9 +336,13 @@ static void test_refusals(void **state)
 	(void)state;
 	refuses("nothing.crt", "p256.key", "nothing.crt: No such file or directory");
 	refuses("p256.crt", "nothing.key", "nothing.key: No such file or directory");
-	refuses("p256.crt", NULL, "no private key in it");
+	refuses("p256.crt", NULL,
+		"no private key in it (PEM \"BEGIN PRIVATE KEY\"): name the file that has it (key); in a cert-dir it is NAME.key or NAME-key.pem");
 	refuses("p256.key", NULL, "no certificate in it");
 	refuses("p256.crt", "p256.crt", "no private key in it");
+	put_text("text.key", "junk\n");
+	refuses("p256.crt", "text.key", "text.key: no private key in it");
+	assert_null(strstr(err, "name the file"));
 	refuses(".", "p256.key", "not a regular file");
 	/* same curve, another key: the library alone would take it */
 	write_key("other.key", other, NULL);

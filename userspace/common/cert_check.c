@@ -473,11 +473,16 @@ out:
 	return ret;
 }
 
-static int key_text_check(const struct cert_files *files, const char *key, char *err, size_t errlen)
+/* @key: the same as @cert where none was named */
+static int key_text_check(const struct cert_files *files, const char *cert, const char *key,
+			  char *err, size_t errlen)
 {
 	if (!strstr(files->key, "PRIVATE KEY-----"))
-		return refuse(err, errlen, "%s: no private key in it (PEM \"BEGIN PRIVATE KEY\")",
-			      key);
+		return refuse(
+			err, errlen, "%s: no private key in it (PEM \"BEGIN PRIVATE KEY\")%s", key,
+			strcmp(cert, key) ?
+				"" :
+				": name the file that has it (key); in a cert-dir it is NAME.key or NAME-key.pem");
 	if (is_encrypted(files->key))
 		return refuse(
 			err, errlen,
@@ -607,7 +612,7 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 		key = cert;
 	wolfSSL_Init();
 	if (chain_facts(files, cert, facts, err, errlen) ||
-	    (!files->signer && key_text_check(files, key, err, errlen)) ||
+	    (!files->signer && key_text_check(files, cert, key, err, errlen)) ||
 	    load_check(files, cert, key, err, errlen) ||
 	    key_check(files, facts, cert, key, err, errlen))
 		return -1;
