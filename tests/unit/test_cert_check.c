@@ -255,6 +255,18 @@ static void test_passphrase(void **state)
 	assert_int_equal(check_with("p256.crt", "encrypted.key", "other"), -1);
 	assert_non_null(strstr(err, "encrypted.key: the passphrase in "));
 	assert_null(strstr(err, "not it"));
+	/* whoever has it has the key */
+	chmod(at("phrase"), 0664);
+	assert_int_equal(check_with("p256.crt", "encrypted.key", "phrase"), 0);
+	assert_int_equal(facts.warning_count, 2);
+	assert_string_equal(facts.warnings[0], "the passphrase's file is readable by everyone");
+	assert_string_equal(facts.warnings[1],
+			    "the passphrase's file can be changed by others than its owner");
+	assert_int_equal(check_with("p256.crt", "p256.key", "phrase"), 0);
+	assert_int_equal(facts.warning_count, 0); /* it was not needed */
+	chmod(at("phrase"), 0600);
+	assert_int_equal(check_with("p256.crt", "encrypted.key", "phrase"), 0);
+	assert_int_equal(facts.warning_count, 0);
 	assert_int_equal(check_with("p256.crt", "encrypted.key", "missing"), -1);
 	assert_non_null(strstr(err, "missing: No such file or directory"));
 	write_key("encrypted.key", rsa, "secret");

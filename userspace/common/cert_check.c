@@ -93,10 +93,9 @@ static int decrypt_key(struct cert_files *files, const char *key, const char *pa
 	unsigned char *der = NULL;
 	char *phrase = NULL, *pem;
 	size_t phrase_len, pem_len;
-	unsigned int mode;
 	int len, ret = -1;
 
-	if (pem_read(passphrase, &phrase, &phrase_len, &mode, err, errlen))
+	if (pem_read(passphrase, &phrase, &phrase_len, &files->passphrase_mode, err, errlen))
 		return -1;
 	phrase[strcspn(phrase, "\r\n")] = '\0';
 	der = malloc(files->key_len);
@@ -589,14 +588,11 @@ static int key_check(const struct cert_files *files, const struct cert_facts *fa
 	return ret;
 }
 
-/* Of the file of the key or, where that is in a token, of the PIN. */
-static void judge_mode(const struct cert_files *files, struct cert_facts *facts)
+static void judge_mode(unsigned int mode, const char *what, struct cert_facts *facts)
 {
-	const char *what = files->signer ? "the PIN's" : "key";
-
-	if (files->key_mode & 0004)
+	if (mode & 0004)
 		FAULT(facts, "%s file is readable by everyone", what);
-	if (files->key_mode & 0022)
+	if (mode & 0022)
 		FAULT(facts, "%s file can be changed by others than its owner", what);
 }
 
@@ -627,7 +623,8 @@ int cert_files_check(const struct cert_files *files, const char *cert, const cha
 	if (facts->key_kind == CERT_KEY_RSA && facts->key_bits < 2048)
 		FAULT(facts, "the RSA key has only %d bits: clients may refuse it",
 		      facts->key_bits);
-	judge_mode(files, facts);
+	judge_mode(files->key_mode, files->signer ? "the PIN's" : "key", facts);
+	judge_mode(files->passphrase_mode, "the passphrase's", facts);
 	return 0;
 }
 

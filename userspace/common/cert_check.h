@@ -67,6 +67,7 @@ struct signer;
  * struct cert_files - PEM text of a certificate chain and its key
  * @key: of a key in a token its URI
  * @key_mode: st_mode of the file that holds the key, or the token's PIN
+ * @passphrase_mode: st_mode of the file whose passphrase opened the key; 0: none did
  * @signer: signs with the key in a token; else NULL
  *
  * Read once and then both checked and loaded, so that what is served is what
@@ -78,6 +79,7 @@ struct cert_files {
 	char *key;
 	size_t key_len;
 	unsigned int key_mode;
+	unsigned int passphrase_mode;
 	struct signer *signer;
 };
 
