@@ -30,12 +30,19 @@ static const char *at(const char *name)
 	return path;
 }
 
-static void write_key(const char *name, EVP_PKEY *key, const char *passphrase)
+static FILE *open_key(const char *name)
 {
 	FILE *file = fopen(at(name), "w");
 
 	assert_non_null(file);
 	fchmod(fileno(file), 0600);
+	return file;
+}
+
+static void write_key(const char *name, EVP_PKEY *key, const char *passphrase)
+{
+	FILE *file = open_key(name);
+
 	PEM_write_PrivateKey(file, key, passphrase ? EVP_aes_256_cbc() : NULL, NULL, 0, NULL,
 			     (void *)passphrase);
 	fclose(file);
@@ -237,13 +244,99 @@ static void put_text(const char *name, const char *text)
 	FILE *file = fopen(at(name), "w");
 
 	assert_non_null(file);
+	fchmod(fileno(file), 0600);
 	fputs(text, file);
 	fclose(file);
 }
 
+/* As "openssl genrsa -traditional" and "openssl ecparam -genkey" have it; NULL: not encrypted */
+static void write_traditional_key(const char *name, EVP_PKEY *key, const char *cipher)
+{
+	FILE *file = open_key(name);
+	BIO *bio = BIO_new_fp(file, BIO_NOCLOSE);
+
+	if (EVP_PKEY_is_a(key, "EC"))
+		PEM_write_bio_Parameters(bio, key);
+	assert_int_equal(PEM_write_bio_PrivateKey_traditional(
+				 bio, key, cipher ? EVP_get_cipherbyname(cipher) : NULL, NULL, 0,
+				 NULL, "secret"),
+			 1);
+	BIO_free(bio);
+	fclose(file);
+}
+
+static void test_traditional_keys(void **state)
+{
+	static const char *const ciphers[] = { NULL, "AES-128-CBC", "AES-192-CBC", "AES-256-CBC" };
+	EVP_PKEY *rsa = EVP_RSA_gen(2048);
+
+	(void)state;
+	write_cert("rsa.crt", "w", rsa, "x", -DAY, 90 * DAY);
+	put_text("phrase", "secret\n");
+	put_text("other", "not it\n");
+	for (size_t i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]); i++) {
+		write_traditional_key("old.key", rsa, ciphers[i]);
+		if (check_with("rsa.crt", "old.key", "phrase"))
+			fail_msg("RSA, %s: %s", ciphers[i], err);
+		write_traditional_key("old.key", p256, ciphers[i]);
+		if (check_with("p256.crt", "old.key", "phrase"))
+			fail_msg("ECDSA, %s: %s", ciphers[i], err);
+		if (!ciphers[i])
+			continue;
+		assert_int_equal(check_with("p256.crt", "old.key", "other"), -1);
+		assert_non_null(strstr(err, "old.key: the passphrase in "));
+		refuses("p256.crt", "old.key", "encrypted with a passphrase");
+	}
+	EVP_PKEY_free(rsa);
+}
+
+/* That depends on how the library was built; the passphrase is right, and not said to be wrong. */
+static void opens_or_says(const char *cipher)
+{
+	if (!check_with("p256.crt", "strange.key", "phrase")) {
+		assert_int_equal(check_with("p256.crt", "strange.key", "other"), -1);
+		assert_non_null(strstr(err, "strange.key: the passphrase in "));
+		return;
+	}
+	if (!strstr(err, cipher) ||
+	    !strstr(err, "): openssl pkey -aes256 -in FILE -out NEW makes another"))
+		fail_msg("%s: %s", cipher, err);
+}
+
+static void write_pkcs8(const EVP_CIPHER *cipher, int nid)
+{
+	FILE *file = open_key("strange.key");
+
+	if (cipher)
+		PEM_write_PKCS8PrivateKey(file, p256, cipher, NULL, 0, NULL, "secret");
+	else
+		PEM_write_PKCS8PrivateKey_nid(file, p256, nid, NULL, 0, NULL, "secret");
+	fclose(file);
+}
+
+static void test_keys_of_other_ciphers(void **state)
+{
+	(void)state;
+	put_text("phrase", "secret\n");
+	put_text("other", "not it\n");
+	write_traditional_key("strange.key", p256, "DES-EDE3-CBC");
+	opens_or_says("DES-EDE3-CBC");
+	write_traditional_key("strange.key", p256, "CAMELLIA-256-CBC");
+	opens_or_says("CAMELLIA-256-CBC");
+	write_pkcs8(EVP_des_ede3_cbc(), 0);
+	opens_or_says("DES-EDE3-CBC");
+	write_pkcs8(NULL, NID_pbe_WithSHA1And3_Key_TripleDES_CBC);
+	opens_or_says("PBE-SHA1-3DES");
+	write_pkcs8(EVP_aes_192_cbc(), 0);
+	opens_or_says("AES-192-CBC");
+	write_pkcs8(EVP_aes_128_cbc(), 0);
+	if (check_with("p256.crt", "strange.key", "phrase"))
+		fail_msg("%s", err);
+}
+
 static void test_passphrase(void **state)
 {
-	EVP_PKEY *rsa = EVP_RSA_gen(2048);
+	EVP_PKEY *rsa = EVP_RSA_gen(2048), *ed25519 = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 
 	(void)state;
 	write_cert("rsa.crt", "w", rsa, "x", -DAY, 90 * DAY);
@@ -273,9 +366,13 @@ static void test_passphrase(void **state)
 	assert_int_equal(check_with("p256.crt", "encrypted.key", "phrase"), -1);
 	if (check_with("rsa.crt", "encrypted.key", "phrase"))
 		fail_msg("%s", err);
+	write_key("encrypted.key", ed25519, "secret");
+	assert_int_equal(check_with("rsa.crt", "encrypted.key", "phrase"), -1);
+	assert_non_null(strstr(err, "encrypted.key: its key is neither ECDSA nor RSA"));
 	/* one that is not encrypted needs none */
 	assert_int_equal(check_with("p256.crt", "p256.key", "phrase"), 0);
 	EVP_PKEY_free(rsa);
+	EVP_PKEY_free(ed25519);
 }
 
 static X509 *read_cert(const char *name)
@@ -428,6 +525,8 @@ int main(void)
 		cmocka_unit_test(test_issuer_is_missing),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_traditional_keys),
+		cmocka_unit_test(test_keys_of_other_ciphers),
 		cmocka_unit_test(test_passphrase),
 		cmocka_unit_test(test_self_signed),
 		cmocka_unit_test(test_refusals),

@@ -9,6 +9,7 @@
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/openssl/x509v3.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
+#include <wolfssl/wolfcrypt/coding.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/rsa.h>
 
@@ -58,24 +59,48 @@ static bool is_encrypted(const char *key)
 	       strstr(key, "Proc-Type: 4,ENCRYPTED");
 }
 
-/* DER of a key that is RSA's or of an elliptic curve as PEM. */
-static char *key_pem(const unsigned char *der, int len, size_t *pem_len)
+static bool is_rsa(const unsigned char *der, int len)
 {
-	const size_t room = 2 * len + 256;
-	char *pem = malloc(room);
 	word32 at = 0;
 	RsaKey rsa;
-	bool is_rsa;
+	bool is;
+
+	if (wc_InitRsaKey(&rsa, NULL))
+		return false;
+	is = !wc_RsaPrivateKeyDecode(der, &at, &rsa, len);
+	wc_FreeRsaKey(&rsa);
+	return is;
+}
+
+static bool is_ecc(const unsigned char *der, int len)
+{
+	word32 at = 0;
+	ecc_key ecc;
+	bool is;
+
+	if (wc_ecc_init(&ecc))
+		return false;
+	is = !wc_EccPrivateKeyDecode(der, &at, &ecc, len);
+	wc_ecc_free(&ecc);
+	return is;
+}
+
+/*
+ * DER of a key that is RSA's or of an elliptic curve as PEM; NULL: it is neither, which a wrong
+ * passphrase makes of most keys, for those with "Proc-Type: 4,ENCRYPTED" have no checksum.
+ */
+static char *key_pem(const unsigned char *der, int len, size_t *pem_len)
+{
+	const int type = is_rsa(der, len) ? PRIVATEKEY_TYPE :
+			 is_ecc(der, len) ? ECC_PRIVATEKEY_TYPE :
+					    0;
+	const size_t room = 2 * len + 256;
+	char *pem = type ? malloc(room) : NULL;
 	int n;
 
-	if (!pem || wc_InitRsaKey(&rsa, NULL)) {
-		free(pem);
+	if (!pem)
 		return NULL;
-	}
-	is_rsa = !wc_RsaPrivateKeyDecode(der, &at, &rsa, len);
-	wc_FreeRsaKey(&rsa);
-	n = wc_DerToPem(der, len, (unsigned char *)pem, room - 1,
-			is_rsa ? PRIVATEKEY_TYPE : ECC_PRIVATEKEY_TYPE);
+	n = wc_DerToPem(der, len, (unsigned char *)pem, room - 1, type);
 	if (n <= 0) {
 		explicit_bzero(pem, room);
 		free(pem);
@@ -84,6 +109,75 @@ static char *key_pem(const unsigned char *der, int len, size_t *pem_len)
 	pem[n] = '\0';
 	*pem_len = n;
 	return pem;
+}
+
+#define CIPHER_LEN 32
+
+/* Of a key with "Proc-Type: 4,ENCRYPTED": the cipher is named in front of it. */
+static bool is_strange_pem(const char *key, char cipher[CIPHER_LEN])
+{
+	static const char info[] = "DEK-Info: ";
+	const char *at = strstr(key, info);
+
+	if (!at)
+		return false;
+	at += strlen(info);
+#ifndef NO_DES3
+	if (!strncmp(at, "DES-", strlen("DES-")))
+		return false;
+#endif
+	snprintf(cipher, CIPHER_LEN, "%.*s",
+		 (int)strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"), at);
+	return strncmp(cipher, "AES-", strlen("AES-"));
+}
+
+/* Of one in PKCS #8: identifiers of what the library has not, in its first bytes. */
+static bool is_strange_pkcs8(const char *key, char cipher[CIPHER_LEN])
+{
+	static const char begin[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+	static const struct {
+		const char *oid, *name;
+	} strange[] = {
+#ifdef NO_DES3
+		{ "\x2a\x86\x48\x86\xf7\x0d\x03\x07", "DES-EDE3-CBC" },
+		{ "\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x03", "PBE-SHA1-3DES" },
+#endif
+		{ "\x60\x86\x48\x01\x65\x03\x04\x01\x16", "AES-192-CBC" },
+		{ "\x2b\x06\x01\x04\x01\xda\x47\x04\x0b", "scrypt" },
+	};
+	const char *at = strstr(key, begin), *end = at ? strstr(at, "-----END") : NULL;
+	unsigned char der[4096];
+	word32 len = sizeof(der);
+
+	if (!end)
+		return false;
+	at += strlen(begin);
+	if (Base64_Decode((const unsigned char *)at, end - at, der, &len))
+		return false;
+	if (len > 200) /* what is behind may hold them by chance */
+		len = 200;
+	for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
+		if (!memmem(der, len, strange[i].oid, strlen(strange[i].oid)))
+			continue;
+		snprintf(cipher, CIPHER_LEN, "%s", strange[i].name);
+		return true;
+	}
+	return false;
+}
+
+/* The library does not tell a wrong passphrase from a cipher that it was not built with. */
+static int refuse_encrypted(const char *text, const char *key, const char *passphrase, char *err,
+			    size_t errlen)
+{
+	char cipher[CIPHER_LEN];
+
+	if (!is_strange_pem(text, cipher) && !is_strange_pkcs8(text, cipher))
+		return refuse(err, errlen, "%s: the passphrase in %s does not open it", key,
+			      passphrase);
+	return refuse(
+		err, errlen,
+		"%s: it is encrypted in a way that wolfSSL %s cannot decrypt here (%s): openssl pkey -aes256 -in FILE -out NEW makes another",
+		key, wolfSSL_lib_version(), cipher);
 }
 
 /* In its place, what was encrypted. */
@@ -109,8 +203,11 @@ static int decrypt_key(struct cert_files *files, const char *key, const char *pa
 		files->key = pem;
 		files->key_len = pem_len;
 		ret = 0;
+	} else if (len > 0 && !strstr(files->key, "Proc-Type: ")) {
+		refuse(err, errlen, "%s: its key is neither ECDSA nor RSA: only these are served",
+		       key);
 	} else {
-		refuse(err, errlen, "%s: the passphrase in %s does not open it", key, passphrase);
+		refuse_encrypted(files->key, key, passphrase, err, errlen);
 	}
 	if (len > 0)
 		explicit_bzero(der, len);
