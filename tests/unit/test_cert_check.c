@@ -445,6 +445,8 @@ static void test_refusals(void **state)
 	(void)state;
 	refuses("nothing.crt", "p256.key", "nothing.crt: No such file or directory");
 	refuses("p256.crt", "nothing.key", "nothing.key: No such file or directory");
+	assert_int_equal(symlink("/nowhere/file", at("link.key")), 0);
+	refuses("p256.crt", "link.key", "link.key: the link leads nowhere");
 	refuses("p256.crt", NULL,
 		"no private key in it (PEM \"BEGIN PRIVATE KEY\"): name the file that has it (key); in a cert-dir it is NAME.key or NAME-key.pem");
 	refuses("p256.key", NULL, "no certificate in it");

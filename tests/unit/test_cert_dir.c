@@ -123,6 +123,30 @@ static void test_directories(void **state)
 	      "two.example/fullchain.pem two.example/privkey.pem\n");
 }
 
+/* What they stand for is missing, which is said of them, and not that there is none. */
+static void test_links_that_lead_nowhere(void **state)
+{
+	static const char *const names[] = { "a.key", "b.pem", "c/fullchain.pem", "e.key" };
+	char link[256];
+
+	(void)state;
+	put("a.crt");
+	put("e.crt");
+	put("e-key.pem");
+	put_dir("c");
+	put_dir("d");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(link, sizeof(link), "%s/%s", root, names[i]);
+		assert_int_equal(symlink("/nowhere/file.pem", link), 0);
+	}
+	snprintf(link, sizeof(link), "%s/d/fullchain.pem", root);
+	assert_int_equal(symlink(root, link), 0); /* to a directory */
+	lists("a.crt a.key\n"
+	      "b.pem -\n"
+	      "c/fullchain.pem c/privkey.pem\n"
+	      "e.crt e-key.pem\n");
+}
+
 static void test_nothing(void **state)
 {
 	char missing[96];
@@ -143,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_directories, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_links_that_lead_nowhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
 	};
 

@@ -30,14 +30,24 @@ static bool is_kind(const char *path, mode_t kind)
 	return !stat(path, &st) && (st.st_mode & S_IFMT) == kind;
 }
 
+/* Whoever opens it says so. */
+static bool leads_nowhere(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) && !lstat(path, &st) && S_ISLNK(st.st_mode);
+}
+
 /* @stem: of PATH_MAX bytes, with room for the endings */
 static bool find_key(const char *stem, char *key, size_t len)
 {
 	static const char *const endings[] = { ".key", "-key.pem" };
+	const size_t count = sizeof(endings) / sizeof(endings[0]);
 
-	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-		if ((size_t)snprintf(key, len, "%s%s", stem, endings[i]) < len &&
-		    is_kind(key, S_IFREG))
+	/* A file goes before a link without one. */
+	for (size_t i = 0; i < 2 * count; i++) {
+		if ((size_t)snprintf(key, len, "%s%s", stem, endings[i % count]) < len &&
+		    (i < count ? is_kind(key, S_IFREG) : leads_nowhere(key)))
 			return true;
 	}
 	return false;
@@ -65,7 +75,7 @@ static int look_at(struct cert_dir *dir, const char *parent, const char *name)
 	if (is_kind(path, S_IFDIR)) {
 		if (snprintf(cert, sizeof(cert), "%s/fullchain.pem", path) < PATH_MAX &&
 		    snprintf(key, sizeof(key), "%s/privkey.pem", path) < PATH_MAX &&
-		    is_kind(cert, S_IFREG))
+		    (is_kind(cert, S_IFREG) || leads_nowhere(cert)))
 			return add(dir, cert, key);
 		return 0;
 	}

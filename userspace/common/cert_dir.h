@@ -6,7 +6,8 @@
  *   NAME/fullchain.pem	key in NAME/privkey.pem: as certbot's live/ has it
  *
  * Names that begin with a dot, NAME-key.pem, NAME.issuer.crt (lego's) and files with
- * other endings are not looked at.
+ * other endings are not looked at.  Of a link that leads nowhere the name counts: whoever
+ * opens it says so.
  */
 #ifndef _TLSPORT_CERT_DIR_H
 #define _TLSPORT_CERT_DIR_H

@@ -25,6 +25,8 @@ int pem_read(const char *path, char **text, size_t *len, unsigned int *mode, cha
 
 	/* O_NONBLOCK: a fifo in place of the file must not hang the daemon. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 && errno == ENOENT && !lstat(path, &st))
+		return refuse(err, errlen, "%s: the link leads nowhere", path);
 	if (fd < 0)
 		return refuse(err, errlen, "%s: %s", path, strerror(errno));
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
