@@ -39,6 +39,34 @@ static void refuse(const char *ca, const char *crl, const char *why)
 	assert_null(clients.crl);
 }
 
+/* @warning: "": none */
+static void accept(const char *warning)
+{
+	struct client_ca clients;
+	char err[512];
+
+	if (client_ca_read(ca_file, NULL, &clients, err, sizeof(err)))
+		fail_msg("%s", err);
+	if (!strstr(err, warning) || (!*warning && *err))
+		fail_msg("'%s' does not hold '%s'", err, warning);
+	client_ca_free(&clients);
+}
+
+#define JUNK "-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n"
+
+/* @more: text behind both; NULL: none */
+static void bundle(const char *more, const struct party *first, const struct party *second)
+{
+	struct client_ca text = { 0 };
+	char all[8192];
+
+	pki_add_ca(&text, first);
+	pki_add_ca(&text, second);
+	snprintf(all, sizeof(all), "%s%s", text.ca, more ? more : "");
+	put(ca_file, all);
+	client_ca_free(&text);
+}
+
 static void test_good_files(void **state)
 {
 	struct client_ca text = { 0 }, clients, copy;
@@ -66,6 +94,51 @@ static void test_good_files(void **state)
 	client_ca_free(&text);
 }
 
+/* Of the whole file wolfSSL takes what it can, wherever that is. */
+static void test_bundles(void **state)
+{
+	const struct wish ended = { "ended", "P-256", .ca = true, .from = -9, .to = -1 };
+	const struct wish future = { "future", "P-256", .ca = true, .from = 5, .to = 9 };
+	const struct wish plain = { "client", "P-256", .to = 10 };
+	const struct wish rsa = { "short", "RSA1024", .ca = true, .to = 10 };
+	struct party late = party_new(&ended, NULL), early = party_new(&future, NULL);
+	struct party client = party_new(&plain, NULL), short_key = party_new(&rsa, NULL);
+
+	(void)state;
+	bundle(NULL, &one, &other);
+	accept("");
+	bundle(NULL, &one, &client);
+	refuse(ca_file, NULL, "certificate 2 (client) in it is not one of a certificate authority");
+	bundle(JUNK, &one, &other);
+	refuse(ca_file, NULL, "certificate 3 in it is broken");
+	bundle("-----BEGIN CERTIFICATE-----\njunk\n", &one, &other);
+	refuse(ca_file, NULL, "a certificate without an end");
+	bundle("-----BEGIN TRUSTED CERTIFICATE-----\n-----END TRUSTED CERTIFICATE-----\n", &one,
+	       &other);
+	refuse(ca_file, NULL, "a certificate in it that is not \"BEGIN CERTIFICATE\"");
+	if (LIBWOLFSSL_VERSION_HEX >= 0x05009002) { /* 5.5.4 takes them all */
+		bundle(NULL, &one, &short_key);
+		refuse(ca_file, NULL, "certificate 2 (short) in it has a key that is too short");
+		bundle(NULL, &one, &late);
+		accept("certificate 2 (ended) in it has expired: "
+		       "no client certificate that it signed is taken");
+		bundle(NULL, &late, &one);
+		accept("certificate 1 (ended) in it has expired: ");
+		bundle(NULL, &early, &one);
+		accept("certificate 1 (future) in it is not valid yet: ");
+		bundle(NULL, &late, &early);
+		refuse(ca_file, NULL, "certificate 1 (ended) in it has expired: ");
+		refuse(ca_file, NULL, "; ");
+		refuse(ca_file, NULL, "certificate 2 (future) in it is not valid yet: ");
+		bundle(JUNK, &late, &one);
+		refuse(ca_file, NULL, "certificate 3 in it is broken");
+	}
+	party_free(&late);
+	party_free(&early);
+	party_free(&client);
+	party_free(&short_key);
+}
+
 static void test_bad_files(void **state)
 {
 	const struct wish plain = { "client", "P-256", .to = 10 };
@@ -78,17 +151,17 @@ static void test_bad_files(void **state)
 	refuse("/nowhere/ca.pem", NULL, "/nowhere/ca.pem: No such file or directory");
 	put(ca_file, "junk\n");
 	refuse(ca_file, NULL, "no certificate in it");
-	put(ca_file, "-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n");
-	refuse(ca_file, NULL, "is broken");
+	put(ca_file, JUNK);
+	refuse(ca_file, NULL, "certificate 1 in it is broken");
 	/* whoever owns one that is none could sign for others */
 	pki_add_ca(&leaf, &client);
 	put(ca_file, leaf.ca);
-	refuse(ca_file, NULL, "certificate 1 in it is not one of a certificate authority");
+	refuse(ca_file, NULL, "certificate 1 (client) in it is not one of a certificate authority");
 	client_ca_free(&leaf);
 	pki_add_ca(&leaf, &short_key);
 	put(ca_file, leaf.ca);
 	if (LIBWOLFSSL_VERSION_HEX >= 0x05009002) /* 5.5.4 does not look */
-		refuse(ca_file, NULL, "has a key that is too short");
+		refuse(ca_file, NULL, "certificate 1 (short) in it has a key that is too short");
 	pki_add_ca(&text, &one);
 	put(ca_file, text.ca);
 	refuse(ca_file, "/nowhere/crl.pem", "/nowhere/crl.pem: No such file or directory");
@@ -137,6 +210,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good_files),
+		cmocka_unit_test(test_bundles),
 		cmocka_unit_test(test_bad_files),
 	};
 

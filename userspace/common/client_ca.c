@@ -2,6 +2,7 @@
 /* Certificate authorities of clients, see client_ca.h. */
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
+#include <wolfssl/error-ssl.h>
 #include <wolfssl/wolfcrypt/asn.h>
 
 #include <stdio.h>
@@ -10,25 +11,51 @@
 
 #include "client_ca.h"
 #include "pem.h"
+#include "refuse.h"
 
 #define CERT_BEGIN "-----BEGIN CERTIFICATE-----"
+#define CERT_END   "-----END CERTIFICATE-----"
 #define CRL_BEGIN  "-----BEGIN X509 CRL-----"
 #define CRL_END	   "-----END X509 CRL-----"
 
-const char *client_ca_next_crl(const char **at, size_t *len)
+static void warn(char *err, size_t errlen, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Behind those that are there. */
+static void warn(char *err, size_t errlen, const char *fmt, ...)
 {
-	const char *from = strstr(*at, CRL_BEGIN), *to;
+	size_t len = strlen(err);
+	va_list args;
+
+	if (len)
+		len += snprintf(err + len, errlen - len, "; ");
+	if (len >= errlen)
+		return;
+	va_start(args, fmt);
+	vsnprintf(err + len, errlen - len, fmt, args);
+	va_end(args);
+}
+
+/* As client_ca_next_crl() has it. */
+static const char *next_block(const char **at, const char *begin, const char *end, size_t *len)
+{
+	const char *from = strstr(*at, begin), *to;
 
 	if (!from) {
 		*at += strlen(*at);
 		return NULL;
 	}
-	to = strstr(from, CRL_END);
+	to = strstr(from, end);
 	if (!to)
 		return NULL;
-	*at = to + strlen(CRL_END);
+	*at = to + strlen(end);
 	*len = *at - from;
 	return from;
+}
+
+const char *client_ca_next_crl(const char **at, size_t *len)
+{
+	return next_block(at, CRL_BEGIN, CRL_END, len);
 }
 
 /* Of a list that wolfSSL does not take; -1: it is of no use, 0: it is a warning */
@@ -42,8 +69,10 @@ static int tell_crl(const char *file, unsigned int number, int error, char *err,
 				     error == ASN_PARSE_E ? "is broken, or has ended" :
 							    "is not one";
 
-	snprintf(err, errlen, "%s: revocation list %u %s", file, number, what);
-	return ended ? 0 : -1;
+	if (!ended)
+		return refuse(err, errlen, "%s: revocation list %u %s", file, number, what);
+	warn(err, errlen, "%s: revocation list %u %s", file, number, what);
+	return 0;
 }
 
 static int check_crls(WOLFSSL_CTX *ctx, const struct client_ca *clients, const char *file,
@@ -68,51 +97,85 @@ static int check_crls(WOLFSSL_CTX *ctx, const struct client_ca *clients, const c
 	return -1;
 }
 
-/* wolfSSL alone would take any certificate here, and what its owner signs. */
-static int check_authorities(const struct client_ca *clients, const char *file, char *err,
-			     size_t errlen)
+/* "3 (name)"; it is printed: no terminal controls out of a certificate */
+static void describe(WOLFSSL_X509 *x509, unsigned int number, char *text, size_t len)
 {
-	WOLFSSL_BIO *bio = wolfSSL_BIO_new_mem_buf(clients->ca, clients->ca_len);
-	WOLFSSL_X509 *x509;
-	unsigned int number = 0;
-	bool is_ca = true;
+	const char *name = x509 ? wolfSSL_X509_get_subjectCN(x509) : NULL;
 
-	while (bio && is_ca && (x509 = wolfSSL_PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-		number++;
-		is_ca = wolfSSL_X509_get_isCA(x509);
-		wolfSSL_X509_free(x509);
-	}
-	wolfSSL_BIO_free(bio);
-	if (number && is_ca)
-		return 0;
-	if (number)
-		snprintf(err, errlen,
-			 "%s: certificate %u in it is not one of a certificate authority", file,
-			 number);
-	else
-		snprintf(err, errlen, "%s: a certificate in it is broken", file);
-	return -1;
+	snprintf(text, len, name && *name ? "%u (%s)" : "%u", number, name);
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
 }
 
-/* As the handshakes will have it.  @err: "" before; and after a failure: out of memory */
+/* Into @ctx.  NULL, or what is wrong with it; *@ends: just that it is not valid now */
+static const char *load_authority(WOLFSSL_CTX *ctx, WOLFSSL_X509 *x509, const char *pem, size_t len,
+				  bool *ends)
+{
+	int ret;
+
+	*ends = false;
+	if (!x509)
+		return "is broken";
+	/* wolfSSL alone would take any certificate here, and what its owner signs. */
+	if (!wolfSSL_X509_get_isCA(x509))
+		return "is not one of a certificate authority";
+	ret = wolfSSL_CTX_load_verify_buffer(ctx, (const unsigned char *)pem, len,
+					     WOLFSSL_FILETYPE_PEM);
+	*ends = ret == ASN_AFTER_DATE_E || ret == ASN_BEFORE_DATE_E;
+	return ret == WOLFSSL_SUCCESS			      ? NULL :
+	       ret == ASN_AFTER_DATE_E			      ? "has expired" :
+	       ret == ASN_BEFORE_DATE_E			      ? "is not valid yet" :
+	       ret == RSA_KEY_SIZE_E || ret == ECC_KEY_SIZE_E ? "has a key that is too short" :
+								"is of no use";
+}
+
+/*
+ * One by one: of a whole file wolfSSL takes what it can, and does not say what it left out.  That
+ * one has ended is a warning while there are others.
+ */
+static int load_authorities(WOLFSSL_CTX *ctx, const struct client_ca *clients, const char *file,
+			    char *err, size_t errlen)
+{
+	const char *at = clients->ca, *pem, *why = NULL;
+	unsigned int number = 0, good = 0;
+	WOLFSSL_X509 *x509;
+	char which[128];
+	bool ends;
+	size_t len;
+
+	while ((pem = next_block(&at, CERT_BEGIN, CERT_END, &len))) {
+		x509 = wolfSSL_X509_load_certificate_buffer((const unsigned char *)pem, len,
+							    WOLFSSL_FILETYPE_PEM);
+		why = load_authority(ctx, x509, pem, len, &ends);
+		describe(x509, ++number, which, sizeof(which));
+		wolfSSL_X509_free(x509);
+		if (why && !ends)
+			return refuse(err, errlen, "%s: certificate %s in it %s", file, which, why);
+		if (why)
+			warn(err, errlen,
+			     "%s: certificate %s in it %s: no client certificate that it signed is taken",
+			     file, which, why);
+		good += !why;
+	}
+	if (*at)
+		return refuse(err, errlen, "%s: a certificate without an end", file);
+	return good ? 0 : -1;
+}
+
+/* As the handshakes will have it. */
 static int check_in(WOLFSSL_CTX *ctx, const struct client_ca *clients, const char *ca,
 		    const char *crl, char *err, size_t errlen)
 {
 	if (wolfSSL_CTX_SetMinRsaKey_Sz(ctx, CLIENT_RSA_MIN) != WOLFSSL_SUCCESS ||
 	    wolfSSL_CTX_SetMinEccKey_Sz(ctx, CLIENT_ECC_MIN) != WOLFSSL_SUCCESS)
+		return refuse(err, errlen, "%s: out of memory", ca);
+	if (load_authorities(ctx, clients, ca, err, errlen))
 		return -1;
-	if (wolfSSL_CTX_load_verify_buffer(ctx, (const unsigned char *)clients->ca, clients->ca_len,
-					   WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS) {
-		snprintf(
-			err, errlen,
-			"%s: a certificate in it has expired, is broken, or has a key that is too short",
-			ca);
-		return -1;
-	}
 	if (!crl)
 		return 0;
 	if (wolfSSL_CTX_EnableCRL(ctx, WOLFSSL_CRL_CHECKALL) != WOLFSSL_SUCCESS)
-		return -1;
+		return refuse(err, errlen, "%s: out of memory", ca);
 	return check_crls(ctx, clients, crl, err, errlen);
 }
 
@@ -122,20 +185,19 @@ static int check(const struct client_ca *clients, const char *ca, const char *cr
 	WOLFSSL_CTX *ctx;
 	int ret;
 
-	if (strlen(clients->ca) != clients->ca_len || !strstr(clients->ca, CERT_BEGIN)) {
-		snprintf(err, errlen, "%s: no certificate in it", ca);
-		return -1;
-	}
-	if (crl && strlen(clients->crl) != clients->crl_len) {
-		snprintf(err, errlen, "%s: no certificate revocation list in it", crl);
-		return -1;
-	}
-	if (check_authorities(clients, ca, err, errlen))
-		return -1;
+	if (strlen(clients->ca) != clients->ca_len || !strstr(clients->ca, CERT_BEGIN))
+		return refuse(err, errlen, "%s: no certificate in it", ca);
+	/* Some versions of wolfSSL take these, some do not: others than we look at. */
+	if (strstr(clients->ca, "-----BEGIN TRUSTED CERTIFICATE-----") ||
+	    strstr(clients->ca, "-----BEGIN X509 CERTIFICATE-----"))
+		return refuse(err, errlen,
+			      "%s: a certificate in it that is not \"BEGIN CERTIFICATE\"", ca);
+	if (crl && strlen(clients->crl) != clients->crl_len)
+		return refuse(err, errlen, "%s: no certificate revocation list in it", crl);
 	ctx = wolfSSL_CTX_new(wolfTLS_server_method());
-	ret = ctx ? check_in(ctx, clients, ca, crl, err, errlen) : -1;
-	if (ret && !err[0])
-		snprintf(err, errlen, "%s: out of memory", ca);
+	if (!ctx)
+		return refuse(err, errlen, "%s: out of memory", ca);
+	ret = check_in(ctx, clients, ca, crl, err, errlen);
 	wolfSSL_CTX_free(ctx);
 	return ret;
 }

@@ -34,9 +34,10 @@ struct client_ca {
  * client_ca_read() - read and check the files
  * @ca: file
  * @crl: file; NULL: none
- * @err: on failure one line that names the file and what is wrong; else a warning, or ""
+ * @err: on failure one line that names the file and what is wrong; else one of warnings, or ""
  *
- * A list that has ended is a warning: no certificate of its issuer is taken then.
+ * A list that has ended is a warning, and so is an authority that has while there is another:
+ * no certificate of its issuer is taken then, and none that it signed.
  *
  * Return: 0, or -1 with nothing to free.
  */
