@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,6 +24,7 @@ static void put(const char *path, const char *text)
 	FILE *file = fopen(path, "w");
 
 	assert_non_null(file);
+	fchmod(fileno(file), 0644);
 	fputs(text, file);
 	fclose(file);
 }
@@ -107,6 +109,9 @@ static void test_bundles(void **state)
 	(void)state;
 	bundle(NULL, &one, &other);
 	accept("");
+	chmod(ca_file, 0664);
+	accept("/ca.pem: can be changed by others than its owner");
+	chmod(ca_file, 0644);
 	bundle(NULL, &one, &client);
 	refuse(ca_file, NULL, "certificate 2 (client) in it is not one of a certificate authority");
 	bundle(JUNK, &one, &other);

@@ -151,6 +151,7 @@ static void put_keys(const char *name, const char *letters, const char *more)
 	FILE *file = fopen(at(name), "w");
 
 	assert_non_null(file);
+	fchmod(fileno(file), 0600);
 	for (; *letters; letters++) {
 		for (int i = 0; i < 64; i++)
 			fputc(*letters, file);
@@ -193,6 +194,36 @@ static void does_not_read(const char *name, const char *piece)
 	assert_int_equal(ticket_file_read(at(name), list, err, sizeof(err)), 0);
 	if (strncmp(err, at(name), strlen(at(name))) || !strstr(err, piece))
 		fail_msg("'%s' does not begin with the file or does not hold '%s'", err, piece);
+}
+
+/* What is said of a file that is good: NULL: nothing */
+static void judges(const char *name, const char *file, mode_t mode, const char *piece)
+{
+	struct ticket_key list[TICKET_KEYS_MAX];
+	char err[256] = "junk";
+
+	chmod(at(file), mode);
+	assert_int_not_equal(ticket_file_read(at(name), list, err, sizeof(err)), 0);
+	if (!piece)
+		assert_string_equal(err, "");
+	else if (strncmp(err, at(file), strlen(at(file))) || !strstr(err, piece))
+		fail_msg("'%s' does not begin with the file or does not hold '%s'", err, piece);
+}
+
+/* Who has them opens what was sent under them. */
+static void test_files_that_others_can_read(void **state)
+{
+	(void)state;
+	put_keys("one", "A", "");
+	judges("one", "one", 0644, ": is readable by everyone");
+	judges("one", "one", 0660, ": can be changed by others than its owner");
+	judges("one", "one", 0640, NULL);
+	judges("one", "one", 0600, NULL);
+	mkdir(at("dir"), 0700);
+	put_keys("dir/1", "A", "");
+	put_keys("dir/2", "B", "");
+	judges("dir", "dir/2", 0600, NULL);
+	judges("dir", "dir/2", 0644, ": is readable by everyone");
 }
 
 static void test_files(void **state)
@@ -346,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_workers_see_rotation),
 		cmocka_unit_test(test_reading_while_writing),
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_files_that_others_can_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files_of_a_fleet, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_own_keys_outlive_a_restart, setup, teardown),
 	};

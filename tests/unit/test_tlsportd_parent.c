@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -779,6 +780,137 @@ static void put_bytes(const char *name, const uint8_t *bytes, size_t len)
 	fclose(file);
 }
 
+static void put_party(const char *name, const struct party *party)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fchmod(fileno(file), 0600);
+	PEM_write_X509(file, party->x509);
+	PEM_write_PrivateKey(file, party->key, NULL, NULL, 0, NULL, NULL);
+	fclose(file);
+}
+
+static int catch_log(void)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC), kept = dup(STDERR_FILENO);
+
+	assert_true(fd >= 0 && kept >= 0);
+	assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+	close(fd);
+	return kept;
+}
+
+/* What has been logged since catch_log(), which returned @kept */
+static const char *caught_log(int kept)
+{
+	static char text[4096];
+	ssize_t len = pread(STDERR_FILENO, text, sizeof(text) - 1, 0);
+
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	assert_true(len >= 0);
+	text[len] = '\0';
+	return text;
+}
+
+static void logs(const char *text, const char *piece)
+{
+	if (!strstr(text, piece))
+		fail_msg("'%s' does not hold '%s'", text, piece);
+}
+
+/* What the daily alarm says. */
+static const char *told_ends(void)
+{
+	int kept = catch_log();
+
+	generation_tell_ends(parent.generation);
+	return caught_log(kept);
+}
+
+static void test_alarm(void **state)
+{
+	const struct wish soon = { "soon", "P-256", .to = 3 };
+	const struct wish late = { "late", "P-256", .from = -9, .to = -1 };
+	const struct wish later = { "later", "P-256", .to = 20 };
+	struct party parties[] = { party_new(&soon, NULL), party_new(&late, NULL),
+				   party_new(&later, NULL) };
+	struct certificate *one;
+	const char *text;
+
+	(void)state;
+	put_party("soon.pem", &parties[0]);
+	put_party("late.pem", &parties[1]);
+	put_party("later.pem", &parties[2]);
+	configure("[port 443]\ncert = %s/soon.pem\n[port 444]\ncert = %s/late.pem\n"
+		  "[port 445]\ncert = %s/later.pem\n[port 446]\ncert = /nowhere\n",
+		  root, root, root);
+	parent_start(&parent);
+	text = told_ends();
+	logs(text, "port 443: ");
+	logs(text, "/soon.pem: expires in ");
+	logs(text, ": renew it\n");
+	logs(text, "port 444: ");
+	logs(text, "/late.pem: expired on 20");
+	assert_null(strstr(text, "port 445"));
+	assert_null(strstr(text, "port 446"));
+	assert_null(strstr(text, "OCSP"));
+	one = generation_port(parent.generation, 445)->certificates.list;
+	one->response =
+		(struct ocsp_response){ .der = calloc(1, 1), .len = 1, .until = time(NULL) - 1 };
+	logs(told_ends(), "/later.pem: its OCSP response has expired: none is stapled\n");
+	for (size_t i = 0; i < sizeof(parties) / sizeof(parties[0]); i++)
+		party_free(&parties[i]);
+}
+
+/* Whoever has the keys, or writes the authorities' file, gets at what is sent. */
+static void test_files_that_others_can_read(void **state)
+{
+	static const char line[] =
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+	const struct wish wish = { "authority", "P-256", .ca = true, .to = 100 };
+	struct party authority = party_new(&wish, NULL);
+	struct client_ca ca = { 0 };
+	char keys[128], path[128], two[2 * sizeof(line)];
+	struct text errors = { NULL, 0 };
+	int kept = catch_log();
+	const char *text;
+
+	(void)state;
+	pki_add_ca(&ca, &authority);
+	put_file("ca.pem", ca.ca);
+	put_file("keys", line);
+	snprintf(keys, sizeof(keys), "%s/keys", root);
+	snprintf(path, sizeof(path), "%s/ca.pem", root);
+	chmod(keys, 0644);
+	chmod(path, 0660);
+	configure("[port 443]\ncert = %s\nticket-keys = %s\n[port 444]\ncert = %s\n"
+		  "client-auth = require\nclient-ca = %s\n",
+		  certificate, keys, certificate, path);
+	parent_start(&parent);
+	text = caught_log(kept);
+	logs(text, "port 443: ");
+	logs(text, "/keys: is readable by everyone\n");
+	logs(text, "port 444: ");
+	logs(text, "/ca.pem: can be changed by others than its owner\n");
+	/* later with others only */
+	kept = catch_log();
+	ticket_store_refresh(&parent.tickets, &errors);
+	assert_string_equal(caught_log(kept), "");
+	put_file("keys", strcat(strcpy(two, line), line));
+	chmod(keys, 0644);
+	kept = catch_log();
+	ticket_store_refresh(&parent.tickets, &errors);
+	logs(caught_log(kept), "/keys: is readable by everyone\n");
+	assert_null(errors.chars);
+	client_ca_free(&ca);
+	party_free(&authority);
+}
+
 /* The one that is in force; what is said of it. */
 static const struct certificate *stapled(size_t len, const char *error)
 {
@@ -1441,6 +1573,8 @@ int main(int argc, char **argv)
 		TEST(test_renewal_of_revocation_lists),
 		TEST(test_authorities_are_missing),
 		TEST(test_renewal_in_a_directory),
+		TEST(test_alarm),
+		TEST(test_files_that_others_can_read),
 		TEST(test_ocsp_file),
 		TEST(test_one_of_a_directory_is_broken),
 		TEST(test_directory_is_missing),

@@ -205,14 +205,19 @@ static int check(const struct client_ca *clients, const char *ca, const char *cr
 int client_ca_read(const char *ca, const char *crl, struct client_ca *clients, char *err,
 		   size_t errlen)
 {
+	unsigned int mode;
+
 	memset(clients, 0, sizeof(*clients));
 	err[0] = '\0';
-	if (!pem_read(ca, &clients->ca, &clients->ca_len, NULL, err, errlen) &&
-	    (!crl || !pem_read(crl, &clients->crl, &clients->crl_len, NULL, err, errlen)) &&
-	    !check(clients, ca, crl, err, errlen))
-		return 0;
-	client_ca_free(clients);
-	return -1;
+	if (pem_read(ca, &clients->ca, &clients->ca_len, &mode, err, errlen) ||
+	    (crl && pem_read(crl, &clients->crl, &clients->crl_len, NULL, err, errlen)) ||
+	    check(clients, ca, crl, err, errlen)) {
+		client_ca_free(clients);
+		return -1;
+	}
+	if (mode & 0022) /* and they get in */
+		warn(err, errlen, "%s: can be changed by others than its owner", ca);
+	return 0;
 }
 
 void client_ca_free(struct client_ca *clients)

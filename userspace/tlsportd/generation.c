@@ -138,6 +138,20 @@ static int load_clients(struct served_port *port, struct text *errors)
 	return 0;
 }
 
+/* Without them it is served all the same, if there is no better generation. */
+static void add_ticket_keys(const struct served_port *port, struct ticket_store *tickets,
+			    struct text *errors)
+{
+	char err[512] = "";
+
+	if (!port->config->ticket_keys)
+		return;
+	if (ticket_store_add(tickets, port->config->ticket_keys, err, sizeof(err)))
+		tell_error(port, "ticket-keys", err, errors);
+	else if (err[0])
+		log_warning("port %u: %s", port->config->port, err);
+}
+
 static void load_port(struct served_port *port, const char *run_dir, struct ticket_store *tickets,
 		      struct text *errors)
 {
@@ -147,11 +161,7 @@ static void load_port(struct served_port *port, const char *run_dir, struct tick
 
 	if (port_config_note(port->config, err, sizeof(err)))
 		log_notice("port %u: %s", port->config->port, err);
-	err[0] = '\0';
-	/* Without them it is served all the same, if there is no better generation. */
-	if (port->config->ticket_keys &&
-	    ticket_store_add(tickets, port->config->ticket_keys, err, sizeof(err)))
-		tell_error(port, "ticket-keys", err, errors);
+	add_ticket_keys(port, tickets, errors);
 	err[0] = '\0';
 	before = errors->len;
 

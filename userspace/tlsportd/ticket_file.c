@@ -42,6 +42,18 @@ static int take_line(char *line, struct ticket_key *list, size_t *count)
 	return err;
 }
 
+/* Of the first file that is; @err: "" before */
+static void judge_mode(const char *path, int fd, char *err, size_t errlen)
+{
+	struct stat st;
+
+	if (err[0] || fstat(fd, &st) || !(st.st_mode & 0026))
+		return;
+	snprintf(err, errlen, "%s: %s", path,
+		 st.st_mode & 0004 ? "is readable by everyone" :
+				     "can be changed by others than its owner");
+}
+
 static int read_one(const char *path, struct ticket_key *list, size_t *count, char *err,
 		    size_t errlen)
 {
@@ -58,6 +70,7 @@ static int read_one(const char *path, struct ticket_key *list, size_t *count, ch
 			close(fd);
 		return -1;
 	}
+	judge_mode(path, fd, err, errlen);
 	setbuf(file, buffer); /* which can be wiped */
 	while (!failed && fgets(line, sizeof(line), file)) {
 		number++;
@@ -112,6 +125,7 @@ size_t ticket_file_read(const char *path, struct ticket_key list[TICKET_KEYS_MAX
 	size_t count = 0;
 	int failed;
 
+	err[0] = '\0';
 	failed = !stat(path, &st) && S_ISDIR(st.st_mode) ?
 			 read_directory(path, list, &count, err, errlen) :
 			 read_one(path, list, &count, err, errlen);

@@ -12,7 +12,8 @@
 /**
  * ticket_file_read() - the keys in a file or a directory
  * @list: oldest first; of more than there is room for the last
- * @err: on failure one line that names the file and what is wrong, never what is in it
+ * @err: on failure one line that names the file and what is wrong, never what is in it; else
+ *	that others can read or change it, or ""
  *
  * Return: how many, or 0; the caller wipes @list.
  */

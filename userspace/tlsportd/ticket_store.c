@@ -117,18 +117,22 @@ static bool has_just(const struct ticket_keys *keys, const struct ticket_key *li
 	return same;
 }
 
-/* The last of three is not everywhere yet: the one before it seals. */
+/*
+ * The last of three is not everywhere yet: the one before it seals.  @err: as of ticket_file_read();
+ * 1: they are others than before, 0: the same, -1: there are none
+ */
 static int read_source(struct ticket_source *source, char *err, size_t errlen)
 {
 	struct ticket_key list[TICKET_KEYS_MAX];
 	size_t count = ticket_file_read(source->path, list, err, errlen);
+	bool fresh = count && !has_just(source->keys, list, count);
 
-	if (count && !has_just(source->keys, list, count))
+	if (fresh)
 		source->since = time(NULL);
 	if (count)
 		ticket_keys_set(source->keys, list, count, count > 2 ? count - 2 : count - 1);
 	explicit_bzero(list, sizeof(list));
-	return count ? 0 : -1;
+	return count ? fresh : -1;
 }
 
 static struct ticket_source *find(const struct ticket_store *store, const char *path)
@@ -168,7 +172,7 @@ int ticket_store_add(struct ticket_store *store, const char *path, char *err, si
 		snprintf(err, errlen, "%s: out of memory", path);
 		return -1;
 	}
-	return read_source(source, err, errlen);
+	return read_source(source, err, errlen) < 0 ? -1 : 0;
 }
 
 const struct ticket_keys *ticket_store_keys(const struct ticket_store *store, const char *path)
@@ -197,9 +201,14 @@ void ticket_store_refresh(struct ticket_store *store, struct text *errors)
 {
 	char err[PATH_MAX + 128];
 
-	for (struct ticket_source *source = store->sources; source; source = source->next)
-		if (read_source(source, err, sizeof(err)))
+	for (struct ticket_source *source = store->sources; source; source = source->next) {
+		int ret = read_source(source, err, sizeof(err));
+
+		if (ret < 0)
 			text_add(errors, "%s; the ticket keys in force stay\n", err);
+		else if (ret && err[0])
+			log_warning("%s", err);
+	}
 }
 
 int64_t ticket_store_rotate(struct ticket_store *store)

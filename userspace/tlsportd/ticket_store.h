@@ -46,7 +46,7 @@ void ticket_store_close(struct ticket_store *store);
 
 /**
  * ticket_store_add() - a file or directory of keys that a port is to use
- * @err: on failure one line that says why its keys cannot be had
+ * @err: on failure one line that says why its keys cannot be had; else a warning, or ""
  *
  * With a failure, too, it is looked at again by ticket_store_refresh(); until then
  * a random key stands for those that are in it.
