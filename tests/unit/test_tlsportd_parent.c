@@ -25,6 +25,7 @@
 #include "../../userspace/common/signer.h"
 #include "../../userspace/common/signer_process.h"
 #include "../../userspace/tlsportd/control.h"
+#include "../../userspace/tlsportd/crypt.h"
 #include "../../userspace/tlsportd/handover.h"
 #include "../../userspace/tlsportd/lock.h"
 #include "../../userspace/tlsportd/log.h"
@@ -428,6 +429,7 @@ static void test_reload_with_a_hung_token(void **state)
 	assert_int_equal(parent_reload(&parent, &errors), -1);
 	assert_true(clock_ms() - began < PARENT_RELOAD_TOKENS_MS + 1500);
 	assert_non_null(strstr(errors.chars, "the token has not answered yet"));
+	assert_non_null(strstr(errors.chars, "tlsport.conf:5: port 1001: pkcs11:")); /* key = */
 	text_free(&errors);
 	assert_int_equal(parent.generation->number, 1);
 }
@@ -579,6 +581,66 @@ static void test_reload_of_what_is_wrong(void **state)
 	fails_to_reload("new workers could not be started");
 	stub = WORKS;
 	assert_int_equal(parent_reload(&parent, &(struct text){ NULL, 0 }), 0);
+}
+
+static void fails_at_line(unsigned int line, const char *piece)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "tlsport.conf:%u: port 443: %s", line, piece);
+	fails_to_reload(text);
+}
+
+/* Whichever of the port's files it is, the line that names it is told. */
+static void test_lines_of_what_is_wrong(void **state)
+{
+	const struct wish wish = { "authority", "P-256", .ca = true, .to = 100 };
+	struct party authority = party_new(&wish, NULL);
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	struct client_ca ca = { 0 };
+	char path[128];
+	FILE *file;
+
+	(void)state;
+	parent_start(&parent);
+	configure("[port 443]\nalpn = h2\ncert = %s\nkey = /nowhere.key\n", certificate);
+	fails_at_line(4, "/nowhere.key: No such file or directory");
+	configure("[port 443]\nkey = %s\ncert = %s\n", certificate, certificate);
+	put_file("cert.pem", "junk\n");
+	fails_at_line(3, "/");
+	put_certificate("cert.pem", TEST_P256);
+	if (!crypt_has_group(GROUP_X25519MLKEM768)) {
+		configure("[port 443]\ncert = %s\nalpn = h2\ngroups = X25519MLKEM768\n",
+			  certificate);
+		fails_at_line(4, "groups: wolfSSL ");
+	}
+	snprintf(path, sizeof(path), "%s/encrypted.key", root);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	PEM_write_PKCS8PrivateKey(file, key, EVP_aes_256_cbc(), NULL, 0, NULL, "secret");
+	fclose(file);
+	configure("[port 443]\ncert = %s\nkey = %s\npassphrase = /nowhere\n", certificate, path);
+	fails_at_line(4, "/nowhere: No such file or directory");
+	mkdir(strcat(strcpy(path, root), "/certs"), 0700);
+	put_file("certs/a.pem", "junk\n");
+	configure("[port 443]\ncert = %s\ncert-dir = %s\n", certificate, path);
+	fails_at_line(3, path);
+	pki_add_ca(&ca, &authority);
+	put_file("ca.pem", ca.ca);
+	configure("[port 443]\ncert = %s\nclient-auth = require\nclient-ca = %s/ca.pem\n"
+		  "client-crl = /nowhere.crl\n",
+		  certificate, root);
+	fails_at_line(5, "/nowhere.crl: No such file or directory");
+	put_file("ca.pem", "junk\n");
+	put_file("crl.pem", "junk\n");
+	configure("[port 443]\ncert = %s\nclient-auth = require\nclient-ca = %s/ca.pem\n"
+		  "client-crl = %s/crl.pem\n",
+		  certificate, root, root);
+	snprintf(path, sizeof(path), "%s/ca.pem: no certificate in it", root);
+	fails_at_line(4, path);
+	client_ca_free(&ca);
+	party_free(&authority);
+	EVP_PKEY_free(key);
 }
 
 static void test_reload_that_the_kernel_refuses(void **state)
@@ -1567,6 +1629,7 @@ int main(int argc, char **argv)
 		TEST(test_disabled_port_stays_so),
 		TEST(test_reload_that_fails_narrows_again),
 		TEST(test_reload_of_what_is_wrong),
+		TEST(test_lines_of_what_is_wrong),
 		TEST(test_reload_that_the_kernel_refuses),
 		TEST(test_renewal),
 		TEST(test_renewal_of_one_of_two),

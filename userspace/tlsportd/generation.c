@@ -112,11 +112,27 @@ static void tell_error(const struct served_port *port, const char *key, const ch
 		 port_config_line(port->config, key), port->config->port, error);
 }
 
+/* What is wrong stands in front: a file, or the key of the configuration. */
+static bool is_of(const char *error, const char *name)
+{
+	size_t len = name ? strlen(name) : 0;
+
+	return len && !strncmp(error, name, len) && error[len] == ':';
+}
+
+/* Of the error */
 static const char *key_of(const struct served_port *port, const struct certificate *certificate)
 {
-	const char *cert = port->config->cert;
+	const struct port_config *config = port->config;
+	const char *error = certificate->error;
 
-	return cert && !strcmp(certificate->cert, cert) ? "cert" : "cert-dir";
+	if (is_of(error, config->passphrase))
+		return "passphrase";
+	if (!config->cert || strcmp(certificate->cert, config->cert))
+		return "cert-dir";
+	if (is_of(error, config->cert)) /* it may have the key, too */
+		return "cert";
+	return is_of(error, config->key) ? "key" : "cert";
 }
 
 /* 0 or -1: without its authorities a port that asks for certificates cannot be served. */
@@ -130,7 +146,8 @@ static int load_clients(struct served_port *port, struct text *errors)
 	if (client_ca_read(config->client_ca, config->client_crl, &port->clients, err,
 			   sizeof(err))) {
 		memcpy(port->error, err, sizeof(port->error));
-		tell_error(port, "client-ca", err, errors);
+		tell_error(port, is_of(err, config->client_ca) ? "client-ca" : "client-crl", err,
+			   errors);
 		return -1;
 	}
 	if (err[0])
@@ -184,7 +201,7 @@ static void load_port(struct served_port *port, const char *run_dir, struct tick
 		return;
 	serve(port, tickets);
 	if (port->error[0] && errors->len == before)
-		tell_error(port, "", port->error, errors);
+		tell_error(port, is_of(port->error, "groups") ? "groups" : "", port->error, errors);
 }
 
 /* All at once: each may take its time. */
