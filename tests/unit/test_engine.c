@@ -334,6 +334,26 @@ static void test_resumption_across_contexts(void **state)
 	ticket_keys_free((struct ticket_keys *)policy.tickets);
 }
 
+/*
+ * Of TLS 1.3, each with the ticket of the one before: wolfSSL 5.9.2 fails after 255, so now and then
+ * there is a full handshake in place of one.
+ */
+static void test_many_resumptions_in_a_row(void **state)
+{
+	struct engine_policy policy = test_policy(443);
+	struct client *client;
+	int whole = 0;
+
+	(void)state;
+	policy.tickets = ticket_keys_new();
+	client = with_session(&policy, TEST_P256, TLS1_3_VERSION);
+	for (int i = 0; i < 300; i++)
+		whole += !again(&policy, TEST_P256, client);
+	assert_in_range(whole, 1, 10);
+	client_free(client);
+	ticket_keys_free((struct ticket_keys *)policy.tickets);
+}
+
 static void test_downgrade_is_marked_when_resumed(void **state)
 {
 	(void)state;
@@ -761,6 +781,7 @@ int main(void)
 		cmocka_unit_test(test_port_with_tls12_only),
 		cmocka_unit_test(test_downgrade_is_marked),
 		cmocka_unit_test(test_resumption_across_contexts),
+		cmocka_unit_test(test_many_resumptions_in_a_row),
 		cmocka_unit_test(test_downgrade_is_marked_when_resumed),
 		cmocka_unit_test(test_resumption_across_processes),
 		cmocka_unit_test(test_forgotten_key_means_full_handshake),
