@@ -104,6 +104,9 @@ static void expect_out(struct engine_context *context, int version, const struct
 	if (alert_seen != alert || alert_level != SSL3_AL_FATAL)
 		fail_msg("%s: alert %d in place of %d (TLS %x): %s", what, alert_seen, alert,
 			 version, engine_reason_text(flow.engine));
+	/* what it is counted as */
+	if (engine_reason(flow.engine) != TLSPORT_REASON_HANDSHAKE_REFUSED)
+		fail_msg("%s: reason %d (TLS %x)", what, engine_reason(flow.engine), version);
 	flow_end(&flow);
 }
 
