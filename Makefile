@@ -122,7 +122,7 @@ $(foreach p,$(BENCH_PROGRAMS),$(eval $(call program,$(p),$(BUILD)/bench)))
 $(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/unit)))
 $(foreach p,$(UNIT_TESTS),$(eval $(call program,$(p),$(BUILD)/asan,$(ASAN))))
 
-$(BUILD)/unit/test_ctl.d/userspace/tlsportctl/main.o $(BUILD)/asan/test_ctl.d/userspace/tlsportctl/main.o: \
+$(foreach d,unit asan,$(foreach t,test_ctl test_ctl_certificates,$(BUILD)/$(d)/$(t).d/userspace/tlsportctl/main.o)): \
 	test_ctl_CFLAGS += $(test_ctl_MAIN_CFLAGS)
 
 # The VM kernel's module comes from scripts/kbuild, with its own cached headers.

@@ -63,6 +63,7 @@ static const char *dropin_now(uint16_t port)
 	return mock_exists(name) ? "permanent" : "none";
 }
 
+#ifndef REAL_CERTIFICATES
 int cert_check(const char *cert, const char *key, const char *passphrase, struct cert_facts *facts,
 	       char *err, size_t errlen)
 {
@@ -107,6 +108,7 @@ int self_signed_write(const char *cert, const char *key, const char *names, char
 	snprintf(err, errlen, "%s", mock.self_signed_error ? mock.self_signed_error : "");
 	return mock.self_signed_error ? -1 : 0;
 }
+#endif
 
 struct tlsport_nl_port *mock_port(uint16_t number)
 {

@@ -2,7 +2,8 @@
 /*
  * What tlsportctl talks to, played: the kernel (a table of ports behind
  * tlsport_nl_ops), tlsportd (a thread on RUN_DIR/control), the certificate
- * check, and a /proc and /sys.  All of them write into one log of steps.
+ * check (but with REAL_CERTIFICATES), and a /proc and /sys.  All of them write into
+ * one log of steps.
  */
 #ifndef _CTL_MOCK_H
 #define _CTL_MOCK_H
