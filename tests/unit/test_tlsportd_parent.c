@@ -939,8 +939,8 @@ static void test_files_that_others_can_read(void **state)
 	struct client_ca ca = { 0 };
 	char keys[128], path[128], two[2 * sizeof(line)];
 	struct text errors = { NULL, 0 };
-	int kept = catch_log();
 	const char *text;
+	int kept;
 
 	(void)state;
 	pki_add_ca(&ca, &authority);
@@ -953,6 +953,7 @@ static void test_files_that_others_can_read(void **state)
 	configure("[port 443]\ncert = %s\nticket-keys = %s\n[port 444]\ncert = %s\n"
 		  "client-auth = require\nclient-ca = %s\n",
 		  certificate, keys, certificate, path);
+	kept = catch_log();
 	parent_start(&parent);
 	text = caught_log(kept);
 	logs(text, "port 443: ");
