@@ -142,7 +142,7 @@ static unsigned long linger_end(void)
 /* Has the peer taken anything since the last look? */
 static bool progress(struct tlsport_conn *conn)
 {
-	u32 una = data_race(tcp_sk(conn->sk)->snd_una);
+	u32 una = data_race(tcp_sk(conn->sk)->snd_una); /* a later one is for the next look */
 
 	if (una == conn->una)
 		return false;
@@ -274,8 +274,8 @@ static void begin_closing(struct tlsport_conn *conn)
 {
 	WRITE_ONCE(conn->state, TLSPORT_CONN_CLOSING);
 	conn->deadline = linger_end();
-	conn->una = data_race(tcp_sk(conn->sk)->snd_una);
-	WRITE_ONCE(conn->timed_out, true); /* the first look */
+	conn->una = data_race(tcp_sk(conn->sk)->snd_una); /* progress() asks for another */
+	WRITE_ONCE(conn->timed_out, true);		  /* the first look */
 	tlsport_conn_set_callbacks(conn);
 	tlsport_close_work(conn);
 }

@@ -181,6 +181,7 @@ void tlsport_offload_detach(struct sock *sk)
 	const struct tls_context *ctx = tls_get_ctx(sk);
 	const struct tcp_sock *tp = tcp_sk(sk);
 
+	/* what is acknowledged meanwhile has been: then it ends by a RST in vain */
 	if (ctx && ctx->tx_conf == TLSPORT_CONF_HW && data_race(tp->snd_una != tp->write_seq))
 		tcp_abort(sk, ECONNRESET);
 	lock_sock(sk);

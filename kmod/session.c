@@ -541,6 +541,7 @@ static void tell_inq(struct sock *sk, struct msghdr *msg)
 	if (!msg->msg_inq &&
 	    ((rx_stops(sk) && !was_reset(sk)) || sk->sk_prot->sock_is_readable(sk)))
 		msg->msg_inq = 1;
+	/* a bit beside some of TCP's own */
 	if (data_race(tcp_sk(sk)->recvmsg_inq != 0))
 		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(msg->msg_inq), &msg->msg_inq);
 }
@@ -787,6 +788,7 @@ static bool small_in_flight(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
+	/* as it says */
 	return data_race(after(tp->snd_sml, tp->snd_una));
 }
 
@@ -799,6 +801,7 @@ static bool has_unsent(const struct sock *sk)
 /* No cork: TCP sends, whatever it is that calls before have left small. */
 static void send_rest(struct sock *sk)
 {
+	/* bits beside some of TCP's own */
 	if (data_race(tcp_sk(sk)->nonagle & TCP_NAGLE_OFF) || !has_unsent(sk))
 		return;
 	tlsport_sk_forget_small(sk);

@@ -323,7 +323,7 @@ struct tlsport_conn {
 	u8 control_run;
 	u8 secret_len;
 	u8 fragment_len, fragment[TLSPORT_KEY_UPDATE_LEN - 1]; /* of a KeyUpdate */
-	u32 hello_left;					       /* of a ClientHello that is refused */
+	u32 hello_left;					       /* of one that is refused */
 	u64 fragment_seq;				       /* of the record behind it */
 	u16 alert; /* level << 8 | description, to be sent */
 	int rx_err;

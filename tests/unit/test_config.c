@@ -575,7 +575,8 @@ static void test_keys(void **state)
 	KEY("ciphers = AES128-SHA", "'AES128-SHA' is not one of TLS_AES_256_GCM_SHA384");
 	KEY("ciphers = ", "'' is not one of");
 	KEY("ciphers = TLS_AES_128_GCM_SHA256:TLS_AES_128_GCM_SHA256", "is there twice");
-	KEY("groups = X448", "'X448' is not one of X25519MLKEM768, X25519, P-256, P-384, with ':' between them");
+	KEY("groups = X448",
+	    "'X448' is not one of X25519MLKEM768, X25519, P-256, P-384, with ':' between them");
 	KEY("groups = P-256:secp256r1", "is there twice");
 	KEY("alpn = h2,http/1.1", "'h2,http/1.1' is not a name of a protocol");
 	KEY("alpn = h2::imap", "'' is not a name of a protocol");

@@ -66,7 +66,9 @@ def two_engines():
     idle = document["idle"]
     assert idle["tlsport"]["slab"] > 0 and "TCP" in idle["plain"]["objects"], f"bytes of an idle connection: {idle}"
     assert idle["tlsport"]["objects"]["tlsport_conn"] > 500, f"bytes of an idle connection: {idle['tlsport']}"
-    assert all(0 < document["floor"][name]["median"] for name in ("aes128", "aes256")), f"AES-GCM's floor: {document['floor']}"
+    floor = document["floor"]
+    assert floor.get("why_not") and not lib.HOST_ROOT or min(floor["aes128"]["median"], floor["aes256"]["median"]) > 0, \
+        f"AES-GCM's floor: {floor}"
     equal(document["machine"]["kernel"], os.uname().release, "the kernel that it names")
     assert {"nginx", "openssl"} <= document["machine"]["versions"].keys(), f"programs that it names: {document['machine']}"
     page = path.replace(".json", ".html")
