@@ -277,6 +277,9 @@ static void begin_closing(struct tlsport_conn *conn)
 	conn->una = data_race(tcp_sk(conn->sk)->snd_una); /* progress() asks for another */
 	WRITE_ONCE(conn->timed_out, true);		  /* the first look */
 	tlsport_conn_set_callbacks(conn);
+	/* in the queue of those that are open others may wait */
+	if (cancel_work(&conn->work))
+		tlsport_conn_put(conn);
 	tlsport_close_work(conn);
 }
 

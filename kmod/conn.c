@@ -181,16 +181,17 @@ bool tlsport_sk_secured(const struct sock *sk)
 bool tlsport_sk_active_open(const struct sock *sk)
 {
 	struct inet_hashinfo *hinfo = sock_net(sk)->ipv4.tcp_death_row.hashinfo;
+	u16 number = READ_ONCE(inet_sk(sk)->inet_num);
 	struct inet_bind_hashbucket *head;
 	const struct inet_bind_bucket *tb;
 	bool ret;
 
 	if (READ_ONCE(sk->sk_max_ack_backlog))
 		return false;
-	head = &hinfo->bhash[inet_bhashfn(sock_net(sk), inet_sk(sk)->inet_num, hinfo->bhash_size)];
+	head = &hinfo->bhash[inet_bhashfn(sock_net(sk), number, hinfo->bhash_size)];
 	spin_lock_bh(&head->lock);
 	tb = inet_csk(sk)->icsk_bind_hash;
-	ret = tb && tb->fastreuse < 0;
+	ret = READ_ONCE(inet_sk(sk)->inet_num) == number && tb && tb->fastreuse < 0;
 	spin_unlock_bh(&head->lock);
 	return ret;
 }

@@ -149,7 +149,8 @@ bool tlsport_control_interleaved(struct socket *sock, const struct proto_ops *ba
 	bool ret;
 
 	mutex_lock(&conn->lock);
-	ret = conn->fragment_len && tlsport_record_seq(sock->sk) != conn->fragment_seq;
+	ret = conn->version == TLS_1_3_VERSION && conn->fragment_len &&
+	      tlsport_record_seq(sock->sk) != conn->fragment_seq;
 	if (ret)
 		tlsport_control_fatal(sock, base, TLSPORT_ALERT_UNEXPECTED_MESSAGE,
 				      TLSPORT_REASON_PROTOCOL_ERROR);
@@ -191,23 +192,30 @@ static const u8 *whole_message(struct socket *sock, const struct proto_ops *base
 }
 
 /*
- * A ClientHello is refused, all its pieces (RFC 5246 6.2.1) by one warning (7.4.1.1).  False:
- * @msg is something else.
+ * A ClientHello is refused, all its pieces (RFC 5246 6.2.1) by one warning (7.4.1.1): the
+ * fragment is what has come of its header.  False: @msg is something else.
  */
 static bool renegotiation_refused(struct socket *sock, const struct proto_ops *base, const u8 *msg,
 				  size_t len)
 {
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
-	size_t left = conn->hello_left;
+	size_t left = conn->hello_left, have = conn->fragment_len;
+	bool begins = !left;
 
-	if (!left) {
-		if (len < MESSAGE_HEADER_LEN || msg[0] != TLSPORT_MSG_CLIENT_HELLO)
+	if (begins) {
+		memcpy(conn->fragment + have, msg, min(len, MESSAGE_HEADER_LEN - have));
+		if (conn->fragment[0] != TLSPORT_MSG_CLIENT_HELLO)
 			return false;
-		left = MESSAGE_HEADER_LEN + get_unaligned_be24(msg + 1);
+		if (have + len < MESSAGE_HEADER_LEN) {
+			conn->fragment_len = have + len;
+			return true;
+		}
+		conn->fragment_len = 0;
+		left = MESSAGE_HEADER_LEN - have + get_unaligned_be24(conn->fragment + 1);
 	}
 	if (len > left)
 		return false;
-	if (!conn->hello_left) {
+	if (begins) {
 		tlsport_transmit_alert(conn, TLSPORT_ALERT_WARNING, TLSPORT_ALERT_NO_RENEGOTIATION);
 		tlsport_transmit_due(sock, base);
 	}

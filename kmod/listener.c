@@ -135,6 +135,7 @@ static void recheck(struct tlsport_listener *l)
 	bool on = tlsport_port_on(sock_net(l->sk), inet_sk(l->sk)->inet_num);
 
 	WRITE_ONCE(l->mode, on ? TLSPORT_MODE_LISTEN_SHUT : TLSPORT_MODE_LISTEN_PLAIN);
+	WRITE_ONCE(l->ending, false);
 	if (!on || READ_ONCE(READ_ONCE(l->port)->disabled))
 		let_mptcp(l);
 	smp_wmb(); /* who takes the mark sees the mode */
@@ -446,6 +447,8 @@ static void end_waiting(struct tlsport_listener *l)
  */
 static void shut(struct tlsport_listener *l)
 {
+	WRITE_ONCE(l->ending, true);
+	smp_mb(); /* before the mode: open_listener() sets that, and looks */
 	if (READ_ONCE(l->sk->sk_state) != TCP_LISTEN ||
 	    READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
 		return;

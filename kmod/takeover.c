@@ -159,6 +159,8 @@ static bool in_stock_accept(struct sock *sk)
  */
 static void open_listener(struct tlsport_listener *l, struct tlsport_port *port)
 {
+	bool ends;
+
 	if (l->mptcp && READ_ONCE(l->mode) == TLSPORT_MODE_LISTEN_PLAIN)
 		count_resets(l->sk, tlsport_mptcp_reset_queue(l->sock, l->base));
 	if (READ_ONCE(l->mode) != TLSPORT_MODE_LISTEN_TLS || l->port != port)
@@ -167,7 +169,10 @@ static void open_listener(struct tlsport_listener *l, struct tlsport_port *port)
 								   TLSPORT_MODE_LISTEN_TLS,
 					  port);
 	/* that took its time: shutdown(2), and perhaps listen(2) after it, came meanwhile */
-	if (READ_ONCE(l->stale) || READ_ONCE(l->sk->sk_state) != TCP_LISTEN)
+	smp_mb(); /* after the mode */
+	ends = READ_ONCE(l->ending) || READ_ONCE(l->sk->sk_state) != TCP_LISTEN;
+	smp_rmb(); /* the mark is set before it listens again */
+	if (ends || READ_ONCE(l->stale))
 		cmpxchg(&l->mode, TLSPORT_MODE_LISTEN_TLS, TLSPORT_MODE_LISTEN_SHUT);
 }
 

@@ -125,7 +125,8 @@ struct tlsport_net {
 extern unsigned int tlsport_net_id;
 /*
  * Open: of connections that a program has.  It may keep the lock of its sockets for as long as
- * it likes (memory of userfaultfd, FUSE): what waits for that is not in others' way.
+ * it likes (memory of userfaultfd, FUSE): what waits for that is in the way of no handshake,
+ * and of none that is closing.
  */
 extern struct workqueue_struct *tlsport_wq, *tlsport_open_wq;
 
@@ -213,6 +214,7 @@ struct tlsport_listener {
 	struct tlsport_port *port;
 	struct delayed_work accept_work;
 	bool stale;		/* mode and port are of an earlier life: accept_work looks again */
+	bool ending;		/* shut(), until it listens again */
 	spinlock_t lock;	/* all below */
 	struct list_head ready; /* wait for accept() */
 	struct list_head handshakes;
@@ -322,7 +324,7 @@ struct tlsport_conn {
 	u8 truncation;	 /* the port's when the keys came, as key_limit */
 	u8 control_run;
 	u8 secret_len;
-	u8 fragment_len, fragment[TLSPORT_KEY_UPDATE_LEN - 1]; /* of a KeyUpdate */
+	u8 fragment_len, fragment[TLSPORT_KEY_UPDATE_LEN - 1]; /* of a message that is begun */
 	u32 hello_left;					       /* of one that is refused */
 	u64 fragment_seq;				       /* of the record behind it */
 	u16 alert; /* level << 8 | description, to be sent */

@@ -222,9 +222,26 @@ static bool unsent(struct sock *sk)
 	return pending;
 }
 
+/* tx_lock held.  The KeyUpdate is out: the key behind it, before anything else goes. */
+static int next_key(struct sock *sk, int flags)
+{
+	struct tlsport_conn *conn = tlsport_conn_of(sk);
+	int err;
+
+	if (!test_bit(TLSPORT_TX_REKEY, &conn->tx_flags))
+		return 0;
+	err = tlsport_rekey_tx(sk, conn, flags);
+	if (again(err))
+		return err;
+	clear_bit(TLSPORT_TX_REKEY, &conn->tx_flags);
+	if (err)
+		cut(conn, TLSPORT_REASON_REKEY_FAILED);
+	return 0;
+}
+
 /*
  * Our answer to update_requested: the message under the old key, then the next
- * key.  tx_lock held.
+ * key.  The peer may ask again before there is that.  tx_lock held.
  */
 static int update(struct socket *sock, const struct proto_ops *base, int flags)
 {
@@ -232,9 +249,14 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 	struct tlsport_conn *conn = tlsport_conn_of(sock->sk);
 	int err;
 
+	err = next_key(sock->sk, flags);
+	if (err)
+		return err;
 	if (test_bit(TLSPORT_TX_UPDATE, &conn->tx_flags)) {
-		err = send_record(sock, base, TLSPORT_TYPE_HANDSHAKE, key_update,
-				  sizeof(key_update), flags);
+		err = test_bit(TLSPORT_TX_CUT, &conn->tx_flags) ?
+			      -EPIPE :
+			      send_record(sock, base, TLSPORT_TYPE_HANDSHAKE, key_update,
+					  sizeof(key_update), flags);
 		if (again(err) || (err < 0 && !(flags & MSG_DONTWAIT)))
 			return err; /* the caller's, who waits for room */
 		if (err > 0)
@@ -243,15 +265,7 @@ static int update(struct socket *sock, const struct proto_ops *base, int flags)
 		if (err < 0 && READ_ONCE(sock->sk->sk_state) == TCP_CLOSE)
 			return err;
 	}
-	if (test_bit(TLSPORT_TX_REKEY, &conn->tx_flags)) {
-		err = tlsport_rekey_tx(sock->sk, conn, flags);
-		if (again(err))
-			return err;
-		clear_bit(TLSPORT_TX_REKEY, &conn->tx_flags);
-		if (err)
-			cut(conn, TLSPORT_REASON_REKEY_FAILED);
-	}
-	return 0;
+	return next_key(sock->sk, flags);
 }
 
 /*

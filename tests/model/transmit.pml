@@ -16,62 +16,79 @@
  * An atomic bit operation is one step.  The send buffer is full or has room as it
  * likes, but never full for ever: a budget.  net/tls's own tx_lock is part of that.
  *
- * Not asserted: that an alert is sent when there was no next key; and, for a peer
- * ignores it, that close_notify is sent once (it may take the place of a warning
- * that was due, and come again), and that no KeyUpdate comes after it.
+ * Not asserted, for a peer ignores it: that close_notify is sent once (it may take the
+ * place of a warning that was due, and come again), and that no KeyUpdate comes after it.
  */
 
 #ifndef WRITES
 #define WRITES 1
 #endif
+#ifndef READS /* of KeyUpdates that ask */
+#define READS 2
+#endif
 
 bool conn_lock, tx_lock;
-bool closed, update, rekey, alert, fin;	/* tx_flags */
+bool closed, cut, update, rekey, alert, fin;	/* tx_flags */
 bool last_alert;			/* conn->alert is one that ends */
 bool armed;				/* conn->timer, which queues the work item */
 byte no_room = 2;				/* how often there is no room */
 
 /* what was sent */
 bool last_sent, fin_sent;		/* an alert that ends, FIN */
-bool between, no_key;			/* KeyUpdate and the next key; that failed */
+bool between;				/* KeyUpdate and the next key */
 
 #define due (update || rekey || alert || fin)
+#ifdef ALERT_BEHIND_CUT
+#define behind_cut false
+#else
+#define behind_cut cut
+#endif
 
 inline lock(m) { atomic { !m -> m = true } }
 inline unlock(m) { atomic { assert(m); m = false } }
 
 inline record_data() { atomic { assert(!last_sent && !fin_sent && !between) } }
 
-/* update(), tx_lock held; err: something stays due.  A writer may wait instead. */
-inline send_update(err, waits)
+/* next_key(), tx_lock held */
+inline next_key(err, waits)
 {
-	if
-	:: update ->
-		if
-		:: !waits && no_room > 0 -> no_room--; err = true
-		:: atomic {
-			assert(!between);
-			between = !fin_sent	/* EPIPE */
-		   }
-			rekey = true;
-			update = false
-		:: update = false	/* the connection is broken */
-		fi
-	:: else
-	fi;
 	if
 	:: rekey && !err ->
 		if
 		:: !waits && no_room > 0 -> no_room--; err = true
 		:: between = false;
 			rekey = false
-		:: atomic { rekey = false; no_key = true } /* FIN alone */
+		:: atomic { rekey = false; cut = true } /* FIN alone */
 			closed = true;
 			alert = false;
 			fin = true
 		fi
 	:: else
 	fi
+}
+
+/* update(), tx_lock held; err: something stays due.  A writer may wait instead. */
+inline send_update(err, waits)
+{
+#ifndef KEY_UPDATE_FIRST
+	next_key(err, waits);
+#endif
+	if
+	:: update && !err ->
+		if
+		:: cut -> update = false
+		:: !cut && !waits && no_room > 0 -> no_room--; err = true
+		:: !cut -> atomic {
+			assert(!between);
+			between = !fin_sent	/* EPIPE */
+		   }
+			rekey = true;
+			update = false
+		:: !cut -> update = false	/* the connection is broken */
+		fi
+	:: else
+	fi;
+	next_key(err, waits)
 }
 
 inline send_due(err)
@@ -82,9 +99,10 @@ inline send_due(err)
 		if
 		:: atomic { alert -> alert = false }
 			if
-			:: no_room > 0 -> no_room--; alert = true; err = true
-			:: atomic {
-				assert(no_key || (!fin_sent && !between));
+			:: behind_cut /* it would be behind what is lost */
+			:: !behind_cut && no_room > 0 -> no_room--; alert = true; err = true
+			:: !behind_cut -> atomic {
+				assert(!cut && !fin_sent && !between);
 				last_sent = last_sent || last_alert
 			   }
 			fi
@@ -199,15 +217,21 @@ proctype writer()
 active proctype reader()
 {
 	bool got, err;
+	byte n = READS;
 
-	lock(conn_lock);
-	if
-	:: !closed ->
-		update = true;
-		transmit_due(got, err)
-	:: closed
-	fi;
-	unlock(conn_lock)
+	do
+	:: n > 0 ->
+		n--;
+		lock(conn_lock);
+		if
+		:: !closed ->
+			update = true;
+			transmit_due(got, err)
+		:: closed
+		fi;
+		unlock(conn_lock)
+	:: n == 0 -> break
+	od
 }
 
 active proctype shutdown()

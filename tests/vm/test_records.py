@@ -153,7 +153,7 @@ def warnings_12():
 @test("TLS 1.2: renegotiation in many records: one no_renegotiation, and data goes on both ways, also between them")
 def renegotiation_in_pieces():
     with good(VERSION12) as peer:
-        for length, size in ((40, 5), (20000, 16384), (3, 4)):
+        for length, size in ((40, 5), (20000, 16384), (3, 4), (7, 1), (2, 3)):
             hello = b"\1" + length.to_bytes(3, "big") + bytes(length)
             for start in range(0, len(hello), size):
                 peer.send(TYPE_HANDSHAKE, hello[start:start + size])
