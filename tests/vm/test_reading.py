@@ -61,10 +61,11 @@ def waitall(pair):
     for at in range(0, 40000, 8000):
         lib.wait_for(lambda: not lib.waiting(conn), what="the reader has taken it")
         pair.client.write(TEXT[at:at + 8000])
+    whole = digest(first())
     second = in_thread(conn.recv, 1000, socket.MSG_WAITALL)
     pair.client.write(b"the end")
     pair.write_end()
-    return digest(first()), second(), conn.recv(1)
+    return whole, second(), conn.recv(1)
 
 
 @as_on_tcp("MSG_DONTWAIT and O_NONBLOCK: EAGAIN when nothing is there; SO_RCVTIMEO: EAGAIN when its time is over")
