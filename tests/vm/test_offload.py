@@ -561,18 +561,22 @@ def changing_mtu(nic):
               "other again, and all bytes are right", timeout=300)
 def faults_on_the_wire():
     c = Offloaded().connect()
-    for sending, receiving in lib.some_of((("rebuild", "request"), ("rebuild", "hint"), ("next-record", "async"))):
-        c.nic.knob("tx_resync", sending)
-        c.nic.knob("rx_resync", receiving)
-        wire_faults(c.nic, 10000)
-        with changing_mtu(c.nic):
-            c.move()
-        wire_faults(c.nic, 0)
-        c.move(100000)
+    found = {}
+    for _ in range(30):  # chance decides which packets are lost, and what the interface loses with them
+        for sending, receiving in (("rebuild", "request"), ("rebuild", "hint"), ("next-record", "async")):
+            c.nic.knob("tx_resync", sending)
+            c.nic.knob("rx_resync", receiving)
+            wire_faults(c.nic, 10000)
+            with changing_mtu(c.nic):
+                c.move(SIZE // 4)
+            wire_faults(c.nic, 0)
+            c.move(SIZE // 16)
+        found = {name: c.nic.counter(name) for name in ("tx_tls_ooo", "tx_wire_lost", "tx_wire_reordered",
+                                                        "rx_tls_resync_res_ok")}
+        if all(found.values()):
+            break
+    assert all(found.values()), f"what did not happen: {found}"
     c.crypt(*BY_NIC, "nic0")
-    for name in ("tx_tls_ooo", "tx_wire_lost", "tx_wire_reordered"):
-        assert c.nic.counter(name), f"{name}: none"
-    assert c.nic.counter("tx_tls_resync_res") or c.nic.counter("rx_tls_resync_res_ok"), "no resync"
     c.end()
 
 
