@@ -748,19 +748,23 @@ static bool is_here(const struct in6_addr *address)
 	return here;
 }
 
+void port_address_text(const struct in6_addr *address, char text[INET6_ADDRSTRLEN])
+{
+	bool mapped = IN6_IS_ADDR_V4MAPPED(address);
+
+	inet_ntop(mapped ? AF_INET : AF_INET6, address->s6_addr + (mapped ? 12 : 0), text,
+		  INET6_ADDRSTRLEN);
+}
+
 bool port_config_absent(const struct port_config *port, char *text, size_t len)
 {
 	char name[INET6_ADDRSTRLEN];
 	size_t used = 0;
 
 	for (size_t i = 0; i < port->address_count; i++) {
-		const struct in6_addr *address = &port->addresses[i];
-		bool mapped = IN6_IS_ADDR_V4MAPPED(address);
-
-		if (is_here(address))
+		if (is_here(&port->addresses[i]))
 			continue;
-		inet_ntop(mapped ? AF_INET : AF_INET6, address->s6_addr + (mapped ? 12 : 0), name,
-			  sizeof(name));
+		port_address_text(&port->addresses[i], name);
 		used += snprintf(text + used, len - used, "%s%s", used ? ", " : "", name);
 		if (used >= len)
 			break;

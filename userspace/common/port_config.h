@@ -166,6 +166,9 @@ void port_config_init(struct port_config *port, uint16_t number);
  */
 int port_config_set(struct port_config *port, int key, const char *value, char *why);
 
+/* IPv4 as it is written, where it is mapped. */
+void port_address_text(const struct in6_addr *address, char text[INET6_ADDRSTRLEN]);
+
 /**
  * port_config_finish() - when all keys are set: the profile fills in what was not, and
  * a version that has no suite, or no group, is not spoken

@@ -84,19 +84,17 @@ static json_t *workers_json(const struct parent *parent)
 	return all;
 }
 
-/* Names out of certificates may hold any bytes: what is no UTF-8 is left out. */
-static void set_text(json_t *object, const char *key, const char *text)
-{
-	json_t *value = json_string(text);
-
-	json_object_set_new(object, key, value ? value : json_string("?"));
-}
-
-static void append_text(json_t *array, const char *text, size_t len)
+/* Names out of certificates may hold any bytes: what is no UTF-8, or not there, is left out. */
+static json_t *text_json(const char *text, size_t len)
 {
 	json_t *value = json_stringn(text, len);
 
-	json_array_append_new(array, value ? value : json_string("?"));
+	return value ? value : json_string("?");
+}
+
+static void set_text(json_t *object, const char *key, const char *text)
+{
+	json_object_set_new(object, key, text_json(text, text ? strlen(text) : 0));
 }
 
 /* Until when the response that is stapled is valid; null: none is, and why, if that is wrong */
@@ -124,7 +122,8 @@ static json_t *warnings_json(const struct cert_facts *facts)
 	json_t *all = json_array();
 
 	for (unsigned int w = 0; w < facts->warning_count; w++)
-		append_text(all, facts->warnings[w], strlen(facts->warnings[w]));
+		json_array_append_new(all,
+				      text_json(facts->warnings[w], strlen(facts->warnings[w])));
 	return all;
 }
 
@@ -202,12 +201,7 @@ static json_t *addresses_json(const struct port_config *config)
 	char text[INET6_ADDRSTRLEN];
 
 	for (size_t i = 0; i < config->address_count; i++) {
-		const struct in6_addr *address = &config->addresses[i];
-
-		if (IN6_IS_ADDR_V4MAPPED(address))
-			inet_ntop(AF_INET, address->s6_addr + 12, text, sizeof(text));
-		else
-			inet_ntop(AF_INET6, address, text, sizeof(text));
+		port_address_text(&config->addresses[i], text);
 		json_array_append_new(names, json_string(text));
 	}
 	return names;
@@ -252,7 +246,7 @@ static json_t *renewal_json(const char *errors, uint16_t port)
 	for (size_t end; errors && *errors; errors += end + (errors[end] == '\n')) {
 		end = strcspn(errors, "\n");
 		if (!strncmp(errors, prefix, len))
-			append_text(all, errors + len, end - len);
+			json_array_append_new(all, text_json(errors + len, end - len));
 	}
 	return all;
 }
