@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import ssl
 import struct
@@ -610,6 +611,19 @@ def vlan():
     c.end()
 
 
+LACP_COLLECTS = 0x30  # and distributes: of a port's state (IEEE 802.1AX)
+
+
+def bond_carries(status, mode):
+    """It sends over both interfaces: of 802.3ad, when both sides have agreed; before, what it sends may be lost."""
+    ready = status.count("MII Status: up") == 3
+    if mode == "802.3ad":
+        states = [int(state) for state in re.findall(r"port state: (\d+)", status)]
+        ready &= "Number of ports: 2" in status and len(states) == 4
+        ready &= all(state & LACP_COLLECTS == LACP_COLLECTS for state in states)
+    return ready
+
+
 def over_bond(number, mode, *options):
     """Two interfaces of each side are one; a connection over them, not made yet."""
     pairs = [lib.Nic(f"nic{net}", net) for net in (2 * number, 2 * number + 1)]
@@ -623,6 +637,9 @@ def over_bond(number, mode, *options):
         lib.run("ip", *net, "address", "add", address + end + "/24", "dev", name)
         lib.run("ip", *net, "link", "set", name, "up")
     lib.defer(lib.run, "ip", "link", "del", name)
+    for command in ((), ("ip", "netns", "exec", "far")):
+        lib.wait_for(lambda c=command: bond_carries(lib.run(*c, "cat", "/proc/net/bonding/" + name).stdout.decode(), mode),
+                     20, f"{name} sends over both interfaces")
     pairs[0].address = address + "1"
     return Offloaded(pairs[0])
 
