@@ -637,9 +637,11 @@ def over_bond(number, mode, *options):
         lib.run("ip", *net, "address", "add", address + end + "/24", "dev", name)
         lib.run("ip", *net, "link", "set", name, "up")
     lib.defer(lib.run, "ip", "link", "del", name)
-    for command in ((), ("ip", "netns", "exec", "far")):
+    for command, first in (((), pairs[0].name), (("ip", "netns", "exec", "far"), pairs[0].far)):
         lib.wait_for(lambda c=command: bond_carries(lib.run(*c, "cat", "/proc/net/bonding/" + name).stdout.decode(), mode),
                      20, f"{name} sends over both interfaces")
+        if mode == "active-backup":  # both sides over the same pair: which one they saw first is chance
+            lib.run(*command, "ip", "link", "set", name, "type", "bond", "active_slave", first)
     pairs[0].address = address + "1"
     return Offloaded(pairs[0])
 
