@@ -2,10 +2,14 @@
 """The command line: what is refused, and what is told."""
 import glob
 import json
+import os
+import shutil
 import ssl
 
 import lib
 from lib import test, equal
+
+DAEMON = os.path.dirname(lib.CTL) + "/tlsportd"
 
 
 def state():
@@ -185,3 +189,32 @@ def disable_keeps():
         server.stop()
     lib.Server(port, "--do", "banner", "--text", "plain")
     assert b"plain" in lib.probe(port, b"x", half_close=True)
+
+
+@test("a broken configuration: check-config and tlsportd -t name file, line and key of each fault, and change nothing")
+def broken_configuration():
+    directory = lib.WORK + "/broken"
+    os.makedirs(directory + "/ports.d")
+    lib.defer(shutil.rmtree, directory)
+    main, first, second = directory + "/tlsport.conf", directory + "/ports.d/1.conf", directory + "/ports.d/2.conf"
+    before = state()
+    for command in ((lib.CTL, "--config-dir", directory, "check-config"), (DAEMON, "-t", "--config-dir", directory)):
+        lib.write_file(main, "[port 443]\ncert = /nonexistent\n\ngroups = P-999\n")
+        lib.write_file(first, f"cert = {lib.cert_path('ec')}\nprofle = modern\n")
+        os.symlink("/nonexistent", second)
+        done = lib.run(*command, check=False)
+        lines = done.stderr.decode().splitlines()
+        equal((done.returncode, done.stdout, len(lines)), (1, b"", 3), f"of {command}: {lines}")
+        for line, words in zip(lines, ((main + ":4: ", "groups", "P-999", "X25519"),
+                                       (first + ":2: ", "profle", "profile"), (second + ": ", "leads nowhere"))):
+            assert line.startswith(words[0]) and all(word in line for word in words), f"{line!r} does not say {words}"
+        lib.write_file(main, f"[port 443]\ncert = {lib.cert_path('ec')}\nkey = {lib.key_path('other')}\n")
+        os.unlink(first)
+        os.unlink(second)
+        done = lib.run(*command, check=False)
+        equal((done.returncode, done.stderr.count(b"\n")), (1, 1), f"a key of another certificate: {done.stderr!r}")
+        assert done.stderr.startswith(main.encode() + b":"), done.stderr
+        lib.write_file(main, f"[port 443]\ncert = {lib.cert_path('ec')}\nkey = {lib.key_path('ec')}\n")
+        done = lib.run(*command)
+        assert b"valid" in done.stdout or b"good" in done.stdout, done.stdout
+    equal(state(), before, "configuration and kernel")

@@ -687,3 +687,27 @@ def route_over_vlan():
         c.move(100000)
         c.crypt(*BY_NIC, "nic0")
     c.end()
+
+
+@offload_test("nicsim up: each option holds for both NICs; what is wrong is told, and leaves nothing; other pairs stay at its "
+              "down")
+def nicsim_command():
+    command = lib.TOP + "/tests/nicsim/nicsim"
+    other = lib.Nic()
+    lib.defer(lib.run, command, "down")
+    for words in (("--loss", "200"), ("--loss", "-1"), ("--mtu", "99999"), ("--max-flows", "x"), ("--rate", "5"),
+                  ("--delay", "5s"), ("--delay",)):
+        done = lib.run(command, "up", *words, check=False)
+        equal((done.returncode, done.stdout, done.stderr.count(b"\n")), (1, b"", 1), f"of {words}: {done.stderr!r}")
+        assert b"nicsim-" not in lib.run("ip", "netns", "list").stdout, f"{words} left namespaces"
+    lib.run(command, "up", "--rate", "2gbit", "--delay", "20ms", "--loss", "0.5", "--reorder", "1.25", "--max-flows", "7",
+            "--mtu", "4000")
+    again = lib.run(command, "up", check=False)
+    equal((again.returncode, again.stderr.count(b"\n")), (1, 1), f"up once more: {again.stderr!r}")
+    for side in ("nicsim-server", "nicsim-client"):
+        knobs = ("nicsim/rate", "nicsim/delay", "nicsim/drop", "nicsim/reorder", "nicsim/max_flows", "mtu")
+        values = lib.run("ip", "netns", "exec", side, "cat", *(f"/sys/class/net/nic0/{knob}" for knob in knobs)).stdout
+        equal(values.decode().split(), ["2000000", "20000", "5000", "12500", "7", "4000"], f"of {side}: {knobs}")
+    lib.run(command, "down")
+    assert b"nicsim-" not in lib.run("ip", "netns", "list").stdout, "down left namespaces"
+    equal(other.flows(), 0, "flows of the other pair")

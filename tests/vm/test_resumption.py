@@ -2,6 +2,7 @@
 """Session tickets: by any worker, on their port alone."""
 import base64
 import os
+import shutil
 
 import lib
 from lib import test, equal
@@ -122,3 +123,37 @@ def helper_restarts():
     equal(lib.helper_pids(), generation, "workers: keys are changed in place")
     for name, context, session in sessions(shared):
         assert resumed(shared, context, session), f"{name}: with a new key"
+
+
+@test("ticket-keys of a directory, changed as Kubernetes changes a mounted secret: taken while connections go on")
+def keys_in_directory():
+    directory = lib.WORK + "/secret"
+    lib.defer(shutil.rmtree, directory)
+    keys = [base64.b64encode(os.urandom(48)).decode() + "\n" for _ in range(4)]
+
+    def mount(version, *files):
+        """The directory's names lead through a link to a directory of this version, which changes at one stroke."""
+        place = f"{directory}/..{version}"
+        os.makedirs(place)
+        for number, text in enumerate(files):
+            lib.write_file(f"{place}/{number}", text)
+            os.chmod(f"{place}/{number}", 0o400)
+            if not os.path.lexists(f"{directory}/{number}"):
+                os.symlink(f"..data/{number}", f"{directory}/{number}")
+        os.symlink(f"..{version}", directory + "/..new")
+        os.rename(directory + "/..new", directory + "/..data")
+    mount(1, keys[0], keys[1])
+    port = lib.new_port()
+    lib.enable(port, ticket_keys=directory)
+    lib.Server(port)
+    generation, old = lib.helper_pids(), list(sessions(port))
+    with lib.TlsClient(port) as client:
+        mount(2, keys[2], keys[3])
+        lib.wait_for(lambda: not resumed(port, *old[0][1:]), 10, "the old keys are forgotten")
+        for name, context, session in old:
+            assert not resumed(port, context, session), f"{name}: by a key that is gone"
+        for name, context, session in sessions(port):
+            assert resumed(port, context, session), f"{name}: with a new key"
+        client.write(b"still here")
+        equal(client.read_exactly(10), b"still here")
+    equal(lib.helper_pids(), generation, "workers: keys are changed in place")
