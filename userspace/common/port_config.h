@@ -55,6 +55,7 @@ enum port_client_auth {
  * @file: where it was found; NULL: not in a file
  * @line: of its section, 1 when there is no section line
  * @broken: something in its section is wrong: it can only be kept shut
+ * @unread: its file could not be opened: nothing is known of the section
  * @given: bit of each key that was given
  * @lines: of these, 0: not out of a file
  * @addresses: local ones at which it is served, IPv4 mapped
@@ -86,6 +87,7 @@ struct port_config {
 	char *file;
 	unsigned int line;
 	bool broken;
+	bool unread;
 	uint64_t given;
 	unsigned int lines[PORT_KEYS];
 	struct in6_addr addresses[PORT_ADDRESSES];

@@ -355,8 +355,10 @@ static void load_file(struct config *config, const char *path, unsigned int defa
 		if (errno == ENOENT)
 			return;
 		text_add(errors, "%s: %s\n", path, text_file_error(errno));
-		if (default_port && !begin_port(&reader, default_port))
+		if (default_port && !begin_port(&reader, default_port)) {
 			config->ports[config->count - 1].broken = true;
+			config->ports[config->count - 1].unread = true;
+		}
 		return;
 	}
 	line = ini_parse_stream(read_line, &reader, on_value, &reader);
@@ -443,7 +445,7 @@ static void check_port(struct port_config *port, struct text *errors)
 {
 	char why[PORT_CONFIG_ERROR_LEN];
 
-	if (!port_config_has(port, "cert") && !port_config_has(port, "cert-dir"))
+	if (!port->unread && !port_config_has(port, "cert") && !port_config_has(port, "cert-dir"))
 		refuse_port(port, "no certificate: add \"cert = FILE\" or \"cert-dir = DIR\"",
 			    errors);
 	else if (port_config_has(port, "key") && !port_config_has(port, "cert"))
