@@ -331,6 +331,7 @@ static const struct {
 	{ "rsa", "pkcs11:token=web;object=p256", "pin", "of another type than the certificate's" },
 	{ "p256", "pkcs11:token=web;object=p256", NULL, "the token asks for a PIN: name a file" },
 	{ "p256", "pkcs11:token=web;object=p256", "no-pin", "no-pin: No such file" },
+	{ "p256", "pkcs11:token=web;object=p256", "fifo", "fifo: not a regular file" },
 	{ "p256", "pkcs11:token=web;object=p256?module-path=/none.so", "pin",
 	  "the module /none.so cannot be loaded: " },
 	{ "p256", "pkcs11:token=web;object=p256?module-path=/etc/passwd", "pin",
@@ -346,6 +347,7 @@ static void test_refused(void **state)
 	char err[512];
 
 	(void)state;
+	assert_int_equal(mkfifo(path_of("fifo"), 0600), 0); /* nobody waits for its writer */
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		err[0] = '\0';
 		if (!load(refused[i].cert, refused[i].uri, refused[i].pin, &files, &facts, err,

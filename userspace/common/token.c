@@ -5,6 +5,7 @@
  * The login is that of the process: it lasts as long as one session is open, which
  * the one in struct token is.  p11-kit makes calls of several threads safe.
  */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 #include "pin_record.h"
 #include "refuse.h"
+#include "text_file.h"
 #include "token.h"
 #include "token_uri.h"
 
@@ -165,12 +167,12 @@ static int find_token(struct token *token, char *err, size_t errlen)
 static int read_pin(const char *text, const char *file, char pin[PIN_MAX], struct stat *st,
 		    char *err, size_t errlen)
 {
-	FILE *stream = fopen(file, "re");
+	FILE *stream = text_file_open(file);
 	size_t len;
 	char *line;
 
 	if (!stream || fstat(fileno(stream), st)) {
-		refuse(err, errlen, "%s: its PIN: %s: %m", text, file);
+		refuse(err, errlen, "%s: its PIN: %s: %s", text, file, text_file_error(errno));
 		if (stream)
 			fclose(stream);
 		return -1;
