@@ -23,11 +23,25 @@ static bool is_sealed(struct inode *inode)
 	       (READ_ONCE(SHMEM_I(inode)->seals) & wanted) == wanted;
 }
 
+/* What is not written here does not change: not so behind a server, or a program (FUSE). */
+static bool is_local(const struct super_block *sb)
+{
+	switch (sb->s_magic) {
+	case TMPFS_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+		return true;
+	case FUSE_SUPER_MAGIC:
+		return false;
+	default:
+		return sb->s_bdev;
+	}
+}
+
 /* Nobody can write until somebody with the right to do so changes the file or its mount. */
 static bool is_read_only(struct inode *inode)
 {
-	return (IS_IMMUTABLE(inode) || sb_rdonly(inode->i_sb)) && !inode_is_open_for_write(inode) &&
-	       !mapping_writably_mapped(inode->i_mapping);
+	return (IS_IMMUTABLE(inode) || sb_rdonly(inode->i_sb)) && is_local(inode->i_sb) &&
+	       !inode_is_open_for_write(inode) && !mapping_writably_mapped(inode->i_mapping);
 }
 
 /* A page has no reference on its file: RCU keeps what is looked at. */

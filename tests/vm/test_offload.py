@@ -2,6 +2,7 @@
 """Records that a network interface does: when it does, why it does not, and that the data is right either way."""
 import contextlib
 import fcntl
+import mmap
 import os
 import re
 import socket
@@ -222,6 +223,13 @@ def zerocopy_read_only():
     c.end()
 
 
+@offload_test("zerocopy: a file of a server, though mounted read-only, is copied: the server may change it")
+def zerocopy_network():
+    c = Offloaded(zerocopy="on").connect()
+    passes_uncopied(c, os.path.realpath("/usr/bin/env"), False)  # the guest's files are those of the host (9p)
+    c.end()
+
+
 def toggle_flag(file, flag):
     """As chattr(1) does."""
     flags, = struct.unpack("l", fcntl.ioctl(file, FS_IOC_GETFLAGS, bytes(8)))
@@ -248,6 +256,15 @@ def zerocopy_immutable():
         for wanted in (True, False):
             toggle_flag(file, FS_IMMUTABLE_FL)
             passes_uncopied(c, path, wanted)
+    with open(path, "r+b") as writer:  # opened before: the flag does not take it away
+        toggle_flag(writer, FS_IMMUTABLE_FL)
+        passes_uncopied(c, path, False)
+        mapping = mmap.mmap(writer.fileno(), 0)
+    passes_uncopied(c, path, False)
+    mapping.close()
+    passes_uncopied(c, path, True)
+    with open(path, "rb") as file:
+        toggle_flag(file, FS_IMMUTABLE_FL)
     c.end()
 
 
