@@ -1209,9 +1209,9 @@ static void status_shows_counters_with_reasons(void **state)
 		strstr(mock.out, "  sw  device-full               0 sending, 6 receiving: "));
 }
 
-static enum feature_state features[3][2];
+static enum feature_state features[8][2];
 
-/* eth0, eth1, eth2 */
+/* eth0 to eth7 */
 static enum feature_state mock_feature(const char *device, const char *name)
 {
 	assert_int_equal(strlen(device), 4);
@@ -1227,12 +1227,22 @@ static void check_finds_what_is_off(void **state)
 	features[0][1] = FEATURE_ON;
 	features[1][0] = FEATURE_ON;
 	features[1][1] = FEATURE_OFF;
-	mock.conns[mock.conn_count++] = (struct tlsport_nl_conn){ .id = 1, .device = "eth0" };
-	mock.conns[mock.conn_count++] = (struct tlsport_nl_conn){ .id = 2, .device = "lo" };
+	features[6][0] = FEATURE_OFF;
+	mock.conns[mock.conn_count++] =
+		(struct tlsport_nl_conn){ .id = 1, .port = 443, .device = "eth0" };
+	mock.conns[mock.conn_count++] =
+		(struct tlsport_nl_conn){ .id = 2, .port = 443, .device = "lo" };
+	mock.conns[mock.conn_count++] = (struct tlsport_nl_conn){
+		.id = 3, .port = 443, .device = "eth3", .tx_sw = TLSPORT_SW_BOND
+	};
+	/* Of a port that has been disabled, or does not want it */
+	mock.conns[mock.conn_count++] =
+		(struct tlsport_nl_conn){ .id = 4, .port = 444, .device = "eth5" };
 	mock_write("proc/net/route",
 		   "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
 		   "eth1\t00000000\t01020304\t0003\t0\t0\t0\t00000000\n"
-		   "eth7\t00000A0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n");
+		   "eth6\t00000A0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n"
+		   "eth7\t00010A0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n");
 	mock_write(
 		"proc/net/ipv6_route",
 		"00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
@@ -1240,7 +1250,10 @@ static void check_finds_what_is_off(void **state)
 	expect("check", 1,
 	       "eth0 can encrypt TLS and does not: turn it on with 'ethtool -K eth0 tls-hw-tx-offload on'\n"
 	       "eth1 can decrypt TLS and does not: turn it on with 'ethtool -K eth1 tls-hw-rx-offload on'\n"
-	       "eth2 cannot encrypt TLS, which a port with offload require needs\n",
+	       "eth6 can encrypt TLS and does not: turn it on with 'ethtool -K eth6 tls-hw-tx-offload on'\n"
+	       "eth2 cannot encrypt TLS, which a port with offload require needs\n"
+	       "connections over eth3 are encrypted by software, for it is part of a bond, which net/tls "
+	       "does not do it for: a port with offload require refuses them\n",
 	       "");
 	mock.ports[0].policy.offload = TLSPORT_OFFLOAD_OFF;
 	expect("check", 0, "nothing was found\n", "");

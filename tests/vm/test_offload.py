@@ -505,6 +505,7 @@ def link_down():
     c = Offloaded().connect()
     c.move(100000)
     c.nic.link("down")
+    equal(counts(c.port), {"nic": (1, 1), "device-down": (1, 1)}, "of status, which nobody asked conns before")
     equal(lib.crypt(c.port)[:4], ("sw", "device-down", "sw", "device-down"), "while it is down")
     c.conn.sendall(b"sent while it was down")
     c.nic.link("up")

@@ -808,6 +808,8 @@ static int refuse_idle_keys(const struct port_config *port, char *why)
 				     "with client-auth: there is no resumption");
 	if (port_config_has(port, "offload-tls13") && port->offload != TLSPORT_OFFLOAD_REQUIRE)
 		return wrong(why, "offload-tls13 does nothing without offload = require");
+	if (port_config_has(port, "offload-tls13") && port->max_version == TLS_1_2)
+		return wrong(why, "offload-tls13 does nothing with max-version = 1.2");
 	if (port->zerocopy && port->offload == TLSPORT_OFFLOAD_OFF)
 		return wrong(why, "zerocopy = on does nothing with offload = off");
 	return 0;

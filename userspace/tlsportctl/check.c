@@ -3,7 +3,7 @@
  * check: what this machine could do better for the connections on enabled ports.
  * It changes nothing: a finding is one line that says what is wrong and what to do.
  *
- * Interfaces are those that connections use now and those of the default routes.
+ * Interfaces are those that connections use now and those that a route leads over.
  */
 #include "ctl.h"
 
@@ -21,10 +21,20 @@
 
 #define DEVICES_MAX 64
 #define LINE_LEN    512
+#define HEX	    "0123456789ABCDEF"
 
+/**
+ * struct devices - interfaces of the connections for which one may encrypt
+ * @ports: all that are enabled
+ * @carries: connections use it, or what has no other route would
+ * @bond: a connection that uses a bond, which net/tls does not encrypt for
+ */
 struct devices {
+	const struct port_list *ports;
 	char names[DEVICES_MAX][IFNAMSIZ];
+	bool carries[DEVICES_MAX];
 	size_t count;
+	char bond[IFNAMSIZ];
 };
 
 static const struct {
@@ -35,20 +45,33 @@ static const struct {
 	{ "tls-hw-rx-offload", "decrypt" },
 };
 
-static void add_device(struct devices *devices, const char *name)
+static void add_device(struct devices *devices, const char *name, bool carries)
 {
 	size_t i;
 
+	if (!*name || !strcmp(name, "lo"))
+		return;
 	for (i = 0; i < devices->count; i++)
 		if (!strcmp(devices->names[i], name))
-			return;
-	if (*name && strcmp(name, "lo") && i < DEVICES_MAX)
+			break;
+	if (i == DEVICES_MAX)
+		return;
+	if (i == devices->count)
 		snprintf(devices->names[devices->count++], IFNAMSIZ, "%s", name);
+	devices->carries[i] |= carries;
 }
 
 static int add_of_conn(const struct tlsport_nl_conn *conn, void *arg)
 {
-	add_device(arg, conn->device);
+	struct devices *devices = arg;
+	const struct tlsport_nl_port *port = port_list_find(devices->ports, conn->port);
+
+	if (!port || port->policy.offload == TLSPORT_OFFLOAD_OFF)
+		return 0;
+	if (conn->tx_sw == TLSPORT_SW_BOND)
+		snprintf(devices->bond, IFNAMSIZ, "%s", conn->device);
+	else
+		add_device(devices, conn->device, true);
 	return 0;
 }
 
@@ -60,7 +83,7 @@ static FILE *open_proc(const char *name)
 	return fopen(path, "re");
 }
 
-static void add_default_routes(struct devices *devices)
+static void add_routes(struct devices *devices)
 {
 	char line[LINE_LEN], name[IFNAMSIZ], destination[33], prefix[3], mask[9];
 	FILE *file = open_proc("net/route");
@@ -68,16 +91,16 @@ static void add_default_routes(struct devices *devices)
 	while (file && fgets(line, sizeof(line), file))
 		if (sscanf(line, "%15s %32s %*s %*s %*s %*s %*s %8s", name, destination, mask) ==
 			    3 &&
-		    !strcmp(destination, "00000000") && !strcmp(mask, "00000000"))
-			add_device(devices, name);
+		    strspn(destination, HEX) == 8)
+			add_device(devices, name, !strcmp(mask, "00000000"));
 	if (file)
 		fclose(file);
 	file = open_proc("net/ipv6_route");
 	while (file && fgets(line, sizeof(line), file))
 		if (sscanf(line, "%32s %2s %*s %*s %*s %*s %*s %*s %*s %15s", destination, prefix,
-			   name) == 3 &&
-		    !strcmp(prefix, "00") && strspn(destination, "0") == 32)
-			add_device(devices, name);
+			   name) == 3)
+			add_device(devices, name,
+				   !strcmp(prefix, "00") && strspn(destination, "0") == 32);
 	if (file)
 		fclose(file);
 }
@@ -213,10 +236,11 @@ static void check_device(json_t *findings, const char *device, bool required)
 static int check_all(struct tlsport_nl *nl)
 {
 	bool wanted = false, required = false;
-	struct devices devices = { .count = 0 };
-	json_t *findings, *names;
 	struct port_list list;
+	struct devices devices = { .ports = &list };
+	json_t *findings, *names;
 	size_t i, count;
+	int ret = 0;
 
 	if (port_list_get(nl, &list))
 		return fail("%s", nl->error);
@@ -224,18 +248,24 @@ static int check_all(struct tlsport_nl *nl)
 		wanted |= list.ports[i].policy.offload != TLSPORT_OFFLOAD_OFF;
 		required |= list.ports[i].policy.offload == TLSPORT_OFFLOAD_REQUIRE;
 	}
+	if (wanted)
+		ret = tlsport_nl_ops->conns(nl, 0, add_of_conn, &devices);
 	free(list.ports);
-	if (wanted && tlsport_nl_ops->conns(nl, 0, add_of_conn, &devices))
+	if (ret)
 		return fail("%s", nl->error);
 	if (wanted)
-		add_default_routes(&devices);
+		add_routes(&devices);
 	findings = json_array();
 	names = json_array();
 	check_driver(findings);
 	for (i = 0; i < devices.count; i++) {
 		json_array_append_new(names, output_string(devices.names[i]));
-		check_device(findings, devices.names[i], required);
+		check_device(findings, devices.names[i], required && devices.carries[i]);
 	}
+	if (*devices.bond)
+		found(findings,
+		      "connections over %s are encrypted by software, for it is part of a bond, which net/tls does not do it for%s",
+		      devices.bond, required ? ": a port with offload require refuses them" : "");
 	count = json_array_size(findings);
 	if (!count)
 		output_line("nothing was found");

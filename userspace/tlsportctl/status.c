@@ -361,13 +361,44 @@ static void print_status(const json_t *result)
 		print_port(port);
 }
 
+static bool may_be_encrypted_by_nic(const struct port_list *list, uint16_t only)
+{
+	const struct tlsport_nl_port *port = list->ports;
+
+	for (size_t i = 0; i < list->count; i++, port++)
+		if ((!only || port->number == only) && port->open &&
+		    (port->tx_sw[TLSPORT_SW_NONE] || port->rx_sw[TLSPORT_SW_NONE]))
+			return true;
+	return false;
+}
+
+static int ignore_conn(const struct tlsport_nl_conn *conn, void *arg)
+{
+	(void)conn;
+	(void)arg;
+	return 0;
+}
+
+/* Of a connection that an interface left the kernel knows when it looks at it: for a dump of them. */
+static int get_ports(struct tlsport_nl *nl, uint16_t only, struct port_list *list)
+{
+	if (port_list_get(nl, list))
+		return -1;
+	if (!may_be_encrypted_by_nic(list, only))
+		return 0;
+	free(list->ports);
+	if (tlsport_nl_ops->conns(nl, only, ignore_conn, NULL))
+		return -1;
+	return port_list_get(nl, list);
+}
+
 static int show_status(struct tlsport_nl *nl, uint16_t only)
 {
 	struct port_list list;
 	json_t *ports, *result, *daemon;
 	size_t i;
 
-	if (port_list_get(nl, &list))
+	if (get_ports(nl, only, &list))
 		return fail("%s", nl->error);
 	if (only && !port_list_find(&list, only)) {
 		free(list.ports);
