@@ -642,8 +642,9 @@ static void test_keys(void **state)
 		5, "ticket-keys does nothing with client-auth: there is no resumption");
 	COMPLAINS("[port 443]\ncert = /a\noffload-tls13 = negotiate-1.2\n", 3,
 		  "offload-tls13 does nothing without offload = require");
-	COMPLAINS("[port 443]\ncert = /a\noffload = require\nmax-version = 1.2\noffload-tls13 = refuse\n",
-		  5, "offload-tls13 does nothing with max-version = 1.2");
+	COMPLAINS(
+		"[port 443]\ncert = /a\noffload = require\nmax-version = 1.2\noffload-tls13 = refuse\n",
+		5, "offload-tls13 does nothing with max-version = 1.2");
 	COMPLAINS("[port 443]\ncert = /a\nzerocopy = on\noffload = off\n", 3,
 		  "zerocopy = on does nothing with offload = off");
 	COMPLAINS("[port 443]\ncert = /a\nmin-version = 1.3\noffload = require\n", 4,
