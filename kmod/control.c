@@ -124,9 +124,9 @@ static void alert_received(struct tlsport_conn *conn, const u8 *alert)
 		WRITE_ONCE(conn->rx_closed, true);
 		return;
 	}
-	/* RFC 8446 6: user_canceled is a warning, all others end; RFC 5246 7.2.2: warnings go on */
-	if (alert[1] == TLSPORT_ALERT_USER_CANCELED ||
-	    (conn->version == TLS_1_2_VERSION && alert[0] == TLSPORT_ALERT_WARNING))
+	/* RFC 8446 6: whatever its level, only user_canceled goes on; RFC 5246 7.2: all warnings */
+	if (conn->version == TLS_1_3_VERSION ? alert[1] == TLSPORT_ALERT_USER_CANCELED :
+					       alert[0] == TLSPORT_ALERT_WARNING)
 		return;
 	tlsport_conn_note(conn, TLSPORT_REASON_PEER_ALERT);
 	set_bit(TLSPORT_TX_CLOSED, &conn->tx_flags);

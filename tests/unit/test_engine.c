@@ -491,6 +491,43 @@ static void test_ticket_is_bound_to_its_name(void **state)
 	ticket_keys_free((struct ticket_keys *)policy.tickets);
 }
 
+/* RFC 5077 4: none of its bytes can be another, and TLS goes on without it. */
+static void test_every_byte_of_a_ticket_counts(void **state)
+{
+	struct engine_policy policy = test_policy(443);
+	const unsigned char *ticket;
+	size_t len;
+
+	(void)state;
+	policy.tickets = ticket_keys_new();
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		struct client *client = with_session(&policy, TEST_P256, version);
+		struct engine_context *context = test_context(&policy, TEST_P256);
+		SSL_SESSION *session = client->session;
+
+		SSL_SESSION_up_ref(session); /* the client's is another after each */
+		SSL_SESSION_get0_ticket(session, &ticket, &len);
+		assert_true(len > 100);
+		for (size_t i = 0; i < len; i++) {
+			((unsigned char *)ticket)[i] ^= 1;
+			client_again(client, session);
+			assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+			if (flow.result.resumed)
+				fail_msg("byte %zu of %zu may be another", i, len);
+			flow_end(&flow);
+			((unsigned char *)ticket)[i] ^= 1;
+		}
+		client_again(client, session);
+		assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+		assert_true(flow.result.resumed);
+		flow_end(&flow);
+		SSL_SESSION_free(session);
+		client_free(client);
+		engine_context_free(context);
+	}
+	ticket_keys_free((struct ticket_keys *)policy.tickets);
+}
+
 static void test_resumption_off(void **state)
 {
 	struct engine_policy policy = test_policy(443);
@@ -787,6 +824,7 @@ int main(void)
 		cmocka_unit_test(test_forgotten_key_means_full_handshake),
 		cmocka_unit_test(test_ticket_is_bound_to_its_policy),
 		cmocka_unit_test(test_ticket_is_bound_to_its_name),
+		cmocka_unit_test(test_every_byte_of_a_ticket_counts),
 		cmocka_unit_test(test_resumption_off),
 		cmocka_unit_test(test_resumption_with_another_suite),
 		cmocka_unit_test(test_tls12_resumption_with_another_suite),

@@ -651,8 +651,15 @@ static void test_finished_in_pieces_with_padding(void **state)
 
 	(void)state;
 	begin_second(&second, TLS1_3_VERSION);
-	/* an ignorable change_cipher_spec, then user_canceled, then the pieces */
+	/* an ignorable change_cipher_spec, then user_canceled, of any level, then the pieces */
 	assert_int_equal(feed(second.engine, "\x14\x03\x03\x00\x01\x01", 6, false), ENGINE_MORE);
+	for (int level = 1; level <= 3; level++) {
+		const uint8_t alert[] = { level, ALERT_USER_CANCELED };
+
+		len = test_seal_record(&client_info, TLS_ALERT, alert, sizeof(alert), record);
+		next_sequence();
+		assert_int_equal(feed(second.engine, record, len, false), ENGINE_MORE);
+	}
 	len = test_seal_record(&client_info, TLS_HANDSHAKE, second.finished, 10, record);
 	next_sequence();
 	assert_int_equal(feed(second.engine, record, len, false), ENGINE_MORE);

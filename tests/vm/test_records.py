@@ -26,6 +26,7 @@ BROKEN = [
     ("an alert record without content", BOTH, [(TYPE_ALERT, b"")], UNEXPECTED, "protocol_error"),
     ("a handshake record without content", BOTH, [(TYPE_HANDSHAKE, b"")], UNEXPECTED, "protocol_error"),
     ("a fatal alert that nobody knows", BOTH, [(TYPE_ALERT, b"\2\x4d")], None, "peer_alert"),
+    ("user_canceled, fatal", ONLY12, [(TYPE_ALERT, b"\2\x5a")], None, "peer_alert"),
     ("a warning, other than close_notify and user_canceled", ONLY13, [(TYPE_ALERT, b"\1\x4d")], None, "peer_alert"),
     ("33 warnings in a row", BOTH, [(TYPE_ALERT, b"\1\x5a")] * 33, UNEXPECTED, "protocol_error"),
     ("32 warnings, then an alert of one byte", BOTH, [(TYPE_ALERT, b"\1\x5a")] * 32 + [(TYPE_ALERT, b"\1")], DECODE,
@@ -130,9 +131,10 @@ def good(version):
 def warnings():
     for version in BOTH:
         with good(version) as peer:
-            for _ in range(3):
+            levels = b"\1" if version == VERSION12 else b"\1\2\3"
+            for number in range(3):
                 for _ in range(32):
-                    peer.send(TYPE_ALERT, b"\1\x5a")
+                    peer.send(TYPE_ALERT, bytes((levels[number % len(levels)], 0x5a)))
                 peer.send(TYPE_DATA, b"data")
                 equal(peer.read(), "data", NAMES[version])
 

@@ -363,15 +363,16 @@ static int refuse(struct engine *engine, int alert, const char *text)
 /* An alert of the peer: level and description, wherever they came from. */
 static int on_alert(struct engine *engine, const uint8_t *body, size_t len)
 {
+	bool tls13 = engine->choice.version == TLS_1_3;
+
 	if (len != 2)
 		return refuse(engine, ALERT_DECODE_ERROR, "an alert that is not one");
 	if (body[1] == ALERT_CLOSE_NOTIFY)
 		return end_silently(engine, TLSPORT_REASON_PEER_CLOSED, "close_notify");
-	/* TLS 1.3: the level is ignored, all but these are fatal */
-	if (body[0] == TLS_ALERT_FATAL ||
-	    (engine->choice.version == TLS_1_3 && body[1] != ALERT_USER_CANCELED))
+	/* RFC 8446 6: the level is ignored, all but user_canceled are fatal */
+	if (tls13 ? body[1] != ALERT_USER_CANCELED : body[0] == TLS_ALERT_FATAL)
 		return end_silently(engine, TLSPORT_REASON_PEER_ALERT, "fatal alert");
-	if (body[0] != TLS_ALERT_WARNING)
+	if (!tls13 && body[0] != TLS_ALERT_WARNING)
 		return refuse(engine, ALERT_ILLEGAL_PARAMETER, "an alert of an unknown level");
 	if (++engine->warnings > WARNINGS_MAX)
 		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "too many warnings");

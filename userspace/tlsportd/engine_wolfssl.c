@@ -523,10 +523,13 @@ static int on_crypto(int device, wc_CryptoInfo *info, void *arg)
 /*
  * A resumed handshake counts as authenticated and goes past every check of the
  * port.  So a ticket opens only under the policy that it was sealed under: key
- * name, library and binding are authenticated with it.
+ * name, library and binding are authenticated with it, and so is all of the IV,
+ * which has room for a longer nonce.
  */
+#define TICKET_AAD_LEN (TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN + WOLFSSL_TICKET_IV_SZ)
+
 static void ticket_aad(const struct library *library, const unsigned char *name,
-		       uint8_t aad[TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN])
+		       const unsigned char *iv, uint8_t aad[TICKET_AAD_LEN])
 {
 	uint32_t version = library_version_number();
 
@@ -534,9 +537,17 @@ static void ticket_aad(const struct library *library, const unsigned char *name,
 	put16(aad + TICKET_NAME_LEN, version >> 16);
 	put16(aad + TICKET_NAME_LEN + 2, version);
 	memcpy(aad + TICKET_NAME_LEN + 4, library->binding, CRYPT_SHA256_LEN);
+	memcpy(aad + TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN, iv, WOLFSSL_TICKET_IV_SZ);
 }
 
-#define TICKET_AAD_LEN (TICKET_NAME_LEN + 4 + CRYPT_SHA256_LEN)
+/* The library has room for a longer one. */
+static bool is_mac(const unsigned char *mac)
+{
+	for (size_t i = TLS_TAG_LEN; i < TICKET_MAC_LEN; i++)
+		if (mac[i] != 0xff)
+			return false;
+	return true;
+}
 
 static int seal_ticket(struct library *library, unsigned char *name, unsigned char *iv,
 		       unsigned char *mac, unsigned char *ticket, int len, int *out_len)
@@ -554,10 +565,10 @@ static int seal_ticket(struct library *library, unsigned char *name, unsigned ch
 	len += TICKET_EXTRA;
 	memcpy(name, key.name, TICKET_NAME_LEN);
 	memset(mac, 0xff, TICKET_MAC_LEN);
-	ticket_aad(library, name, aad);
-	err = crypt_random(iv, WOLFSSL_TICKET_IV_SZ) ||
-	      crypt_seal(AEAD_CHACHA20_POLY1305, key.key, iv, aad, sizeof(aad), ticket, len, ticket,
-			 mac);
+	err = crypt_random(iv, WOLFSSL_TICKET_IV_SZ);
+	ticket_aad(library, name, iv, aad);
+	err = err || crypt_seal(AEAD_CHACHA20_POLY1305, key.key, iv, aad, sizeof(aad), ticket, len,
+				ticket, mac);
 	explicit_bzero(&key, sizeof(key));
 	*out_len = len;
 	return err ? WOLFSSL_TICKET_RET_FATAL : WOLFSSL_TICKET_RET_OK;
@@ -570,10 +581,10 @@ static int open_ticket(struct library *library, const unsigned char *name, const
 	struct ticket_key key;
 	int err;
 
-	if (!library->tickets || len < TICKET_EXTRA ||
+	if (!library->tickets || len < TICKET_EXTRA || !is_mac(mac) ||
 	    !ticket_key_find(library->context->tickets, name, &key))
 		return WOLFSSL_TICKET_RET_REJECT;
-	ticket_aad(library, name, aad);
+	ticket_aad(library, name, iv, aad);
 	err = crypt_open(AEAD_CHACHA20_POLY1305, key.key, iv, aad, sizeof(aad), ticket, len, mac,
 			 ticket);
 	explicit_bzero(&key, sizeof(key));
