@@ -729,3 +729,15 @@ def nicsim_command():
     lib.run(command, "down")
     assert b"nicsim-" not in lib.run("ip", "netns", "list").stdout, "down left namespaces"
     equal(other.flows(), 0, "flows of the other pair")
+
+
+@offload_test("the suite of tests/nicsim as for a real NIC, by the names of a device and of a peer that runs its agent")
+def suite_of_a_device():
+    command, suite = lib.TOP + "/tests/nicsim/nicsim", lib.TOP + "/tests/nicsim/suite"
+    lib.run(command, "up")
+    lib.defer(lib.run, command, "down")
+    lib.Tool("ip", "netns", "exec", "nicsim-client", suite, "--agent")
+    done = lib.run("ip", "netns", "exec", "nicsim-server", suite, "--dev", "nic0", "--peer", "198.18.0.2", "-k",
+                   "features_switch|mixed_tx|resync_lost", check=False)
+    equal((done.returncode, done.stdout.decode().splitlines()[-1]), (0, "2 passed, 0 failed, 2 skipped"),
+          f"of the suite: {done.stdout.decode()[-2000:]}")
