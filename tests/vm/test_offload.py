@@ -126,11 +126,15 @@ def open_record():
     equal(kinds, [(23, 29), (23, 6), (23, 4), (21, 2)], "records")
 
 
+def add_ipv6(nic, prefix):
+    lib.run("ip", "address", "add", f"fd98::1/{prefix}", "dev", nic.name, "nodad")
+    lib.run("ip", "-n", nic.namespace, "address", "add", f"fd98::2/{prefix}", "dev", nic.far, "nodad")
+
+
 @offload_test("IPv6: the interface encrypts and decrypts, and all bytes are right")
 def ipv6():
     nic = lib.Nic()
-    lib.run("ip", "address", "add", "fd98::1/64", "dev", nic.name, "nodad")
-    lib.run("ip", "-n", nic.namespace, "address", "add", "fd98::2/64", "dev", nic.far, "nodad")
+    add_ipv6(nic, 64)
     nic.address = "fd98::1"
     c = Offloaded(nic).connect()
     c.crypt(*BY_NIC, "nic0")
@@ -516,21 +520,33 @@ def link_down():
     c.end()
 
 
-@offload_test("the route leads elsewhere: the data stays right, the mode says route-changed, and nic when it is back")
+def route_over(verb, nic, address, peer):
+    """Both ways, between these addresses"""
+    for command, dev, source, target in ((("ip",), nic.name, address, peer),
+                                         (("ip", "-n", nic.namespace), nic.far, peer, address)):
+        lib.run(*command, "route", verb, target + ("/128" if ":" in target else "/32"), "dev", dev, "src", source)
+
+
+@offload_test("the route leads elsewhere: the data stays right, the mode says route-changed, and nic when it is back; IPv4, "
+              "IPv6, and IPv4 by an IPv6 socket")
 def route_changed():
-    other = lib.Nic("nic1", 1)
-    c = Offloaded(lib.Nic()).connect()
-    c.move(100000)
-    lib.run("ip", "route", "add", c.nic.peer + "/32", "dev", other.name, "src", c.nic.address)
-    lib.run("ip", "-n", "far", "route", "add", c.nic.address + "/32", "dev", other.far, "src", c.nic.peer)
-    c.move()
-    c.crypt("sw", "route-changed", "sw", "route-changed", "nic1")
-    lib.run("ip", "route", "del", c.nic.peer + "/32", "dev", other.name)
-    lib.run("ip", "-n", "far", "route", "del", c.nic.address + "/32", "dev", other.far)
-    c.move()
-    c.crypt(*BY_NIC, "nic0")
-    equal(counts(c.port), {"nic": (1, 1), "route-changed": (1, 1)}, "of the port")
-    c.end()
+    nic, other = lib.Nic(), lib.Nic("nic1", 1)
+    add_ipv6(nic, 64)
+    add_ipv6(other, 128)  # a neighbour answers for an address of its interface
+    for address, *route in (("198.18.0.1", "198.18.0.1", "198.18.0.2"), ("fd98::1", "fd98::1", "fd98::2"),
+                            ("::ffff:198.18.0.1", "198.18.0.1", "198.18.0.2")):
+        nic.address = address
+        c = Offloaded(nic).connect()
+        c.crypt(*BY_NIC, "nic0")
+        c.move(100000)
+        route_over("add", other, *route)
+        c.move()
+        c.crypt("sw", "route-changed", "sw", "route-changed", "nic1")
+        route_over("del", other, *route)
+        c.move()
+        c.crypt(*BY_NIC, "nic0")
+        equal(counts(c.port), {"nic": (1, 1), "route-changed": (1, 1)}, f"of the port, {address}")
+        c.end()
 
 
 @offload_test("the interface moves to another network namespace and back: nothing is lost")
