@@ -258,6 +258,50 @@ static void take_retry(void)
 	add(out + 5, get16(out + 3));
 }
 
+/* Of an X25519 share; 2^255 - 19 is the prime. */
+static enum form {
+	FORM_OWN,
+	FORM_TOP_BIT, /* which does not count */
+	FORM_ABOVE,   /* the prime and 9 */
+	FORM_TOP_BIT_ABOVE,
+} form;
+
+#define FORMS 4
+
+/*
+ * Above the prime there are 19 values: 9, the base point, among them.  Its secret is 5 times
+ * the order of the group less 1, which X25519 takes as it is: what is shared with others is
+ * their own public value.
+ */
+static void write_share(EVP_PKEY *pkey, uint8_t share[32])
+{
+	size_t len = 32;
+
+	EVP_PKEY_get_raw_public_key(pkey, share, &len);
+	if (form >= FORM_ABOVE) {
+		memset(share, 0xff, 31);
+		share[0] = 0xed + 9;
+		share[31] = 0x7f;
+	}
+	if (form == FORM_TOP_BIT || form == FORM_TOP_BIT_ABOVE)
+		share[31] |= 0x80;
+}
+
+static void share_secret(EVP_PKEY *pkey, const uint8_t server[32], uint8_t shared[32])
+{
+	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, server, 32);
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(pkey, NULL);
+	size_t len = 32;
+
+	EVP_PKEY_derive_init(ctx);
+	EVP_PKEY_derive_set_peer(ctx, peer);
+	assert_int_equal(EVP_PKEY_derive(ctx, shared, &len), 1);
+	EVP_PKEY_CTX_free(ctx);
+	EVP_PKEY_free(peer);
+	if (form >= FORM_ABOVE)
+		memcpy(shared, server, 32);
+}
+
 enum retry {
 	RETRY_NONE,
 	RETRY,
@@ -266,7 +310,7 @@ enum retry {
 
 static void complete(const struct test_hello *hello, enum retry retry)
 {
-	EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "X25519"), *peer;
+	EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
 	uint8_t secret[HASH] = { 0 }, zero[HASH] = { 0 }, empty[HASH], digest[HASH];
 	uint8_t shared[32], client[HASH], server[HASH], verify[HASH], content[20000], type;
 	struct engine *engine = engine_new(context);
@@ -274,9 +318,8 @@ static void complete(const struct test_hello *hello, enum retry retry)
 	struct engine_result result;
 	struct test_hello own = *hello;
 	uint8_t record[256], message[4 + HASH] = { TLS_FINISHED, 0, 0, HASH };
-	size_t at, shared_len = sizeof(shared), share_len = 32, skip = 0;
+	size_t at, skip = 0;
 	bool done = false;
-	EVP_PKEY_CTX *ctx;
 	int len;
 
 	transcript.len = 0;
@@ -294,7 +337,7 @@ static void complete(const struct test_hello *hello, enum retry retry)
 		held.len = sent_len; /* they lie there yet */
 		skip = out_len;
 	}
-	EVP_PKEY_get_raw_public_key(pkey, own.extensions[AT_KEY_SHARE].body + 6, &share_len);
+	write_share(pkey, own.extensions[AT_KEY_SHARE].body + 6);
 	if (send_hello(engine, &own) != ENGINE_MORE)
 		fail_msg("%s", engine_reason_text(engine));
 	out += skip;
@@ -303,12 +346,7 @@ static void complete(const struct test_hello *hello, enum retry retry)
 	/* ServerHello; its secret */
 	assert_int_equal(out[0], TLS_HANDSHAKE);
 	add(out + 5, get16(out + 3));
-	peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, server_share(out + 5, &own), 32);
-	ctx = EVP_PKEY_CTX_new(pkey, NULL);
-	EVP_PKEY_derive_init(ctx);
-	EVP_PKEY_derive_set_peer(ctx, peer);
-	assert_int_equal(EVP_PKEY_derive(ctx, shared, &shared_len), 1);
-	EVP_PKEY_CTX_free(ctx);
+	share_secret(pkey, server_share(out + 5, &own), shared);
 	SHA256((const uint8_t *)"", 0, empty);
 	assert_int_equal(selected_psk(out + 5), offer.selected);
 	extract(zero, offer.selected >= 0 ? offer.psk : zero, HASH, secret);
@@ -346,7 +384,6 @@ static void complete(const struct test_hello *hello, enum retry retry)
 	assert_int_equal(engine_result(engine, &result), 0);
 	engine_free(engine);
 	EVP_PKEY_free(pkey);
-	EVP_PKEY_free(peer);
 }
 
 static void all_ways(const struct test_hello *hello)
@@ -426,6 +463,134 @@ static void test_other_shares_before_ours(void **state)
 	share->len += 5;
 	put16(share->body, 36 + 5);
 	complete(&hello, RETRY_NONE);
+}
+
+/* RFC 7748 5: what is not canonical is another form of the same value. */
+static void test_forms_of_the_share(void **state)
+{
+	struct test_hello hello;
+
+	(void)state;
+	init(&hello);
+	for (form = FORM_OWN; form < FORMS; form++)
+		all_ways(&hello);
+	form = FORM_OWN;
+}
+
+/* --- TLS 1.2: the share is of ClientKeyExchange --- */
+
+static void prf(const uint8_t *secret, size_t secret_len, const char *label, const uint8_t *seed,
+		size_t seed_len, uint8_t *to, size_t len)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_TLS1_PRF, NULL);
+
+	assert_int_equal(EVP_PKEY_derive_init(ctx), 1);
+	EVP_PKEY_CTX_set_tls1_prf_md(ctx, EVP_sha256());
+	EVP_PKEY_CTX_set1_tls1_prf_secret(ctx, secret, secret_len);
+	EVP_PKEY_CTX_add1_tls1_prf_seed(ctx, (const uint8_t *)label, strlen(label));
+	EVP_PKEY_CTX_add1_tls1_prf_seed(ctx, seed, seed_len);
+	assert_int_equal(EVP_PKEY_derive(ctx, to, &len), 1);
+	EVP_PKEY_CTX_free(ctx);
+}
+
+/* The server's flight goes into the transcript; its random and its X25519 share come out. */
+static void take_flight12(uint8_t random[32], uint8_t share[32])
+{
+	bool seen = false;
+
+	for (size_t at = 0; at < out_len; at += 5 + get16(out + at + 3)) {
+		const uint8_t *message = out + at + 5, *end = message + get16(out + at + 3);
+
+		assert_int_equal(out[at], TLS_HANDSHAKE);
+		add(message, end - message);
+		for (; message < end; message += 4 + get24(message + 1)) {
+			if (message[0] == TLS_SERVER_HELLO)
+				memcpy(random, message + 6, 32);
+			if (message[0] != 12) /* ServerKeyExchange: a curve, X25519, a share */
+				continue;
+			assert_memory_equal(message + 4, "\3\0\35\40", 4);
+			memcpy(share, message + 8, 32);
+			seen = true;
+		}
+	}
+	assert_true(seen);
+}
+
+static void master_of(const uint8_t shared[32], const uint8_t *server_random, bool extended,
+		      uint8_t master[48])
+{
+	uint8_t seed[64];
+
+	memset(seed, 0xaa, 32); /* of test_hello_message() */
+	memcpy(seed + 32, server_random, 32);
+	if (extended)
+		hash(seed);
+	prf(shared, 32, extended ? "extended master secret" : "master secret", seed,
+	    extended ? HASH : 64, master, 48);
+}
+
+static void keys12_of(const uint8_t master[48], const uint8_t *server_random,
+		      union engine_crypto_info *info)
+{
+	uint8_t seed[64], block[2 * 16 + 2 * 4];
+
+	memcpy(seed, server_random, 32);
+	memset(seed + 32, 0xaa, 32);
+	prf(master, 48, "key expansion", seed, sizeof(seed), block, sizeof(block));
+	memset(info, 0, sizeof(*info));
+	info->info.version = TLS_1_2_VERSION;
+	info->info.cipher_type = TLS_CIPHER_AES_GCM_128;
+	memcpy(info->gcm128.key, block, 16);
+	memcpy(info->gcm128.salt, block + 32, 4);
+}
+
+static void complete12(const struct test_hello *hello, bool extended)
+{
+	EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
+	uint8_t random[32], server[32], shared[32], master[48], digest[HASH];
+	uint8_t exchange[4 + 1 + 32] = { TLS_CLIENT_KEY_EXCHANGE, 0, 0, 33, 32 };
+	uint8_t message[4 + 12] = { TLS_FINISHED, 0, 0, 12 }, flight[256];
+	struct engine *engine = engine_new(context);
+	struct engine_result result;
+	union engine_crypto_info tx;
+	size_t len;
+
+	transcript.len = 0;
+	assert_int_equal(send_hello(engine, hello), ENGINE_MORE);
+	take_flight12(random, server);
+	write_share(pkey, exchange + 5);
+	share_secret(pkey, server, shared);
+	add(exchange, sizeof(exchange));
+	master_of(shared, random, extended, master);
+	keys12_of(master, random, &tx);
+	hash(digest);
+	prf(master, sizeof(master), "client finished", digest, HASH, message + 4, 12);
+	len = records_of(exchange, sizeof(exchange), flight);
+	memcpy(flight + len, "\x14\x03\x03\x00\x01\x01", 6);
+	len += 6;
+	len += test_seal_record(&tx, TLS_HANDSHAKE, message, sizeof(message), flight + len);
+	if (feed(engine, flight, len) != ENGINE_DONE)
+		fail_msg("form %d: %s", form, engine_reason_text(engine));
+	assert_int_equal(engine_result(engine, &result), 0);
+	engine_free(engine);
+	EVP_PKEY_free(pkey);
+}
+
+static void test_forms_of_the_share_in_tls12(void **state)
+{
+	struct test_hello hello;
+
+	(void)state;
+	for (int extended = 0; extended < 2; extended++) {
+		init(&hello);
+		SUITES(&hello, 0xc0, 0x2b);
+		SET(&hello, AT_VERSIONS, 2, 3, 3);
+		if (!extended)
+			DROP(&hello, AT_EMS);
+		for (form = FORM_OWN; form < FORMS; form++)
+			complete12(&hello, extended);
+	}
+	form = FORM_OWN;
 }
 
 /* 128 KiB: nine records */
@@ -694,6 +859,8 @@ int main(void)
 		cmocka_unit_test(test_any_session_id),
 		cmocka_unit_test(test_many_signature_algorithms),
 		cmocka_unit_test(test_other_shares_before_ours),
+		cmocka_unit_test(test_forms_of_the_share),
+		cmocka_unit_test(test_forms_of_the_share_in_tls12),
 		cmocka_unit_test(test_largest_hello),
 		cmocka_unit_test(test_session_without_signature_algorithms),
 		cmocka_unit_test(test_several_psks),

@@ -843,6 +843,57 @@ static void test_mutations_do_no_harm(void **state)
 	}
 }
 
+/* X25519: the top bit does not count, and 19 values have a second form. */
+static void test_shares_are_reduced(void **state)
+{
+	static const struct {
+		uint8_t first, second, last;
+		uint8_t wanted[3];
+	} shares[] = {
+		{ 0x09, 0x00, 0x00, { 0x09, 0x00, 0x00 } },
+		{ 0x09, 0x00, 0x80, { 0x09, 0x00, 0x00 } },
+		{ 0xec, 0xff, 0x7f, { 0xec, 0xff, 0x7f } },
+		{ 0xec, 0xff, 0xff, { 0xec, 0xff, 0x7f } },
+		{ 0xed, 0xff, 0x7f, { 0x00, 0x00, 0x00 } },
+		{ 0xef, 0xff, 0x7f, { 0x02, 0x00, 0x00 } },
+		{ 0xff, 0xff, 0x7f, { 0x12, 0x00, 0x00 } },
+		{ 0xff, 0xff, 0xff, { 0x12, 0x00, 0x00 } },
+		{ 0xff, 0xfe, 0x7f, { 0xff, 0xfe, 0x7f } },
+		{ 0xff, 0xff, 0x7e, { 0xff, 0xff, 0x7e } },
+	};
+	uint8_t message[4096], canonical[4096], wanted[32];
+	struct hello_choice choice;
+	struct hello hello, shown;
+	struct test_hello built;
+	size_t len, tail;
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(shares) / sizeof(shares[0]); i++) {
+		struct test_extension *e = &built.extensions[AT_KEY_SHARE];
+		const size_t at = i % 2 ? 6 + 1184 : 6, n = i / 2;
+
+		test_hello_init(&built);
+		if (i % 2)
+			share_hybrid(&built);
+		memset(e->body + at, shares[n].second, 32);
+		e->body[at] = shares[n].first;
+		e->body[at + 31] = shares[n].last;
+		memset(wanted, shares[n].wanted[1], 32);
+		wanted[0] = shares[n].wanted[0];
+		wanted[31] = shares[n].wanted[2];
+		len = test_hello_message(&built, message);
+		assert_int_equal(hello_parse(message, len, &hello), 0);
+		assert_int_equal(hello_choose(&hello, &both, &choice), 0);
+		len = hello_canonical(&hello, &both, &choice, canonical, sizeof(canonical), &tail);
+		assert_int_equal(hello_parse(canonical, len, &shown), 0);
+		assert_int_equal(shown.key_shares.len, 4 + choice.share.len);
+		/* the other half stays as it is */
+		assert_memory_equal(shown.key_shares.data + 4, choice.share.data,
+				    choice.share.len - 32);
+		assert_memory_equal(shown.key_shares.data + choice.share.len - 28, wanted, 32);
+	}
+}
+
 /* What the library gets is read by the same parser and leads to the same choice. */
 static void test_canonical_hello_says_the_same(void **state)
 {
@@ -1108,6 +1159,7 @@ int main(void)
 		cmocka_unit_test(test_tickets_need_forward_secrecy),
 		cmocka_unit_test(test_truncation_is_a_decode_error),
 		cmocka_unit_test(test_mutations_do_no_harm),
+		cmocka_unit_test(test_shares_are_reduced),
 		cmocka_unit_test(test_canonical_hello_says_the_same),
 		cmocka_unit_test(test_second_hello),
 		cmocka_unit_test(test_psks_that_the_library_sees),

@@ -1117,6 +1117,30 @@ static int on_tls13(struct engine *engine, const struct record *record)
 	return on_protected(engine, record);
 }
 
+/* The library gets the public value as it takes it, the transcript as it came. */
+static int feed_key_exchange(struct engine *engine)
+{
+	const struct message *message = &engine->message;
+	uint8_t shown[KEY_EXCHANGE_MAX];
+	int alert;
+
+	memcpy(shown, message->bytes, message->len);
+	hello_reduce_share(engine->choice.group, shown + TLS_HANDSHAKE_HEADER + 1);
+	engine->library.shown = (struct bytes){ shown, message->len };
+	engine->library.heard = (struct bytes){ message->bytes, message->len };
+	alert = feed_message(engine, shown, message->len);
+	forget_hello(engine);
+	return alert;
+}
+
+/* The message that is whole */
+static int feed_unprotected(struct engine *engine)
+{
+	if (engine->fed == TLS_CLIENT_KEY_EXCHANGE)
+		return feed_key_exchange(engine);
+	return feed_message(engine, engine->message.bytes, engine->message.len);
+}
+
 /* TLS 1.2: what is not protected yet; the library gets message by message. */
 static int on_key_exchange(struct engine *engine, const struct record *record)
 {
@@ -1136,7 +1160,7 @@ static int on_key_exchange(struct engine *engine, const struct record *record)
 			return STEP_OK;
 		alert = on_message(engine);
 		if (!alert)
-			alert = feed_message(engine, engine->message.bytes, engine->message.len);
+			alert = feed_unprotected(engine);
 		if (alert)
 			return alert;
 		message_free(&engine->message);

@@ -6,7 +6,8 @@
  * handshake is authenticated over the bytes that the client sent.  Its transcript
  * hashes are made with a device number of ours, so that every update passes by
  * on_crypto(), and there the shown hello is replaced by the heard one, and the
- * ServerHello by what goes out (library_server_hello()).  Nothing else is changed
+ * ServerHello by what goes out (library_server_hello()).  So is a ClientKeyExchange
+ * whose public value the library would not take as it came.  Nothing else is changed
  * there; randomness comes from the kernel on the same way.
  *
  * Callbacks that are told of no connection find it in "current".

@@ -469,6 +469,26 @@ size_t hello_share_len(uint16_t group)
 	}
 }
 
+#define X25519_LEN 32
+
+void hello_reduce_share(uint16_t group, uint8_t *share)
+{
+	uint8_t *low = group == GROUP_X25519MLKEM768 ? share + 1184 : share;
+	uint8_t *high = low + X25519_LEN - 1;
+
+	if (group != GROUP_X25519 && group != GROUP_X25519MLKEM768)
+		return;
+	*high &= 0x7f;
+	if (*high != 0x7f || *low < 0xed)
+		return;
+	for (const uint8_t *at = low + 1; at < high; at++)
+		if (*at != 0xff)
+			return;
+	/* 2^255 - 19 or more */
+	*low -= 0xed;
+	memset(low + 1, 0, X25519_LEN - 1);
+}
+
 /*
  * All shares are looked at, not only the one that is used: each of a group that is offered,
  * and once.  Both lists may have thousands.
@@ -854,6 +874,8 @@ static void put_tls13(struct writer *w, const struct hello *hello,
 		put_number(w, choice->group, 2);
 		put_number(w, choice->share.len, 2);
 		put(w, choice->share.data, choice->share.len);
+		if (!w->bad)
+			hello_reduce_share(choice->group, w->at - choice->share.len);
 	}
 	if (choice->psk_dhe)
 		put_extension_one(w, EXT_PSK_KEY_EXCHANGE_MODES, 1, PSK_DHE_KE, 1);

@@ -186,4 +186,13 @@ size_t hello_canonical(const struct hello *hello, const struct hello_policy *pol
 /* Length of a public value in this group; 0: not a group of ours. */
 size_t hello_share_len(uint16_t group);
 
+/**
+ * hello_reduce_share() - write the same public value in its one canonical form
+ * @share: of the length that @group asks for
+ *
+ * RFC 7748 5: of a value of X25519 the top bit does not count, and what is not below
+ * 2^255 - 19 is reduced.  The library refuses both.  Other groups know one form alone.
+ */
+void hello_reduce_share(uint16_t group, uint8_t *share);
+
 #endif /* _TLSPORTD_HELLO_H */

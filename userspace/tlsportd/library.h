@@ -52,8 +52,8 @@ struct library_clients {
  * struct library - one handshake in the library
  * @in: the record that is being fed, as far as it was not read
  * @out: what the last feed wants to send
- * @shown: the ClientHello as the library got it
- * @heard: the ClientHello as the client sent it, which the transcript is of
+ * @shown: the ClientHello, or ClientKeyExchange, as the library got it
+ * @heard: the same as the client sent it, which the transcript is of
  * @shown_tail: it ends in so many bytes of binders
  * @heard_tail: likewise
  * @psks: which of the client's PSKs the library was shown
