@@ -618,6 +618,68 @@ static void finish(struct flight *flight, const char *what, enum engine_status s
 	ERR_clear_error();
 }
 
+/* The client's Certificate with so many bytes behind the DER of an entry, the second one a copy. */
+static size_t stuffed(const struct flight *flight, bool tls13, bool second, size_t more,
+		      uint8_t *message)
+{
+	const size_t list = 4 + tls13, entry = get24(flight->bytes + list + 3);
+	const uint8_t *first = flight->bytes + list + 3;
+	uint8_t *at = message + list + 3;
+
+	memset(message, 0, list);
+	message[0] = TLS_CERTIFICATE;
+	for (int i = 0; i <= second; i++) {
+		size_t extra = i == second ? more : 0;
+
+		put24(at, entry + extra);
+		memcpy(at + 3, first + 3, entry);
+		memset(at + 3 + entry, 0, extra + 2); /* and no extensions */
+		at += 3 + entry + extra + 2 * tls13;
+	}
+	put24(message + list, at - message - list - 3);
+	put24(message + 1, at - message - 4);
+	return at - message;
+}
+
+/* RFC 8446 4.4.2: an entry is one certificate. */
+static void test_bytes_behind_a_certificate(void **state)
+{
+	const struct wish wish = { "client", "P-256", .usage = "clientAuth", .to = 10 };
+	struct party own = party_new(&wish, &root);
+	struct engine_context *context;
+	static struct flight flight;
+	struct client_ca ca = { 0 };
+	uint8_t message[4096];
+
+	(void)state;
+	pki_add_ca(&ca, &root);
+	context = port_for(&ca, true, TEST_P256);
+	EACH(v, versions)
+	{
+		for (int second = 0; second < 2; second++) {
+			for (size_t more = 0; more < 3; more++) {
+				size_t len;
+
+				begin(&flight, context, versions[v], &own);
+				len = stuffed(&flight, versions[v] == TLS1_3_VERSION, second, more,
+					      message);
+				if (more) {
+					finish(&flight, "bytes behind a certificate",
+					       send_record(&flight, message, len),
+					       SSL_AD_DECODE_ERROR);
+					continue;
+				}
+				assert_int_equal(send_record(&flight, message, len), ENGINE_MORE);
+				engine_free(flight.engine);
+				client_free(flight.client);
+			}
+		}
+	}
+	engine_context_free(context);
+	party_free(&own);
+	client_ca_free(&ca);
+}
+
 /* Certificate, CertificateVerify, Finished */
 static void test_order_of_tls13(void **state)
 {
@@ -945,6 +1007,7 @@ int main(void)
 		cmocka_unit_test(test_order_of_tls13),
 		cmocka_unit_test(test_order_of_tls12),
 		cmocka_unit_test(test_certificate_out_of_turn),
+		cmocka_unit_test(test_bytes_behind_a_certificate),
 		cmocka_unit_test(test_corrupt_certificates),
 		cmocka_unit_test(test_signatures_of_other_digests),
 	};

@@ -31,6 +31,15 @@ static int skip_extensions(const uint8_t **at, size_t *len)
 	return 0;
 }
 
+/* One value of DER and nothing behind it: the library does not look there. */
+static bool is_one_value(const uint8_t *data, size_t len)
+{
+	struct bytes from = { data, len };
+	struct der value;
+
+	return der_next(&from, &value) && !from.len;
+}
+
 static int take_certificate(const uint8_t **at, size_t *len, struct client_chain *chain)
 {
 	size_t n;
@@ -38,7 +47,7 @@ static int take_certificate(const uint8_t **at, size_t *len, struct client_chain
 	if (*len < 3)
 		return ALERT_DECODE_ERROR;
 	n = get24(*at);
-	if (!n || n > *len - 3)
+	if (n > *len - 3 || !is_one_value(*at + 3, n))
 		return ALERT_DECODE_ERROR;
 	memcpy(chain->der + chain->len, *at + 3, n);
 	chain->len += n;
