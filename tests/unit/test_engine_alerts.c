@@ -868,6 +868,133 @@ static void test_alert_of_resumed_tls12_is_protected(void **state)
 	ticket_keys_free(keys);
 }
 
+/* --- TLS 1.2: a session resumes whatever a full handshake would lack --- */
+
+/* Offers the client's session. */
+static void offer_session(struct client *client, const uint8_t *ticket, size_t len,
+			  struct test_hello *hello)
+{
+	const uint16_t suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(client->ssl));
+
+	test_hello_init(hello);
+	SUITES(hello, suite >> 8, suite & 0xff);
+	SET(hello, AT_VERSIONS, 2, 3, 3);
+	SET(hello, AT_SERVER_NAME, 0, 15, 0, 0, 12, 't', 'e', 's', 't', '.', 'e', 'x', 'a', 'm',
+	    'p', 'l', 'e');
+	test_hello_add(hello, 35, ticket, len);
+}
+
+static void no_change(struct test_hello *hello)
+{
+	(void)hello;
+}
+static void no_schemes(struct test_hello *hello)
+{
+	DROP(hello, AT_SCHEMES);
+}
+static void sha1_alone(struct test_hello *hello)
+{
+	SET(hello, AT_SCHEMES, 0, 2, 2, 3);
+}
+static void groups_without_the_curve(struct test_hello *hello)
+{
+	SET(hello, AT_GROUPS, 0, 2, 0, 29);
+}
+static void unknown_groups(struct test_hello *hello)
+{
+	SET(hello, AT_GROUPS, 0, 2, 1, 0);
+}
+static void compressed_alone(struct test_hello *hello)
+{
+	ADD(hello, 11, 1, 1);
+}
+
+static const struct {
+	const char *name;
+	void (*change)(struct test_hello *hello);
+	int alert; /* of a full handshake */
+} lacking[] = {
+	{ "nothing", no_change, 0 },
+	{ "no signature_algorithms", no_schemes, ALERT_HANDSHAKE_FAILURE },
+	{ "SHA-1 alone", sha1_alone, ALERT_HANDSHAKE_FAILURE },
+	{ "groups without the curve", groups_without_the_curve, ALERT_HANDSHAKE_FAILURE },
+	{ "unknown groups", unknown_groups, ALERT_HANDSHAKE_FAILURE },
+	{ "compressed points alone", compressed_alone, ALERT_ILLEGAL_PARAMETER },
+};
+
+/* change_cipher_spec is in the server's first flight. */
+static bool is_resumed(void)
+{
+	size_t at = 0;
+
+	assert_int_equal(last_out[0], TLS_HANDSHAKE);
+	assert_int_equal(last_out[5], TLS_SERVER_HELLO);
+	for (; at < last_out_len; at += 5 + get16(last_out + at + 3))
+		if (last_out[at] == TLS_CHANGE_CIPHER_SPEC)
+			return true;
+	return false;
+}
+
+static void offer_lacking(struct client *client, const uint8_t *ticket, size_t len, size_t i,
+			  bool known)
+{
+	struct engine *engine = engine_new(context);
+	struct test_hello hello;
+	enum engine_status status;
+	uint8_t record[4096];
+
+	offer_session(client, ticket, len, &hello);
+	lacking[i].change(&hello);
+	status = feed(engine, record, test_hello_record(&hello, record), false);
+	if (known || !lacking[i].alert) {
+		if (status != ENGINE_MORE)
+			fail_msg("%s: %s", lacking[i].name, engine_reason_text(engine));
+		assert_int_equal(is_resumed(), known);
+	} else {
+		assert_int_equal(status, ENGINE_FAILED);
+		check_alert(lacking[i].name, lacking[i].alert);
+	}
+	engine_free(engine);
+}
+
+/* RFC 5246 7.4.1.4.1, RFC 8422 5.1 */
+static void test_what_a_session_does_without(void **state)
+{
+	struct client *client = client_new(TLS1_2_VERSION, TLS1_2_VERSION);
+	struct engine_policy policy = test_policy(443);
+	struct ticket_keys *keys = ticket_keys_new();
+	struct engine_context *kept = context;
+	const unsigned char *ticket;
+	uint8_t broken[1024];
+	size_t len;
+
+	(void)state;
+	policy.tickets = keys;
+	context = test_context(&policy, TEST_P256);
+	assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+	flow_end(&flow);
+	SSL_SESSION_get0_ticket(client->session, &ticket, &len);
+	assert_in_range(len, 100, sizeof(broken));
+	memcpy(broken, ticket, len);
+	broken[len / 2] ^= 1;
+	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
+		offer_lacking(client, ticket, len, i, true);
+		/* looks like one of ours, then not */
+		offer_lacking(client, broken, len, i, false);
+		offer_lacking(client, ticket, len - 1, i, false);
+		offer_lacking(client, ticket, 0, i, false);
+	}
+	engine_context_free(context);
+	policy.tickets = NULL;
+	context = test_context(&policy, TEST_P256);
+	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++)
+		offer_lacking(client, ticket, len, i, false);
+	engine_context_free(context);
+	client_free(client);
+	ticket_keys_free(keys);
+	context = kept;
+}
+
 /* --- anything at all --- */
 
 /* The output of a failed handshake: nothing, or one record with an alert. */
@@ -984,6 +1111,7 @@ int main(void)
 		cmocka_unit_test(test_finished_in_pieces),
 		cmocka_unit_test(test_second_flight_of_tls12),
 		cmocka_unit_test(test_alert_of_resumed_tls12_is_protected),
+		cmocka_unit_test(test_what_a_session_does_without),
 		cmocka_unit_test(test_mutated_flights),
 		cmocka_unit_test(test_tls13_where_offload_is_required),
 	};

@@ -779,6 +779,37 @@ static void test_tickets_need_forward_secrecy(void **state)
 	assert_false(choice.psk);
 }
 
+/* The refusal waits: whether the ticket is known is not seen here. */
+static void test_refusal_waits_for_the_session(void **state)
+{
+	struct hello_policy policy = both;
+	struct hello_choice choice;
+	struct test_hello hello;
+
+	(void)state;
+	test_hello_init(&hello);
+	schemes_none_12(&hello);
+	ADD(&hello, 35, 1, 2, 3);
+	SET(&hello, AT_GROUPS, 0, 2, 1, 0);
+	assert_int_equal(judge(&hello, &choice), 0);
+	assert_int_equal(choice.refusal, ALERT_HANDSHAKE_FAILURE);
+	/* something that the library can be shown */
+	assert_int_equal(choice.scheme, 0x0403);
+	assert_int_equal(choice.group, GROUP_X25519);
+	policy.groups[0] = GROUP_X25519MLKEM768;
+	policy.group_count = 1;
+	assert_int_equal(judge_with(&hello, &policy, &choice), ALERT_HANDSHAKE_FAILURE);
+	policy = both;
+	policy.resumption = false;
+	assert_int_equal(judge_with(&hello, &policy, &choice), ALERT_HANDSHAKE_FAILURE);
+	hello.extensions[hello.count - 1].len = 0;
+	assert_int_equal(judge(&hello, &choice), ALERT_HANDSHAKE_FAILURE);
+	/* no session is of a suite that is not offered */
+	SUITES(&hello, 0, 0x2f);
+	hello.extensions[hello.count - 1].len = 3;
+	assert_int_equal(judge(&hello, &choice), ALERT_HANDSHAKE_FAILURE);
+}
+
 /* Every message that ends too early, with lengths that say so or do not. */
 static void test_truncation_is_a_decode_error(void **state)
 {
@@ -1157,6 +1188,7 @@ int main(void)
 		cmocka_unit_test(test_hybrid_group),
 		cmocka_unit_test(test_port_without_one_version),
 		cmocka_unit_test(test_tickets_need_forward_secrecy),
+		cmocka_unit_test(test_refusal_waits_for_the_session),
 		cmocka_unit_test(test_truncation_is_a_decode_error),
 		cmocka_unit_test(test_mutations_do_no_harm),
 		cmocka_unit_test(test_shares_are_reduced),

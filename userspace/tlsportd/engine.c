@@ -626,23 +626,35 @@ static bool is_known(const void *library, struct bytes identity)
 	return library_knows_ticket(library, identity);
 }
 
+/* Does the hello lack what a full handshake needs?  0 or an alert */
+static int without_session(struct engine *engine)
+{
+	/* RFC 8446 4.2.3 */
+	if (engine->choice.psk_only)
+		return refuse(engine, ALERT_MISSING_EXTENSION,
+			      "no signature_algorithms, and no session that is known");
+	if (engine->choice.refusal)
+		return refuse(
+			engine, engine->choice.refusal,
+			"ClientHello offers nothing that the port allows, and no session that is known");
+	return STEP_OK;
+}
+
 /* Before HelloRetryRequest they are of no use to the library, and may be gone after it. */
 static int choose_psks(struct engine *engine, const struct hello *hello)
 {
 	struct hello_choice *choice = &engine->choice;
 	struct library *library = &engine->library;
+	int alert;
 
 	if (!choice->psk)
 		return STEP_OK;
 	hello_choose_psks(hello, choice, is_known, library);
-	/* RFC 8446 4.2.3 */
-	if (!choice->psk_count && choice->psk_only)
-		return refuse(engine, ALERT_MISSING_EXTENSION,
-			      "no signature_algorithms, and no session that is known");
+	alert = choice->psk_count ? STEP_OK : without_session(engine);
 	if (choice->retry)
 		choice->psk_count = 0;
 	memcpy(library->psks, choice->psks, sizeof(library->psks));
-	return STEP_OK;
+	return alert;
 }
 
 static int answer_hello(struct engine *engine, struct hello *hello)
@@ -661,6 +673,10 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 	if (engine->choice.version == TLS_1_2 && hello->session_ticket.len &&
 	    !library_knows_ticket(library, hello->session_ticket))
 		hello->session_ticket.len = 0;
+	if (engine->choice.version == TLS_1_2 && !hello->session_ticket.len)
+		alert = without_session(engine);
+	if (alert)
+		return alert;
 	len = hello_canonical(hello, policy, &engine->choice, shown, sizeof(shown), &tail);
 	if (!len) {
 		/* A ticket that large is none of ours. */
@@ -683,10 +699,9 @@ static int answer_hello(struct engine *engine, struct hello *hello)
 				    engine->choice.suite->hash_len :
 				    0;
 	alert = feed_message(engine, shown, len);
-	/* RFC 8446 4.2.3: what the library wants to send has a signature in it */
-	if (!alert && engine->choice.psk_only && !engine->choice.retry && !library_resumed(library))
-		alert = refuse(engine, ALERT_MISSING_EXTENSION,
-			       "no signature_algorithms, and no session that is known");
+	/* what the library wants to send has a signature in it */
+	if (!alert && !engine->choice.retry && !library_resumed(library))
+		alert = without_session(engine);
 	if (!alert)
 		alert = engine->choice.version == TLS_1_3 ? after_hello_13(engine, hello) :
 							    after_hello_12(engine);
@@ -703,11 +718,15 @@ static void keep_server_name(struct engine *engine, struct bytes name)
 	engine->server_name[name.len] = '\0';
 }
 
-/* Tries those for a name; the alert is that of the first. */
+/*
+ * Tries those for a name; the alert is that of the first.  One that can do no more than
+ * resume a session is taken if there is no other.
+ */
 static int choose_among(struct engine *engine, const struct hello *hello,
 			const struct sni_name *names, size_t count)
 {
 	const struct engine_context *context = engine->context;
+	bool resumes = false;
 	int first = 0;
 
 	for (size_t i = 0; i < count; i++) {
@@ -715,17 +734,19 @@ static int choose_among(struct engine *engine, const struct hello *hello,
 		struct hello_choice choice = { 0 };
 		int alert = hello_choose(hello, &identity->policy, &choice);
 
-		if (!alert) {
+		if (!alert && (!choice.refusal || !resumes)) {
 			engine->identity = identity;
 			engine->choice = choice;
-			return 0;
+			resumes = choice.refusal;
+			if (!resumes)
+				return 0;
 		}
-		if (!first) {
+		if (alert && !first && !resumes) {
 			first = alert;
 			engine->choice = choice;
 		}
 	}
-	return first;
+	return resumes ? 0 : first;
 }
 
 /* Certificate, version, suite, group, signature scheme.  0 or an alert */

@@ -430,7 +430,10 @@ static const uint16_t schemes_p256[] = { 0x0403, 0x0503, 0x0603 };
 static const uint16_t schemes_p384[] = { 0x0503, 0x0603, 0x0403 };
 static const uint16_t schemes_p521[] = { 0x0603, 0x0503, 0x0403 };
 
-/* A client that takes no signature, see choose_tls13(), is shown to the library as if it did. */
+/*
+ * A client that takes no signature, see choose_tls13() and choose_tls12(), is shown to the
+ * library as if it did.
+ */
 static uint16_t choose_scheme(const struct hello *hello, const struct hello_policy *policy,
 			      const struct hello_choice *choice)
 {
@@ -448,7 +451,7 @@ static uint16_t choose_scheme(const struct hello *hello, const struct hello_poli
 		count = tls13 ? 1 : 3;
 	}
 	for (size_t i = 0; i < count; i++)
-		if (choice->psk_only || list_has(hello->schemes, scheme[i]))
+		if (choice->psk_only || choice->refusal || list_has(hello->schemes, scheme[i]))
 			return scheme[i];
 	return 0;
 }
@@ -586,9 +589,44 @@ static int choose_tls13(const struct hello *hello, const struct hello_policy *po
 	return choose_share(hello, policy, choice);
 }
 
+/* 0: none */
+static uint16_t choose_group12(const struct hello *hello, const struct hello_policy *policy)
+{
+	for (size_t i = 0; i < policy->group_count; i++) {
+		uint16_t group = policy->groups[i];
+
+		if (group == GROUP_X25519MLKEM768)
+			continue;
+		/* RFC 8422 4: no extension, any group; then one that all have */
+		if (hello->groups.data ? list_has(hello->groups, group) : group != GROUP_X25519)
+			return group;
+	}
+	return 0;
+}
+
+/* What speaks against a full handshake, and against nothing else.  0 or an alert */
+static int refusal12(const struct hello *hello, const struct hello_policy *policy,
+		     const struct hello_choice *choice)
+{
+	/* RFC 8422 5.1.2 */
+	if (hello->point_formats.data && !list8_has(hello->point_formats, 0))
+		return ALERT_ILLEGAL_PARAMETER;
+	/* RFC 9155: without signature_algorithms it would be SHA-1 */
+	if (!choice->scheme || !choice->group)
+		return ALERT_HANDSHAKE_FAILURE;
+	/* RFC 8422 5.1: the groups are those of certificates, too, before TLS 1.3 */
+	if (hello->groups.data && policy->auth == AUTH_ECDSA &&
+	    !list_has(hello->groups, policy->curve))
+		return ALERT_HANDSHAKE_FAILURE;
+	return 0;
+}
+
 static int choose_tls12(const struct hello *hello, const struct hello_policy *policy,
 			struct hello_choice *choice)
 {
+	static const uint8_t groups[] = { 0, GROUP_X25519, 0, GROUP_SECP256R1, 0, GROUP_SECP384R1 };
+	const struct hello any_group = { .groups = { groups, sizeof(groups) } };
+
 	if (hello->malformed_12)
 		return ALERT_DECODE_ERROR;
 	if (!list8_has(hello->compression, 0))
@@ -596,28 +634,18 @@ static int choose_tls12(const struct hello *hello, const struct hello_policy *po
 	/* RFC 5746 3.6: a first handshake has nothing to renegotiate */
 	if (hello->renegotiation.len)
 		return ALERT_HANDSHAKE_FAILURE;
-	/* RFC 8422 5.1.2 */
-	if (hello->point_formats.data && !list8_has(hello->point_formats, 0))
-		return ALERT_ILLEGAL_PARAMETER;
 	choice->suite = choose_suite(hello, policy, TLS_1_2);
-	/* RFC 9155: without signature_algorithms it would be SHA-1 */
+	if (!choice->suite)
+		return ALERT_HANDSHAKE_FAILURE;
 	choice->scheme = choose_scheme(hello, policy, choice);
-	if (!choice->suite || !choice->scheme)
-		return ALERT_HANDSHAKE_FAILURE;
-	/* RFC 8422 5.1: the groups are those of certificates, too, before TLS 1.3 */
-	if (hello->groups.data && policy->auth == AUTH_ECDSA &&
-	    !list_has(hello->groups, policy->curve))
-		return ALERT_HANDSHAKE_FAILURE;
-	for (size_t i = 0; i < policy->group_count && !choice->group; i++) {
-		uint16_t group = policy->groups[i];
-
-		if (group == GROUP_X25519MLKEM768)
-			continue;
-		/* RFC 8422 4: no extension, any group; then one that all have */
-		if (hello->groups.data ? list_has(hello->groups, group) : group != GROUP_X25519)
-			choice->group = group;
-	}
-	return choice->group ? 0 : ALERT_HANDSHAKE_FAILURE;
+	choice->group = choose_group12(hello, policy);
+	choice->refusal = refusal12(hello, policy, choice);
+	if (!choice->refusal || !policy->resumption || !hello->session_ticket.len)
+		return choice->refusal;
+	/* RFC 5246 7.4.1.4.1, RFC 8422 5.1: a session that is resumed asks for none of them */
+	choice->scheme = choose_scheme(hello, policy, choice);
+	choice->group = choice->group ?: choose_group12(&any_group, policy);
+	return choice->group ? 0 : choice->refusal;
 }
 
 static bool alpn_has(struct bytes list, struct bytes wanted)

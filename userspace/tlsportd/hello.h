@@ -94,6 +94,8 @@ struct hello_policy {
  * @psks: which of the client's PSKs the library is shown, ascending; set by hello_choose_psks()
  * @psk_count: of them; 0 with @retry
  * @psk_only: there is nothing else: the client takes no signature
+ * @refusal: TLS 1.2: the alert that a full handshake ends with; the client's session may be
+ *	resumed nevertheless
  * @psk_dhe: the client can use tickets with forward secrecy
  * @alpn: the protocol, in the policy's list; absent: none
  * @named: a certificate was chosen by the name that the client asks for, which
@@ -114,6 +116,7 @@ struct hello_choice {
 	uint16_t psks[HELLO_PSKS_MAX];
 	size_t psk_count;
 	bool psk_only;
+	int refusal;
 	bool psk_dhe;
 	bool named;
 	bool staple;
