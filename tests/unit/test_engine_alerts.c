@@ -496,6 +496,46 @@ static void test_long_record_behind_a_retry(void **state)
 	engine_free(engine);
 }
 
+/* A ClientHello, and then records of early data, all alike: how many are skipped? */
+static unsigned int skipped(bool retry, bool offered, size_t len)
+{
+	static uint8_t record[4096];
+	struct engine *engine = engine_new(context);
+	struct test_hello hello;
+	unsigned int count = 0;
+
+	test_hello_init(&hello);
+	if (retry)
+		SET(&hello, AT_KEY_SHARE, 0, 0);
+	if (offered)
+		test_hello_add(&hello, 42, "", 0);
+	assert_int_equal(feed(engine, record, test_hello_record(&hello, record), false),
+			 ENGINE_MORE);
+	memset(record, 0, sizeof(record));
+	memcpy(record, "\x17\x03\x03", 3);
+	put16(record + 3, len);
+	while (count < 20000 && feed(engine, record, 5 + len, false) == ENGINE_MORE)
+		count++;
+	if (retry)
+		check_alert("early data", ALERT_UNEXPECTED_MESSAGE);
+	engine_free(engine);
+	return count;
+}
+
+/* RFC 8446 4.2.10: as much as there could be, and if it was offered. */
+static void test_early_data_has_an_end(void **state)
+{
+	(void)state;
+	for (int retry = 0; retry < 2; retry++) {
+		for (size_t len = 0; len < 20; len++) {
+			assert_int_equal(skipped(retry, false, len), 0);
+			assert_int_equal(skipped(retry, true, len),
+					 (16384 + 1024) / (len < 17 ? 17 : len));
+		}
+		assert_int_equal(skipped(retry, true, 1000), 17);
+	}
+}
+
 static void second_flight(const char *name, const uint8_t *record, size_t len, int alert,
 			  struct second *second)
 {
@@ -1102,6 +1142,7 @@ int main(void)
 		cmocka_unit_test(test_second_message_in_the_record),
 		cmocka_unit_test(test_bad_record_right_behind_the_hello),
 		cmocka_unit_test(test_long_record_behind_a_retry),
+		cmocka_unit_test(test_early_data_has_an_end),
 		cmocka_unit_test(test_protected_content),
 		cmocka_unit_test(test_something_behind_finished_in_its_record),
 		cmocka_unit_test(test_broken_seal),

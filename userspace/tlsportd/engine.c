@@ -825,6 +825,21 @@ static int on_hello_whole(struct engine *engine)
 	return alert;
 }
 
+/*
+ * Early data is under a key that we never had.  A record of it has a type and a tag at
+ * least: what is shorter counts as much, or there would be no end of empty ones.
+ */
+static bool skip_early_data(struct engine *engine, const struct record *record)
+{
+	const size_t least = 1 + TLS_TAG_LEN;
+	const size_t len = record->body_len < least ? least : record->body_len;
+
+	if (len > engine->early_left)
+		return false;
+	engine->early_left -= len;
+	return true;
+}
+
 static int on_hello(struct engine *engine, const struct record *record)
 {
 	int alert;
@@ -835,11 +850,8 @@ static int on_hello(struct engine *engine, const struct record *record)
 		if (is_compat_ccs(engine, record))
 			return STEP_OK;
 		/* RFC 8446 4.2.10: early data after HelloRetryRequest, by its type alone */
-		if (record->type == TLS_APPLICATION_DATA &&
-		    record->body_len <= engine->early_left) {
-			engine->early_left -= record->body_len;
+		if (record->type == TLS_APPLICATION_DATA && skip_early_data(engine, record))
 			return STEP_OK;
-		}
 	}
 	if (record->type != TLS_HANDSHAKE)
 		return refuse(engine, ALERT_UNEXPECTED_MESSAGE, "ClientHello expected");
@@ -1106,14 +1118,11 @@ static int on_protected(struct engine *engine, const struct record *record)
 
 	len = crypt_record_open(&engine->rx, record->bytes, record->len, content, &type);
 	if (len < 0) {
-		/* Early data is under a key that we never had. */
-		if (!engine->rx.seq && engine->early_left) {
-			if (record->body_len > engine->early_left)
-				return refuse(engine, ALERT_UNEXPECTED_MESSAGE,
+		if (!engine->rx.seq && engine->early_left)
+			return skip_early_data(engine, record) ?
+				       STEP_OK :
+				       refuse(engine, ALERT_UNEXPECTED_MESSAGE,
 					      "too much early data");
-			engine->early_left -= record->body_len;
-			return STEP_OK;
-		}
 		return refuse(engine, ALERT_BAD_RECORD_MAC, "record does not authenticate");
 	}
 	/* RFC 8446 5.4: padding counts */
