@@ -680,6 +680,32 @@ static void test_bytes_behind_a_certificate(void **state)
 	client_ca_free(&ca);
 }
 
+/* The client's Certificate of TLS 1.3, one entry, with these extensions, length and all. */
+static size_t with_extensions(const struct flight *flight, const char *bytes, size_t len,
+			      uint8_t *message)
+{
+	const size_t before = flight->at[1] - 2; /* it ends in their length, 0 */
+
+	memcpy(message, flight->bytes, before);
+	memcpy(message + before, bytes, len);
+	put24(message + 1, before + len - 4);
+	put24(message + 5, before + len - 8);
+	return before + len;
+}
+
+static const struct {
+	const char *bytes;
+	size_t len;
+	int alert;
+} extensions[] = {
+	{ "\0\1\5", 3, SSL_AD_DECODE_ERROR },
+	{ "\0\3\0\5\0", 5, SSL_AD_DECODE_ERROR },
+	{ "\0\4\0\5\0\1", 6, SSL_AD_DECODE_ERROR },
+	{ "\0\5\0\5\0\0\0", 7, SSL_AD_DECODE_ERROR },
+	{ "\0\4\0\5\0\0", 6, SSL_AD_UNSUPPORTED_EXTENSION },
+	{ "\0\5\0\5\0\1\0", 7, SSL_AD_UNSUPPORTED_EXTENSION },
+};
+
 /* Certificate, CertificateVerify, Finished */
 static void test_order_of_tls13(void **state)
 {
@@ -696,6 +722,7 @@ static void test_order_of_tls13(void **state)
 	static struct flight flight;
 	struct client_ca ca = { 0 };
 	enum engine_status status;
+	uint8_t message[4096];
 
 	(void)state;
 	pki_add_ca(&ca, &root);
@@ -744,6 +771,15 @@ static void test_order_of_tls13(void **state)
 	flight.bytes[flight.at[1] - 1] = 1; /* length of the extensions */
 	finish(&flight, "extensions that are not there", send_message(&flight, 0),
 	       SSL_AD_DECODE_ERROR);
+
+	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+		begin(&flight, context, TLS1_3_VERSION, &own);
+		finish(&flight, "extensions of a certificate",
+		       send_record(&flight, message,
+				   with_extensions(&flight, extensions[i].bytes, extensions[i].len,
+						   message)),
+		       extensions[i].alert);
+	}
 
 	begin(&flight, context, TLS1_3_VERSION, &own);
 	flight.bytes[7]++; /* length of the list */

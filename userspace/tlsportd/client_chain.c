@@ -19,13 +19,33 @@ static int skip_context(const uint8_t **at, size_t *len)
 	return 0;
 }
 
+/* Each a type and a body with its length */
+static bool are_extensions(const uint8_t *at, size_t len)
+{
+	size_t n;
+
+	for (; len; at += n, len -= n) {
+		if (len < 4)
+			return false;
+		n = 4 + get16(at + 2);
+		if (n > len)
+			return false;
+	}
+	return true;
+}
+
 /* Extensions of one certificate: none was asked for. */
 static int skip_extensions(const uint8_t **at, size_t *len)
 {
+	size_t n;
+
 	if (*len < 2)
 		return ALERT_DECODE_ERROR;
-	if (get16(*at))
-		return *len - 2 < get16(*at) ? ALERT_DECODE_ERROR : ALERT_UNSUPPORTED_EXTENSION;
+	n = get16(*at);
+	if (n > *len - 2 || !are_extensions(*at + 2, n))
+		return ALERT_DECODE_ERROR;
+	if (n)
+		return ALERT_UNSUPPORTED_EXTENSION;
 	*at += 2;
 	*len -= 2;
 	return 0;
