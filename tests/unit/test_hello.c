@@ -233,6 +233,31 @@ static void schemes_wrong_curve_12(struct test_hello *h)
 	only_12(h);
 	SET(h, AT_SCHEMES, 0, 2, 5, 3);
 }
+static void schemes_cert(struct test_hello *h)
+{
+	ADD(h, 50, 0, 2, 8, 4);
+}
+static void schemes_cert_no_body(struct test_hello *h)
+{
+	test_hello_add(h, 50, NULL, 0);
+}
+static void schemes_cert_empty(struct test_hello *h)
+{
+	ADD(h, 50, 0, 0);
+}
+static void schemes_cert_odd(struct test_hello *h)
+{
+	ADD(h, 50, 0, 1, 4);
+}
+static void schemes_cert_trailing(struct test_hello *h)
+{
+	ADD(h, 50, 0, 2, 8, 4, 0);
+}
+static void schemes_cert_odd_12(struct test_hello *h)
+{
+	only_12(h);
+	schemes_cert_odd(h);
+}
 static void groups_none(struct test_hello *h)
 {
 	DROP(h, AT_GROUPS);
@@ -354,6 +379,10 @@ static void name_other_type(struct test_hello *h)
 {
 	SET(h, AT_SERVER_NAME, 0, 8, 9, 0, 1, 'a', 0, 0, 1, 'b');
 }
+static void name_other_type_two(struct test_hello *h)
+{
+	SET(h, AT_SERVER_NAME, 0, 12, 9, 0, 1, 'a', 0, 0, 1, 'b', 9, 0, 1, 'c');
+}
 static void name_nul(struct test_hello *h)
 {
 	SET(h, AT_SERVER_NAME, 0, 6, 0, 0, 3, 'a', 0, 'b');
@@ -390,7 +419,36 @@ static void status_good(struct test_hello *h)
 }
 static void status_full(struct test_hello *h)
 {
-	ADD(h, 5, 1, 0, 3, 0, 1, 9, 0, 1, 9);
+	/* byKey of RFC 6960, twice, and a list of extensions without one */
+	ADD(h, 5, 1, 0, 12, 0, 4, 0xa2, 2, 4, 0, 0, 4, 0xa2, 2, 4, 0, 0, 2, 0x30, 0);
+}
+static void status_responder_cut(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 3, 0, 2, 5, 0, 0);
+}
+static void status_responder_half(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 5, 0, 2, 5, 0, 0, 0, 0);
+}
+static void status_responder_empty(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 2, 0, 0, 0, 0);
+}
+static void status_responder_no_der(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 4, 0, 2, 0xa1, 9, 0, 0);
+}
+static void status_extensions_no_der(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 0, 0, 3, 'x', 'y', 'z');
+}
+static void status_extensions_no_list(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 0, 0, 2, 5, 0);
+}
+static void status_extensions_trailing(struct test_hello *h)
+{
+	ADD(h, 5, 1, 0, 0, 0, 3, 0x30, 0, 0);
 }
 static void status_other_type(struct test_hello *h)
 {
@@ -581,6 +639,12 @@ static const struct {
 	BAD(schemes_none_12, HANDSHAKE_FAILURE),
 	BAD(schemes_wrong_curve, HANDSHAKE_FAILURE),
 	GOOD(schemes_wrong_curve_12, TLS_1_2),
+	GOOD(schemes_cert, TLS_1_3),
+	BAD(schemes_cert_no_body, DECODE_ERROR),
+	BAD(schemes_cert_empty, DECODE_ERROR),
+	BAD(schemes_cert_odd, DECODE_ERROR),
+	BAD(schemes_cert_trailing, DECODE_ERROR),
+	BAD(schemes_cert_odd_12, DECODE_ERROR),
 	BAD(groups_none, MISSING_EXTENSION),
 	GOOD(groups_none_12, TLS_1_2),
 	BAD(groups_empty, DECODE_ERROR),
@@ -604,6 +668,7 @@ static const struct {
 	BAD(name_cut, DECODE_ERROR),
 	BAD(name_two, ILLEGAL_PARAMETER),
 	GOOD(name_other_type, TLS_1_3),
+	BAD(name_other_type_two, ILLEGAL_PARAMETER),
 	BAD(name_nul, UNRECOGNIZED_NAME),
 	BAD(name_long, UNRECOGNIZED_NAME),
 	GOOD(name_none, TLS_1_3),
@@ -615,6 +680,13 @@ static const struct {
 	GOOD(status_other_type, TLS_1_3),
 	BAD(status_empty, DECODE_ERROR),
 	BAD(status_cut, DECODE_ERROR),
+	BAD(status_responder_cut, DECODE_ERROR),
+	BAD(status_responder_half, DECODE_ERROR),
+	BAD(status_responder_empty, DECODE_ERROR),
+	BAD(status_responder_no_der, DECODE_ERROR),
+	BAD(status_extensions_no_der, DECODE_ERROR),
+	BAD(status_extensions_no_list, DECODE_ERROR),
+	BAD(status_extensions_trailing, DECODE_ERROR),
 	BAD(status_trailing, DECODE_ERROR),
 	GOOD(ems_body, TLS_1_3),
 	BAD(ems_body_12, DECODE_ERROR),
@@ -757,6 +829,34 @@ static void test_port_without_one_version(void **state)
 	assert_int_equal(judge_with(&hello, &policy, &choice), ALERT_INAPPROPRIATE_FALLBACK);
 	SUITES(&hello, 0xc0, 0x2c);
 	assert_int_equal(judge_with(&hello, &policy, &choice), ALERT_PROTOCOL_VERSION);
+}
+
+/* A port without TLS 1.3 knows none of its extensions. */
+static void test_malformed_tls13_where_it_is_not_spoken(void **state)
+{
+	static void (*const changes[])(struct test_hello * hello) = {
+		share_zero_length, share_trailing,   early_body,      psk_not_last,
+		psk_modes_empty,   psk_short_binder, psk_two_binders, psk_empty_identity,
+	};
+	struct hello_policy policy = both;
+	struct hello_choice choice;
+	struct test_hello hello;
+
+	(void)state;
+	policy.max_version = TLS_1_2;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		test_hello_init(&hello);
+		changes[i](&hello);
+		assert_int_equal(judge_with(&hello, &policy, &choice), 0);
+		assert_int_equal(choice.version, TLS_1_2);
+		/* what a port speaks it reads, whichever version the client wants */
+		only_12(&hello);
+		assert_int_not_equal(judge(&hello, &choice), 0);
+	}
+	/* the same of all else */
+	test_hello_init(&hello);
+	duplicate_unknown(&hello);
+	assert_int_equal(judge_with(&hello, &policy, &choice), ALERT_ILLEGAL_PARAMETER);
 }
 
 static void test_tickets_need_forward_secrecy(void **state)
@@ -1187,6 +1287,7 @@ int main(void)
 		cmocka_unit_test(test_a_share_saves_a_retry),
 		cmocka_unit_test(test_hybrid_group),
 		cmocka_unit_test(test_port_without_one_version),
+		cmocka_unit_test(test_malformed_tls13_where_it_is_not_spoken),
 		cmocka_unit_test(test_tickets_need_forward_secrecy),
 		cmocka_unit_test(test_refusal_waits_for_the_session),
 		cmocka_unit_test(test_truncation_is_a_decode_error),

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "der.h"
 #include "hello.h"
 
 enum extension {
@@ -23,6 +24,7 @@ enum extension {
 	EXT_SUPPORTED_VERSIONS = 43,
 	EXT_COOKIE = 44,
 	EXT_PSK_KEY_EXCHANGE_MODES = 45,
+	EXT_SIGNATURE_ALGORITHMS_CERT = 50,
 	EXT_KEY_SHARE = 51,
 	EXT_RENEGOTIATION_INFO = 0xff01,
 };
@@ -31,6 +33,7 @@ enum extension {
 #define HOST_NAME_MAX_LEN 255
 #define PSK_DHE_KE	  1
 #define STATUS_OCSP	  1
+#define HOST_NAME	  0
 #define SSL_3_0		  0x0300
 
 #define EMPTY_RENEGOTIATION_INFO_SCSV 0x00ff
@@ -158,6 +161,7 @@ static int parse_server_name(struct cursor *body, struct hello *hello)
 {
 	struct bytes list = take_vector(body, 2, 4);
 	struct cursor names = over(list);
+	bool seen[256] = { false };
 
 	if (!finished(body))
 		return ALERT_DECODE_ERROR;
@@ -165,12 +169,14 @@ static int parse_server_name(struct cursor *body, struct hello *hello)
 		uint8_t type = take8(&names);
 		struct bytes name = take_vector(&names, 2, 1);
 
-		if (names.bad || type)
+		if (names.bad)
 			continue;
-		/* RFC 6066: not more than one name of the same type */
-		if (hello->server_name.data)
+		/* RFC 6066 3: not more than one name of the same type */
+		if (seen[type])
 			return ALERT_ILLEGAL_PARAMETER;
-		hello->server_name = name;
+		seen[type] = true;
+		if (type == HOST_NAME)
+			hello->server_name = name;
 	}
 	if (!finished(&names))
 		return ALERT_DECODE_ERROR;
@@ -181,16 +187,38 @@ static int parse_server_name(struct cursor *body, struct hello *hello)
 	return 0;
 }
 
+/* One value of DER and nothing behind it. */
+static bool is_der(struct bytes from, uint8_t *tag)
+{
+	struct der value;
+
+	if (!der_next(&from, &value) || from.len)
+		return false;
+	*tag = value.tag;
+	return true;
+}
+
 /* RFC 6066 8; which responders the client knows and what it asks of them is not looked at. */
 static int parse_status_request(struct cursor *body, struct hello *hello)
 {
-	uint8_t type = take8(body);
+	struct bytes responders, extensions;
+	uint8_t type = take8(body), tag;
+	struct cursor c;
 
 	if (!body->bad && type != STATUS_OCSP)
 		return 0;
-	take_vector(body, 2, 0);
-	take_vector(body, 2, 0);
-	return parse_empty(body, &hello->status_request);
+	responders = take_vector(body, 2, 0);
+	extensions = take_vector(body, 2, 0);
+	if (!finished(body))
+		return ALERT_DECODE_ERROR;
+	c = over(responders);
+	while (more(&c))
+		if (!is_der(take_vector(&c, 2, 1), &tag))
+			return ALERT_DECODE_ERROR;
+	if (extensions.len && (!is_der(extensions, &tag) || tag != DER_SEQUENCE))
+		return ALERT_DECODE_ERROR;
+	hello->status_request = true;
+	return 0;
 }
 
 static int parse_alpn(struct cursor *body, struct hello *hello)
@@ -204,6 +232,13 @@ static int parse_alpn(struct cursor *body, struct hello *hello)
 	while (more(&names))
 		take_vector(&names, 1, 1);
 	return finished(&names) ? 0 : ALERT_DECODE_ERROR;
+}
+
+/* The first alert counts. */
+static void malformed_13(struct hello *hello, int alert)
+{
+	if (!hello->malformed_13)
+		hello->malformed_13 = alert;
 }
 
 static int parse_key_share(struct cursor *body, struct hello *hello)
@@ -247,6 +282,28 @@ static int parse_psk(struct cursor *body, struct hello *hello)
 	return offered == bound ? 0 : ALERT_ILLEGAL_PARAMETER;
 }
 
+/* Of TLS 1.3 alone: a port without it knows nothing of them. */
+static void parse_extension_13(uint16_t type, struct cursor body, struct hello *hello)
+{
+	int alert = 0;
+
+	switch (type) {
+	case EXT_PRE_SHARED_KEY:
+		alert = parse_psk(&body, hello);
+		break;
+	case EXT_EARLY_DATA:
+		alert = parse_empty(&body, &hello->early_data);
+		break;
+	case EXT_PSK_KEY_EXCHANGE_MODES:
+		alert = parse_list8(&body, &hello->psk_modes);
+		break;
+	case EXT_KEY_SHARE:
+		alert = parse_key_share(&body, hello);
+		break;
+	}
+	malformed_13(hello, alert);
+}
+
 /* Of TLS 1.2 alone: what is wrong with them counts when that is chosen. */
 static void parse_extension_12(uint16_t type, struct cursor body, struct hello *hello)
 {
@@ -276,6 +333,8 @@ static void parse_extension_12(uint16_t type, struct cursor body, struct hello *
 
 static int parse_extension(uint16_t type, struct cursor body, struct hello *hello)
 {
+	struct bytes not_used;
+
 	switch (type) {
 	case EXT_SERVER_NAME:
 		return parse_server_name(&body, hello);
@@ -285,19 +344,15 @@ static int parse_extension(uint16_t type, struct cursor body, struct hello *hell
 		return parse_list16(&body, 2, &hello->groups);
 	case EXT_SIGNATURE_ALGORITHMS:
 		return parse_list16(&body, 2, &hello->schemes);
+	case EXT_SIGNATURE_ALGORITHMS_CERT:
+		/* we have the chain that we have */
+		return parse_list16(&body, 2, &not_used);
 	case EXT_ALPN:
 		return parse_alpn(&body, hello);
-	case EXT_PRE_SHARED_KEY:
-		return parse_psk(&body, hello);
-	case EXT_EARLY_DATA:
-		return parse_empty(&body, &hello->early_data);
 	case EXT_SUPPORTED_VERSIONS:
 		return parse_list16(&body, 1, &hello->versions);
-	case EXT_PSK_KEY_EXCHANGE_MODES:
-		return parse_list8(&body, &hello->psk_modes);
-	case EXT_KEY_SHARE:
-		return parse_key_share(&body, hello);
 	default:
+		parse_extension_13(type, body, hello);
 		parse_extension_12(type, body, hello);
 		return 0;
 	}
@@ -320,9 +375,9 @@ static int parse_extensions(struct hello *hello)
 		if (seen[type / 8] & 1 << type % 8)
 			return ALERT_ILLEGAL_PARAMETER;
 		seen[type / 8] |= 1 << type % 8;
-		if (psk_seen)
-			return ALERT_ILLEGAL_PARAMETER; /* RFC 8446 4.2.11: must be last */
-		psk_seen = type == EXT_PRE_SHARED_KEY;
+		if (psk_seen) /* RFC 8446 4.2.11: must be last */
+			malformed_13(hello, ALERT_ILLEGAL_PARAMETER);
+		psk_seen |= type == EXT_PRE_SHARED_KEY;
 		alert = parse_extension(type, over(body), hello);
 		if (alert)
 			return alert;
@@ -686,6 +741,8 @@ int hello_choose(const struct hello *hello, const struct hello_policy *policy,
 	int alert;
 
 	memset(choice, 0, sizeof(*choice));
+	if (hello->malformed_13 && policy->max_version == TLS_1_3)
+		return hello->malformed_13;
 	alert = choose_version(hello, policy, choice) ?: choose_alpn(hello, policy, choice);
 	if (alert)
 		return alert;
@@ -842,7 +899,7 @@ static void put_server_name(struct writer *w, struct bytes name)
 	put_number(w, EXT_SERVER_NAME, 2);
 	put_number(w, 2 + 1 + 2 + name.len, 2);
 	put_number(w, 1 + 2 + name.len, 2);
-	put_number(w, 0, 1); /* host_name */
+	put_number(w, HOST_NAME, 1);
 	put_number(w, name.len, 2);
 	put(w, name.data, name.len);
 }

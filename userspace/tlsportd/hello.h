@@ -33,7 +33,8 @@ struct bytes {
  * Lists are without their own length prefix.
  * @psk: the body of pre_shared_key, which is well-formed
  * @binders_len: at the end of it, with the length prefix
- * @malformed_12: an extension of TLS 1.2 alone is
+ * @malformed_12: an extension of TLS 1.2 alone is, which counts when that is chosen
+ * @malformed_13: the alert for one of TLS 1.3 alone, which counts where the port has that
  */
 struct hello {
 	struct bytes message; /* with its handshake header */
@@ -60,6 +61,7 @@ struct hello {
 	bool early_data;
 	bool encrypt_then_mac;
 	bool malformed_12;
+	int malformed_13;
 };
 
 /**
