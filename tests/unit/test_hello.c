@@ -1075,7 +1075,8 @@ static void second_share(struct test_hello *h)
 	test_hello_init(h);
 }
 
-static int retry(void (*change)(struct test_hello *hello))
+static int retry_of(void (*change1)(struct test_hello *hello),
+		    void (*change2)(struct test_hello *hello))
 {
 	static uint8_t message1[4096], message2[4096];
 	struct hello_choice choice1, choice2;
@@ -1085,16 +1086,22 @@ static int retry(void (*change)(struct test_hello *hello))
 
 	test_hello_init(&built);
 	share_empty(&built);
+	change1(&built);
 	test_hello_add(&built, 42, "", 0);
 	assert_int_equal(hello_parse(message1, test_hello_message(&built, message1), &hello1), 0);
 	assert_int_equal(hello_choose(&hello1, &both, &choice1), 0);
 	assert_true(choice1.retry);
 	second_share(&built);
-	change(&built);
+	change2(&built);
 	alert = hello_parse(message2, test_hello_message(&built, message2), &hello2);
 	if (!alert)
 		alert = hello_choose(&hello2, &both, &choice2);
 	return alert ? alert : hello_retry_check(&hello1, &choice1, &hello2, &choice2);
+}
+
+static int retry(void (*change)(struct test_hello *hello))
+{
+	return retry_of(nothing, change);
 }
 
 static void padding(struct test_hello *h)
@@ -1144,7 +1151,10 @@ static void test_second_hello(void **state)
 	(void)state;
 	assert_int_equal(retry(nothing), 0);
 	assert_int_equal(retry(padding), 0);
-	assert_int_equal(retry(cookie), 0);
+	/* ours asks for none; what the first one has is nothing to us, but it stays */
+	assert_int_equal(retry(cookie), ALERT_ILLEGAL_PARAMETER);
+	assert_int_equal(retry_of(cookie, cookie), 0);
+	assert_int_equal(retry_of(cookie, nothing), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(psk_good), 0); /* that is hello_retry_psks()'s */
 	assert_int_equal(retry(early), ALERT_ILLEGAL_PARAMETER);
 	assert_int_equal(retry(share_empty), ALERT_ILLEGAL_PARAMETER);

@@ -22,7 +22,6 @@ enum extension {
 	EXT_PRE_SHARED_KEY = 41,
 	EXT_EARLY_DATA = 42,
 	EXT_SUPPORTED_VERSIONS = 43,
-	EXT_COOKIE = 44,
 	EXT_PSK_KEY_EXCHANGE_MODES = 45,
 	EXT_SIGNATURE_ALGORITHMS_CERT = 50,
 	EXT_KEY_SHARE = 51,
@@ -778,7 +777,10 @@ void hello_choose_psks(const struct hello *hello, struct hello_choice *choice,
 	}
 }
 
-/* Next extension that the second ClientHello may not change. */
+/*
+ * Next extension that the second ClientHello may not change: RFC 8446 4.1.2.  cookie is
+ * among them, for no HelloRetryRequest of ours has one.
+ */
 static bool next_fixed(struct cursor *c, struct bytes *extension)
 {
 	while (more(c)) {
@@ -786,8 +788,8 @@ static bool next_fixed(struct cursor *c, struct bytes *extension)
 		uint16_t type = take16(c);
 
 		take_vector(c, 2, 0);
-		if (type == EXT_KEY_SHARE || type == EXT_EARLY_DATA || type == EXT_COOKIE ||
-		    type == EXT_PRE_SHARED_KEY || type == EXT_PADDING)
+		if (type == EXT_KEY_SHARE || type == EXT_EARLY_DATA || type == EXT_PRE_SHARED_KEY ||
+		    type == EXT_PADDING)
 			continue;
 		*extension = (struct bytes){ from, c->at - from };
 		return true;
