@@ -83,8 +83,8 @@ static void test_first_bytes(void **state)
 	check_alert("three bytes that are no text", ALERT_UNEXPECTED_MESSAGE);
 	engine_free(engine);
 	engine = engine_new(context);
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(feed(engine, "\x80\x2e" + i, 1, false), ENGINE_MORE);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(feed(engine, "\x80\x2e\1\3" + i, 1, false), ENGINE_MORE);
 		/* the kernel waits for no rest of what cannot be a record */
 		assert_int_equal(last_consumed, 1);
 	}
@@ -98,10 +98,23 @@ static void test_first_bytes(void **state)
 	assert_int_equal(engine_reason(engine), TLSPORT_REASON_PEER_CLOSED);
 	engine_free(engine);
 	expect("a high byte", "\x80\x2e\2", 3, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
+	/* of version 3.1: the byte that would say ClientHello */
+	expect("a record of type 128", "\x80\x03\x01\x00\x14\x00", 6, ALERT_UNEXPECTED_MESSAGE,
+	       TLSPORT_REASON_NOT_TLS);
+	expect("a record of type 255", "\xff\x03\x01\x01", 4, ALERT_UNEXPECTED_MESSAGE,
+	       TLSPORT_REASON_NOT_TLS);
+	engine = engine_new(context);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(feed(engine, "\x98\3\1\0" + i, 1, false), ENGINE_MORE);
+	assert_int_equal(feed(engine, "\x14", 1, false), ENGINE_FAILED);
+	check_alert("a record of type 152, byte by byte", ALERT_UNEXPECTED_MESSAGE);
+	engine_free(engine);
 	expect("a record of type 48", "\x30\x03\x01", 3, ALERT_UNEXPECTED_MESSAGE,
 	       TLSPORT_REASON_NOT_TLS);
 	expect("zeros", "\0\0\0\0\0\0\0", 7, ALERT_UNEXPECTED_MESSAGE, TLSPORT_REASON_NOT_TLS);
 	REFUSED("SSL 2.0", "\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", PROTOCOL_VERSION);
+	REFUSED("SSL 2.0 of its own version", "\x80\x1f\x01\x00\x02\x00\x06\x00\x00\x00\x10",
+		PROTOCOL_VERSION);
 	REFUSED("record version", "\x16\x05\x00", PROTOCOL_VERSION);
 	REFUSED("too long", "\x16\x03\x01\x40\x01", RECORD_OVERFLOW);
 	REFUSED("far too long", "\x16\x03\x01\xff\xff", RECORD_OVERFLOW);

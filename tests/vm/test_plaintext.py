@@ -75,7 +75,7 @@ def ssl2():
     lib.enable(port)
     server = lib.Server(port, *BANNER)
     with socket.create_connection(("127.0.0.1", port), 20) as sock:
-        for count, byte in enumerate((b"\x80", b"\x2e", b"\1")):
+        for count, byte in enumerate((b"\x80", b"\x2e", b"\1", b"\3", b"\1")):
             sock.sendall(byte)
             lib.wait_for(lambda seen=count: lib.status(port)["stats"]["upcalls"] > seen, what="a worker saw it")
         equal(lib.alert_of(sock.recv(100)), (2, 70), "protocol_version")

@@ -1294,15 +1294,25 @@ static int redirect(struct engine *engine, bool eof)
 	return end_silently(engine, TLSPORT_REASON_NOT_TLS, "not TLS");
 }
 
-/* RFC 5246 E.2: a ClientHello in the form of SSL 2.0; of its first bytes the first tells. */
+/* So many tell a ClientHello of SSL 2.0 from a record of an unknown type, or of 3.1. */
+#define SSL2_MIN 5
+
+/*
+ * RFC 5246 E.2: a ClientHello in the form of SSL 2.0, as far as it has come: two bytes of
+ * length, the type, and the version, 3.x or 0.2.
+ */
 static bool is_ssl2(const uint8_t *data, size_t len)
 {
-	return len && data[0] & 0x80 && (len < TEXT_MIN || data[2] == TLS_CLIENT_HELLO);
+	return len && data[0] & 0x80 && (len < 3 || data[2] == TLS_CLIENT_HELLO) &&
+	       (len < 4 || data[3] == 3 || data[3] == 0) &&
+	       (len < 5 || data[3] == 3 || data[4] == 2);
 }
 
 /* All of it is used up: what is left in the queue would be shown again at once. */
 static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, bool eof)
 {
+	bool ssl2;
+
 	if (!engine->plain)
 		engine->plain = malloc(PLAIN_HTTP_MAX);
 	if (!engine->plain)
@@ -1311,9 +1321,10 @@ static int on_plaintext(struct engine *engine, const uint8_t *data, size_t len, 
 		len = PLAIN_HTTP_MAX - engine->plain_len;
 	memcpy(engine->plain + engine->plain_len, data, len);
 	engine->plain_len += len;
-	if (engine->plain_len < TEXT_MIN && (!eof || is_ssl2(engine->plain, engine->plain_len)))
+	ssl2 = is_ssl2(engine->plain, engine->plain_len);
+	if (engine->plain_len < (ssl2 ? SSL2_MIN : TEXT_MIN) && (!eof || ssl2))
 		return STEP_OK;
-	if (is_ssl2(engine->plain, engine->plain_len))
+	if (ssl2)
 		return refuse(engine, ALERT_PROTOCOL_VERSION, "ClientHello of SSL 2.0");
 	engine->reason = TLSPORT_REASON_NOT_TLS;
 	if (!is_text(engine->plain, engine->plain_len) ||
