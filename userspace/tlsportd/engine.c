@@ -792,6 +792,9 @@ static int on_hello_whole(struct engine *engine)
 	alert = choose(engine, &hello);
 	if (alert && engine->text)
 		return alert;
+	/* what is found only when a version is chosen */
+	if (alert == ALERT_DECODE_ERROR || (alert && alert == hello.malformed_13))
+		return refuse(engine, alert, "malformed ClientHello");
 	if (alert == ALERT_NO_APPLICATION_PROTOCOL)
 		return refuse(engine, alert, "no protocol of ALPN that the port has");
 	if (alert)
