@@ -335,6 +335,46 @@ static void test_resumption(void **state)
 	ticket_keys_free(tickets);
 }
 
+/* Two hellos of TLS 1.2, the second one with the session of the first. */
+static void resumes(struct engine_context *context, const char *first, const char *second,
+		    bool resumed)
+{
+	struct client *client = asks_for(TLS1_2_VERSION, "a.example");
+
+	if (first)
+		SSL_set1_sigalgs_list(client->ssl, first);
+	assert_int_equal(flow_run(&flow, context, client), ENGINE_DONE);
+	flow_end(&flow);
+	client_again(client, client->session);
+	SSL_set_tlsext_host_name(client->ssl, "a.example");
+	SSL_set1_sigalgs_list(client->ssl, second);
+	if (flow_run(&flow, context, client) != ENGINE_DONE)
+		fail_msg("%s", engine_reason_text(flow.engine));
+	assert_int_equal(flow.result.resumed, resumed);
+	if (!resumed)
+		assert_string_equal(common_name_of(client), "old");
+	flow_end(&flow);
+	client_free(client);
+}
+
+/* A key that the client's algorithms fit counts more than one that could but resume. */
+static void test_resumption_with_two_keys(void **state)
+{
+	static const struct given both[] = {
+		{ TEST_RSA, "old", "DNS:a.example" },
+		{ TEST_P256, "new", "DNS:a.example" },
+	};
+	struct ticket_keys *tickets = ticket_keys_new();
+	struct engine_context *context = port_of(both, 2, false, tickets);
+
+	(void)state;
+	resumes(context, "RSA-PSS+SHA256", "RSA-PSS+SHA256", true);
+	resumes(context, NULL, "RSA-PSS+SHA256", false);
+	resumes(context, NULL, "ed25519", true);
+	port_end(context, 2);
+	ticket_keys_free(tickets);
+}
+
 /* HelloRetryRequest: the certificate is that of the second ClientHello's name, which is the first's. */
 static void test_retry(void **state)
 {
@@ -361,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_two_keys_of_a_name),
 		cmocka_unit_test(test_one_does_not_fit),
 		cmocka_unit_test(test_resumption),
+		cmocka_unit_test(test_resumption_with_two_keys),
 		cmocka_unit_test(test_retry),
 	};
 
