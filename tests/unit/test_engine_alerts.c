@@ -238,6 +238,7 @@ static int judge_share(uint16_t group, const uint8_t *share, size_t len)
 	enum engine_status status;
 
 	test_hello_init(&hello);
+	SET(&hello, AT_GROUPS, 0, 8, 0x11, 0xec, 0, 29, 0, 23, 0, 24);
 	extension = &hello.extensions[AT_KEY_SHARE];
 	put16(extension->body, 4 + len);
 	put16(extension->body + 2, group);
@@ -320,6 +321,36 @@ static void test_hybrid_values(void **state)
 		assert_int_equal(crypt_share_check(GROUP_X25519MLKEM768, share, sizeof(share)), -1);
 		memset(share + i, 0, 3);
 	}
+}
+
+/* The library refuses what is not canonical, also in the hybrid's second half. */
+static void test_values_that_are_reduced(void **state)
+{
+	const bool hybrid = crypt_has_group(GROUP_X25519MLKEM768);
+	struct engine_policy policy = test_policy(443);
+	uint8_t share[1216] = { 0 }, *x25519 = share + 1184;
+	struct engine_context *kept = context;
+
+	(void)state;
+	if (hybrid)
+		policy.groups[policy.group_count++] = GROUP_X25519MLKEM768;
+	context = test_context(&policy, TEST_P256);
+	memset(x25519, 0xff, 32);
+	for (int low = 0xed; low <= 0xff; low++) {
+		const int wanted = low < 0xed + 2 ? -1 : 0; /* 0 and 1 */
+
+		for (int high = 0x7f; high <= 0xff; high += 0x80) {
+			x25519[0] = low;
+			x25519[31] = high;
+			assert_int_equal(judge_share(GROUP_X25519, x25519, 32), wanted);
+			if (hybrid)
+				assert_int_equal(judge_share(GROUP_X25519MLKEM768, share,
+							     sizeof(share)),
+						 wanted);
+		}
+	}
+	engine_context_free(context);
+	context = kept;
 }
 
 /* What only the library could choke on comes through the rewriting. */
@@ -1150,6 +1181,7 @@ int main(void)
 		cmocka_unit_test(test_port_without_certificate),
 		cmocka_unit_test(test_public_values),
 		cmocka_unit_test(test_hybrid_values),
+		cmocka_unit_test(test_values_that_are_reduced),
 		cmocka_unit_test(test_odd_but_good_hellos),
 		cmocka_unit_test(test_fragments_of_one_byte),
 		cmocka_unit_test(test_second_message_in_the_record),
