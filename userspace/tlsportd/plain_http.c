@@ -93,7 +93,7 @@ static struct part without_port(struct part authority)
 		return (struct part){ authority.at,
 				      bracket ? (size_t)(bracket + 1 - authority.at) : 0 };
 	}
-	colon = memchr(authority.at, ':', authority.len);
+	colon = authority.len ? memchr(authority.at, ':', authority.len) : NULL;
 	return (struct part){ authority.at, (size_t)((colon ? colon : end) - authority.at) };
 }
 
