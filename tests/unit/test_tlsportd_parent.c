@@ -4,6 +4,7 @@
  * without the kernel module: start, deaths, reload, upgrade, stop, control socket.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -944,6 +945,157 @@ static void test_alarm(void **state)
 		party_free(&parties[i]);
 }
 
+/* --- what workers have in their memory --- */
+
+#define MASK	   0x5a
+#define SECRET_LEN 32
+
+/*
+ * A certificate whose key this process has never had, and half a line of the key's text, masked:
+ * whoever looks for it must not find what it looks for with.
+ */
+static void put_unseen(const char *name, uint8_t masked[SECRET_LEN])
+{
+	const struct wish wish = { "unseen", "P-256", .to = 100 };
+	struct party party;
+	int status, out[2];
+	char *text;
+	pid_t pid;
+	BIO *bio;
+
+	assert_int_equal(pipe(out), 0);
+	pid = fork();
+	if (!pid) {
+		party = party_new(&wish, NULL);
+		put_party(name, &party);
+		bio = BIO_new(BIO_s_mem());
+		PEM_write_bio_PrivateKey(bio, party.key, NULL, NULL, 0, NULL, NULL);
+		BIO_get_mem_data(bio, &text);
+		/* behind the first line and one of 64 letters: most of the secret number */
+		text = strchr(text, '\n') + 1 + 64 + 1;
+		for (int i = 0; i < SECRET_LEN; i++)
+			masked[i] = text[i] ^ MASK;
+		_exit(write(out[1], masked, SECRET_LEN) != SECRET_LEN);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(read(out[0], masked, SECRET_LEN), SECRET_LEN);
+	close(out[0]);
+	close(out[1]);
+}
+
+static bool has_masked(const uint8_t *bytes, size_t len, const uint8_t masked[SECRET_LEN])
+{
+	const uint8_t first = masked[0] ^ MASK, *end = bytes + len;
+	size_t i;
+
+	while (end - bytes >= SECRET_LEN && (bytes = memchr(bytes, first, end - bytes))) {
+		for (i = 0; i < SECRET_LEN && bytes + i < end; i++)
+			if ((bytes[i] ^ MASK) != masked[i])
+				break;
+		if (i == SECRET_LEN)
+			return true;
+		bytes++;
+	}
+	return false;
+}
+
+/* All that it has mapped and can be read, in pieces of a mapping: they are small enough. */
+static bool process_has(pid_t pid, const uint8_t masked[SECRET_LEN])
+{
+	unsigned long start, end;
+	char path[64], line[512];
+	bool found = false;
+	uint8_t *bytes;
+	ssize_t len;
+	FILE *maps;
+	int mem;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "r");
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	mem = open(path, O_RDONLY);
+	assert_true(maps && mem >= 0);
+	while (!found && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx rw", &start, &end) != 2 || !strstr(line, " rw"))
+			continue;
+		bytes = malloc(end - start);
+		len = bytes ? pread(mem, bytes, end - start, start) : -1;
+		found = len > 0 && has_masked(bytes, len, masked);
+		if (bytes)
+			explicit_bzero(bytes, end - start);
+		free(bytes);
+	}
+	fclose(maps);
+	close(mem);
+	return found;
+}
+
+/* Those that serve: how many have it? */
+static unsigned int ready_with(const uint8_t masked[SECRET_LEN])
+{
+	unsigned int found = 0;
+
+	parent_reports(&parent);
+	for (struct worker_slot *worker = parent.all; worker; worker = worker->next)
+		found += worker->state == WORKER_STATE_READY && process_has(worker->pid, masked);
+	return found;
+}
+
+/* A key that others know by now, perhaps, was replaced: who reads what strangers send is rid of it. */
+static void test_new_workers_have_no_old_keys(void **state)
+{
+	uint8_t first[SECRET_LEN], second[SECRET_LEN], third[SECRET_LEN];
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	stub = IS_STUBBORN; /* generations stay */
+	put_unseen("cert.pem", first);
+	assert_int_equal(parent_start(&parent), 0);
+	assert_int_equal(ready_with(first), 3);
+	put_unseen("cert.pem", second);
+	parent_renew(&parent, &errors);
+	assert_int_equal(parent.generation->number, 2);
+	assert_int_equal(ready_with(second), 3);
+	assert_int_equal(ready_with(first), 0);
+	put_unseen("cert.pem", third);
+	assert_int_equal(parent_reload(&parent, &errors), 0);
+	assert_int_equal(parent.generation->number, 3);
+	assert_int_equal(ready_with(third), 3);
+	assert_int_equal(ready_with(first) + ready_with(second), 0);
+	assert_int_equal(count(WORKER_STATE_DRAINING), 6);
+	text_free(&errors);
+}
+
+/* The process that signs is the parent's, and it hears of it still, whoever was forked. */
+static void test_new_workers_leave_the_token(void **state)
+{
+	struct text errors = { NULL, 0 };
+	struct signer *signer;
+
+	(void)state;
+	stub = IS_STUBBORN; /* the generation that has the token stays */
+	assert_true(signer_events() >= 0);
+	configure_tokens(2, NULL, NULL);
+	assert_int_equal(parent_start(&parent), 0);
+	signer = signer_of(1002);
+	configure_tokens(1, NULL, NULL);
+	assert_int_equal(parent_reload(&parent, &errors), 0);
+	assert_int_equal(parent.generation->number, 2);
+	assert_true(serves(1001));
+	assert_true(signer_lives(signer));
+	/* what it says at its end is an event as before */
+	assert_true(signer_connect(signer) >= 0);
+	signer_reject(signer);
+	for (int64_t next, until = clock_ms() + 5000; signer_lives(signer); signer_attend(&next)) {
+		struct pollfd fd = { .fd = signer_events(), .events = POLLIN };
+
+		assert_true(clock_ms() < until);
+		assert_int_equal(poll(&fd, 1, 5000), 1);
+	}
+	text_free(&errors);
+}
+
 /* Whoever has the keys, or writes the authorities' file, gets at what is sent. */
 static void test_files_that_others_can_read(void **state)
 {
@@ -1652,6 +1804,8 @@ int main(int argc, char **argv)
 		TEST(test_renewal_of_revocation_lists),
 		TEST(test_authorities_are_missing),
 		TEST(test_renewal_in_a_directory),
+		TEST(test_new_workers_have_no_old_keys),
+		TEST(test_new_workers_leave_the_token),
 		TEST(test_alarm),
 		TEST(test_files_that_others_can_read),
 		TEST(test_ocsp_file),

@@ -60,8 +60,31 @@ static int close_all_but(int *keep, size_t count)
 	return err | close_range(from, ~0U, 0);
 }
 
-static void run_child(const struct parent *parent, const struct worker_slot *worker,
-		      pid_t parent_pid, int report)
+/* In the child: its copy. */
+static void forget_generation(struct parent *parent, struct generation *generation)
+{
+	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		if (worker->generation == generation)
+			worker->generation = NULL;
+	generation_free(generation);
+}
+
+/*
+ * What strangers send must not get at keys that were replaced: they may be those that are known to
+ * others.  Not before the child has closed what is the parent's: for a token that nobody holds in
+ * here the parent must go on to wait.
+ */
+static void forget_others(struct parent *parent, const struct generation *own)
+{
+	if (parent->generation != own)
+		forget_generation(parent, parent->generation);
+	for (struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		if (worker->generation && worker->generation != own)
+			forget_generation(parent, worker->generation);
+}
+
+static void run_child(struct parent *parent, const struct worker_slot *worker, pid_t parent_pid,
+		      int report)
 {
 	struct generation *generation = worker->generation;
 	int *keep = calloc(generation->config.count + 1, sizeof(*keep));
@@ -77,6 +100,7 @@ static void run_child(const struct parent *parent, const struct worker_slot *wor
 	if (close_all_but(keep, count))
 		_exit(1);
 	free(keep);
+	forget_others(parent, generation);
 	_exit(worker_run(generation, &parent->user, report, worker->numbers));
 }
 
