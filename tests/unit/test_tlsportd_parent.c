@@ -63,6 +63,21 @@ int worker_run(const struct generation *generation, const struct sandbox_user *u
 	return stub == DIES_LATER;
 }
 
+static int forks = -1; /* so many succeed, -1: all */
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+
+pid_t __wrap_fork(void)
+{
+	if (!forks) {
+		errno = EAGAIN;
+		return -1;
+	}
+	forks -= forks > 0;
+	return __real_fork();
+}
+
 static uint16_t set[16], deleted[16];
 static size_t set_count, deleted_count;
 static int64_t set_at; /* the last one */
@@ -194,6 +209,7 @@ static int setup(void **state)
 	sigprocmask(SIG_BLOCK, &parent.signals, NULL);
 	tlsport_nl_ops = &mock;
 	stub = WORKS;
+	forks = -1;
 	set_count = deleted_count = 0;
 	refused = 0;
 	memset(registered, 0, sizeof(registered));
@@ -262,6 +278,46 @@ static void test_start_without_workers(void **state)
 	stub = DIES;
 	assert_int_equal(parent_start(&parent), -1);
 	assert_int_equal(set_count, 1); /* shut all the same */
+}
+
+static void test_start_with_some_workers(void **state)
+{
+	(void)state;
+	forks = 1;
+	assert_int_equal(parent_start(&parent), 0);
+	assert_int_equal(count(WORKER_STATE_READY), 1);
+	assert_in_range(parent_restart(&parent), 1, 10000);
+	assert_int_equal(count(WORKER_STATE_STARTING), 0);
+	forks = -1;
+	for (unsigned int slot = 1; slot < 3; slot++) {
+		assert_true(parent.restart_at[slot] > clock_ms());
+		parent.restart_at[slot] = 1; /* the time has passed */
+	}
+	wait_for(WORKER_STATE_READY, 3);
+	assert_int_equal(parent_restart(&parent), -1);
+}
+
+static void test_start_without_any_process(void **state)
+{
+	(void)state;
+	forks = 0;
+	assert_int_equal(parent_start(&parent), -1);
+}
+
+/* A generation takes over with all of its workers, or not. */
+static void test_reload_with_some_workers(void **state)
+{
+	struct text errors = { NULL, 0 };
+
+	(void)state;
+	parent_start(&parent);
+	forks = 2;
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	forks = -1;
+	text_free(&errors);
+	assert_int_equal(parent.generation->number, 1);
+	wait_for(WORKER_STATE_READY, 3);
+	assert_int_equal(parent_restart(&parent), -1);
 }
 
 /* Port 443, of a file, and 1001 and so on, of a token that does as @file says */
@@ -1782,6 +1838,9 @@ int main(int argc, char **argv)
 		TEST(test_start),
 		TEST(test_start_with_broken_ports),
 		TEST(test_start_without_workers),
+		TEST(test_start_with_some_workers),
+		TEST(test_start_without_any_process),
+		TEST(test_reload_with_some_workers),
 		TEST(test_start_with_hung_tokens),
 		TEST(test_token_that_comes_late),
 		TEST(test_token_that_does_not_come_again),

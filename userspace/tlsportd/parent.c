@@ -318,11 +318,13 @@ static void signal_workers(struct parent *parent, const struct generation *gener
 /* All workers of a generation; true when all of them registered. */
 static bool start_workers(struct parent *parent, struct generation *generation)
 {
-	unsigned int slot;
+	unsigned int slot = 0;
 
-	for (slot = 0; slot < parent->workers; slot++)
-		if (start_worker(parent, generation, slot))
-			return false;
+	while (slot < parent->workers && !start_worker(parent, generation, slot))
+		slot++;
+	/* Where there is no process one is tried later, unless all have to be there at once. */
+	for (; slot < parent->workers && generation == parent->generation; slot++)
+		parent->restart_at[slot] = clock_ms() + BACKOFF_MAX_MS;
 	wait_out(parent, generation, WORKER_STATE_STARTING, WORKER_START_MS);
 	return count_in(parent, generation, WORKER_STATE_READY) == parent->workers;
 }
