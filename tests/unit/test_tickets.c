@@ -265,6 +265,41 @@ static bool opens(const struct ticket_keys *keys, char letter)
 	return ticket_key_find(keys, key.name, &key);
 }
 
+/* The user of one file */
+static bool uses(const void *who, const char *path)
+{
+	return !strcmp(who, path);
+}
+
+/* What nobody uses is no error any more, and its keys are gone. */
+static void test_files_that_are_not_used(void **state)
+{
+	char err[256], kept[128], other[128];
+	struct text errors = { NULL, 0 };
+	struct ticket_store store;
+
+	(void)state;
+	assert_int_equal(ticket_store_open(&store, root, 3600), 0);
+	snprintf(kept, sizeof(kept), "%s", at("kept"));
+	snprintf(other, sizeof(other), "%s", at("other"));
+	put_keys("kept", "A", "");
+	assert_int_equal(ticket_store_add(&store, other, err, sizeof(err)), -1);
+	assert_int_equal(ticket_store_add(&store, kept, err, sizeof(err)), 0);
+	assert_int_equal(ticket_store_add(&store, at("third"), err, sizeof(err)), -1);
+	ticket_store_refresh(&store, uses, kept, &errors);
+	assert_int_equal(errors.len, 0);
+	ticket_store_refresh(&store, uses, other, &errors);
+	assert_non_null(strstr(errors.chars, "/other: No such file or directory"));
+	text_free(&errors);
+	ticket_store_forget(&store, uses, kept);
+	assert_true(seals_with(ticket_store_keys(&store, kept), 'A'));
+	assert_ptr_equal(ticket_store_keys(&store, other), store.own);
+	assert_ptr_equal(ticket_store_keys(&store, at("third")), store.own);
+	ticket_store_refresh(&store, uses, other, &errors);
+	assert_int_equal(errors.len, 0);
+	ticket_store_close(&store);
+}
+
 /* Of three the last is one that other machines may not have yet. */
 static void test_files_of_a_fleet(void **state)
 {
@@ -289,20 +324,20 @@ static void test_files_of_a_fleet(void **state)
 	assert_ptr_equal(ticket_store_keys(&store, path), keys);
 	assert_true(seals_with(keys, 'A'));
 	put_keys("keys", "AB", "");
-	ticket_store_refresh(&store, &errors);
+	ticket_store_refresh(&store, uses, path, &errors);
 	assert_true(seals_with(keys, 'B'));
 	put_keys("keys", "ABC", "");
-	ticket_store_refresh(&store, &errors);
+	ticket_store_refresh(&store, uses, path, &errors);
 	assert_true(seals_with(keys, 'B') && opens(keys, 'A') && opens(keys, 'C'));
 	put_keys("keys", "BCD", "");
-	ticket_store_refresh(&store, &errors);
+	ticket_store_refresh(&store, uses, path, &errors);
 	assert_true(seals_with(keys, 'C') && opens(keys, 'B') && opens(keys, 'D'));
 	assert_false(opens(keys, 'A'));
 	assert_int_equal(errors.len, 0);
 	assert_int_equal(ticket_store_facts(&store, path).count, 3);
 	assert_in_range(ticket_store_facts(&store, path).since, time(NULL) - 60, time(NULL));
 	put_keys("keys", "", "junk\n");
-	ticket_store_refresh(&store, &errors);
+	ticket_store_refresh(&store, uses, path, &errors);
 	assert_non_null(strstr(errors.chars, "; the ticket keys in force stay\n"));
 	assert_true(seals_with(keys, 'C'));
 	text_free(&errors);
@@ -379,6 +414,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files_that_others_can_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files_of_a_fleet, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_files_that_are_not_used, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_own_keys_outlive_a_restart, setup, teardown),
 	};
 

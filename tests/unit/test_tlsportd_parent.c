@@ -1185,16 +1185,60 @@ static void test_files_that_others_can_read(void **state)
 	logs(text, "/ca.pem: can be changed by others than its owner\n");
 	/* later with others only */
 	kept = catch_log();
-	ticket_store_refresh(&parent.tickets, &errors);
+	parent_renew(&parent, &errors);
 	assert_string_equal(caught_log(kept), "");
 	put_file("keys", strcat(strcpy(two, line), line));
 	chmod(keys, 0644);
 	kept = catch_log();
-	ticket_store_refresh(&parent.tickets, &errors);
+	parent_renew(&parent, &errors);
 	logs(caught_log(kept), "/keys: is readable by everyone\n");
 	assert_null(errors.chars);
 	client_ca_free(&ca);
 	party_free(&authority);
+}
+
+static bool has_own_keys(const char *path)
+{
+	return ticket_store_keys(&parent.tickets, path) != parent.tickets.own;
+}
+
+/* They stay for as long as a generation names them, which may be one that has workers only. */
+static void test_ticket_keys_that_nobody_names(void **state)
+{
+	static const char line[] =
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+	const char plain[] = "[port 443]\ncert = %s\n", keyed[] = "%sticket-keys = %s/%s\n";
+	struct text errors = { NULL, 0 };
+	char text[256], path[128], typo[128];
+
+	(void)state;
+	stub = IS_STUBBORN;
+	put_file("keys", line);
+	snprintf(path, sizeof(path), "%s/keys", root);
+	snprintf(typo, sizeof(typo), "%s/typo", root);
+	snprintf(text, sizeof(text), plain, certificate);
+	configure(keyed, text, root, "keys");
+	assert_int_equal(parent_start(&parent), 0);
+	/* refused */
+	configure(keyed, text, root, "typo");
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	text_free(&errors);
+	assert_true(has_own_keys(path));
+	assert_false(has_own_keys(typo));
+	assert_int_equal(parent_renew(&parent, &errors), 0);
+	/* taken out, and the old workers are busy still */
+	configure(plain, certificate);
+	assert_int_equal(parent_reload(&parent, &errors), 0);
+	assert_true(has_own_keys(path));
+	snprintf(text, sizeof(text), "rm '%s'", path);
+	assert_int_equal(system(text), 0);
+	assert_int_equal(parent_renew(&parent, &errors), 0);
+	for (struct worker_slot *worker = parent.all; worker; worker = worker->next)
+		if (worker->state == WORKER_STATE_DRAINING)
+			kill(worker->pid, SIGKILL);
+	wait_for(WORKER_STATE_DRAINING, 0);
+	assert_false(has_own_keys(path));
+	assert_int_equal(errors.len, 0);
 }
 
 /* The one that is in force; what is said of it. */
@@ -1867,6 +1911,7 @@ int main(int argc, char **argv)
 		TEST(test_new_workers_leave_the_token),
 		TEST(test_alarm),
 		TEST(test_files_that_others_can_read),
+		TEST(test_ticket_keys_that_nobody_names),
 		TEST(test_ocsp_file),
 		TEST(test_one_of_a_directory_is_broken),
 		TEST(test_directory_is_missing),

@@ -41,6 +41,39 @@ static void drop_generation(struct parent *parent, struct generation *generation
 		generation_free(generation);
 }
 
+/* The &ticket_store_user of one */
+static bool names_ticket_keys(const void *who, const char *path)
+{
+	const struct generation *generation = who;
+
+	for (size_t i = 0; generation && i < generation->config.count; i++) {
+		const struct port_config *port = &generation->config.ports[i];
+
+		if (!port->broken && port->ticket_keys && !strcmp(port->ticket_keys, path))
+			return true;
+	}
+	return false;
+}
+
+/* That of all: workers of an old one still open tickets. */
+static bool any_names_ticket_keys(const void *who, const char *path)
+{
+	const struct parent *parent = who;
+
+	if (names_ticket_keys(parent->generation, path))
+		return true;
+	for (const struct worker_slot *worker = parent->all; worker; worker = worker->next)
+		if (names_ticket_keys(worker->generation, path))
+			return true;
+	return false;
+}
+
+/* Not while a generation is on its way: it is in no list, and wants its own. */
+static void forget_ticket_keys(struct parent *parent)
+{
+	ticket_store_forget(&parent->tickets, any_names_ticket_keys, parent);
+}
+
 static int compare_fds(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;
@@ -234,7 +267,7 @@ static void tell_signer(pid_t pid, int status)
 			  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-void parent_reap(struct parent *parent)
+static void reap(struct parent *parent)
 {
 	struct worker_slot **at;
 	int status;
@@ -255,6 +288,12 @@ void parent_reap(struct parent *parent)
 			schedule(parent, *at);
 		end_worker(parent, at);
 	}
+}
+
+void parent_reap(struct parent *parent)
+{
+	reap(parent);
+	forget_ticket_keys(parent);
 }
 
 int parent_restart(struct parent *parent)
@@ -304,7 +343,7 @@ static void wait_out(struct parent *parent, const struct generation *generation,
 			return;
 		/* Reports are rare and short: no need to poll all the pipes. */
 		poll(NULL, 0, 5);
-		parent_reap(parent);
+		reap(parent);
 	}
 }
 
@@ -557,7 +596,7 @@ static void keep_renewal_errors(struct parent *parent, const struct text *errors
 	parent->renewal_errors = errors->len ? strdup(errors->chars) : NULL;
 }
 
-int parent_reload(struct parent *parent, struct text *errors)
+static int reload(struct parent *parent, struct text *errors)
 {
 	struct generation *new;
 	int err;
@@ -577,12 +616,20 @@ int parent_reload(struct parent *parent, struct text *errors)
 	return err;
 }
 
+int parent_reload(struct parent *parent, struct text *errors)
+{
+	int err = reload(parent, errors);
+
+	forget_ticket_keys(parent); /* those of what was refused, and of the old one */
+	return err;
+}
+
 static int renew(struct parent *parent, struct text *errors)
 {
 	struct generation *new;
 
 	signer_pass(0);
-	ticket_store_refresh(&parent->tickets, errors);
+	ticket_store_refresh(&parent->tickets, names_ticket_keys, parent->generation, errors);
 	new = generation_renew(parent->generations + 1, parent->generation, &parent->tickets,
 			       errors);
 

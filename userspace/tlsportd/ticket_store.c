@@ -94,15 +94,31 @@ int ticket_store_open(struct ticket_store *store, const char *run_dir, time_t ro
 	return 0;
 }
 
-void ticket_store_close(struct ticket_store *store)
+static bool nobody(const void *who, const char *path)
 {
-	struct ticket_source *source;
+	(void)who;
+	(void)path;
+	return false;
+}
 
-	while ((source = store->sources)) {
-		store->sources = source->next;
+void ticket_store_forget(struct ticket_store *store, ticket_store_user uses, const void *who)
+{
+	struct ticket_source **at = &store->sources, *source;
+
+	while ((source = *at)) {
+		if (uses(who, source->path)) {
+			at = &source->next;
+			continue;
+		}
+		*at = source->next;
 		ticket_keys_free(source->keys);
 		free(source);
 	}
+}
+
+void ticket_store_close(struct ticket_store *store)
+{
+	ticket_store_forget(store, nobody, NULL);
 	ticket_keys_free(store->own);
 	memset(store, 0, sizeof(*store));
 }
@@ -197,13 +213,17 @@ struct ticket_facts ticket_store_facts(const struct ticket_store *store, const c
 	return facts;
 }
 
-void ticket_store_refresh(struct ticket_store *store, struct text *errors)
+void ticket_store_refresh(struct ticket_store *store, ticket_store_user uses, const void *who,
+			  struct text *errors)
 {
 	char err[PATH_MAX + 128];
 
 	for (struct ticket_source *source = store->sources; source; source = source->next) {
-		int ret = read_source(source, err, sizeof(err));
+		int ret;
 
+		if (!uses(who, source->path))
+			continue;
+		ret = read_source(source, err, sizeof(err));
 		if (ret < 0)
 			text_add(errors, "%s; the ticket keys in force stay\n", err);
 		else if (ret && err[0])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Where the ticket keys of all ports are from.  The parent's; the workers have
- * nothing but the mappings, which stay until the end: a worker of an old
- * configuration may still use them.
+ * nothing but the mappings.  Those of a file stay for as long as a generation names
+ * it, in force or with workers of before: ticket_store_forget().
  *
  * Our own keys are made and rotated here, and kept in the run directory, so that
  * sessions outlive a restart.  Those that ticket-keys = names are only read: several
@@ -71,8 +71,18 @@ struct ticket_facts {
 /* Of ticket_store_keys() */
 struct ticket_facts ticket_store_facts(const struct ticket_store *store, const char *path);
 
-/* Reads the files of others again.  One that has no keys leaves those that are in force, told in @errors. */
-void ticket_store_refresh(struct ticket_store *store, struct text *errors);
+/* Does @who use keys that are in this file or directory? */
+typedef bool (*ticket_store_user)(const void *who, const char *path);
+
+/*
+ * Reads the files of others again that @who uses.  One that has no keys leaves those that are in
+ * force, told in @errors.
+ */
+void ticket_store_refresh(struct ticket_store *store, ticket_store_user uses, const void *who,
+			  struct text *errors);
+
+/* Wipes, for everyone, the keys of others that @who does not use. */
+void ticket_store_forget(struct ticket_store *store, ticket_store_user uses, const void *who);
 
 /* Rotates what is due; returns milliseconds until the next is. */
 int64_t ticket_store_rotate(struct ticket_store *store);
