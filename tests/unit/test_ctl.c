@@ -1304,13 +1304,42 @@ static void json_is_valid_everywhere(void **state)
 	json_decref(value);
 }
 
-static void garbage_from_the_daemon_is_no_status(void **state)
+/* Its workers may serve: nobody is told that the ports are shut. */
+static void daemon_that_does_not_answer_is_no_absent_one(void **state)
 {
+	static const struct {
+		const char *reply, *why;
+	} cases[] = {
+		{ "[1,2", "what tlsportd answers is no status" },
+		{ "[1,2]", "what tlsportd answers is no status" },
+		{ "error: busy", "busy" },
+		{ NULL, "tlsportd closed the connection without an answer" },
+	};
+	json_t *value;
+	char line[128];
+	size_t i;
+
 	(void)state;
 	fill_status();
-	mock_daemon_start("ok", "[1,2");
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		mock_daemon_start("ok", cases[i].reply);
+		expect("status", 0, NULL, "");
+		assert_null(strstr(mock.out, "not running"));
+		snprintf(line, sizeof(line), "helper   unknown: %s\n", cases[i].why);
+		assert_non_null(strstr(mock.out, line));
+		expect("list", 0, NULL, "");
+		snprintf(line, sizeof(line), "unknown: %s", cases[i].why);
+		assert_non_null(strstr(mock.out, line));
+		assert_null(strstr(mock.out, "shut"));
+		value = run_json("status --json");
+		assert_string_equal(json_string_value(json_object_get(
+					    json_object_get(value, "helper"), "error")),
+				    cases[i].why);
+		json_decref(value);
+		mock_daemon_stop();
+	}
 	expect("status", 0, NULL, "");
-	assert_non_null(strstr(mock.out, "helper   not running"));
+	assert_non_null(strstr(mock.out, "helper   not running: all ports are shut"));
 }
 
 static void conns_are_described(void **state)
@@ -1463,7 +1492,7 @@ int main(void)
 		PROMISE(status_shows_counters_with_reasons),
 		PROMISE(check_finds_what_is_off),
 		PROMISE(json_is_valid_everywhere),
-		PROMISE(garbage_from_the_daemon_is_no_status),
+		PROMISE(daemon_that_does_not_answer_is_no_absent_one),
 		PROMISE(conns_are_described),
 		PROMISE(reload_passes_the_answer_on),
 		PROMISE(upgrade_passes_the_answer_on),

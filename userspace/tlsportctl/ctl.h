@@ -207,8 +207,10 @@ enum daemon_answer {
 /* @request out, reply or reason in *@text, which the caller frees. */
 enum daemon_answer daemon_ask(const char *request, char **text);
 enum daemon_answer daemon_reload(char **text);
-/* Object of the status reply, or NULL: no daemon, or no sense in its reply */
+/* Object of the status reply; NULL: no daemon.  Of one that does not answer it has "error" alone. */
 json_t *daemon_status(void);
+/* Why that is so, borrowed, or NULL: it answers, or is not there.  Its workers may serve all the same. */
+const char *daemon_silent(const json_t *status);
 /* Its entry for a port, borrowed, or NULL */
 const json_t *daemon_port(const json_t *status, uint16_t port);
 int reload_command(int argc, char *argv[]);
@@ -229,7 +231,7 @@ int list_command(int argc, char *argv[]);
 /* state.c: is a port served? */
 
 /**
- * struct port_state - @state: "served", "idle", "shut" or "plaintext"
+ * struct port_state - @state: "served", "idle", "shut", "plaintext" or "unknown"
  */
 struct port_state {
 	const char *state;

@@ -23,7 +23,10 @@ static const struct args_option no_options[] = { { .name = NULL } };
 
 static enum daemon_answer cannot(char **text, const char *what)
 {
-	if (asprintf(text, "%s %s/" SOCKET_NAME ": %s", what, ctl.run_dir, strerror(errno)) < 0)
+	/* what a socket whose time is over says */
+	int err = errno == EAGAIN ? ETIMEDOUT : errno;
+
+	if (asprintf(text, "%s %s/" SOCKET_NAME ": %s", what, ctl.run_dir, strerror(err)) < 0)
 		*text = NULL;
 	return DAEMON_ERROR;
 }
@@ -105,7 +108,7 @@ static enum daemon_answer receive(int fd, char **text)
 enum daemon_answer daemon_ask(const char *request, char **text)
 {
 	enum daemon_answer answer;
-	int fd;
+	int fd = -1;
 
 	*text = NULL;
 	answer = connect_daemon(&fd, text);
@@ -136,17 +139,28 @@ enum daemon_answer daemon_reload(char **text)
 
 json_t *daemon_status(void)
 {
+	enum daemon_answer answer;
 	json_t *status = NULL;
+	const char *why;
 	char *text;
 
-	if (daemon_ask("status", &text) == DAEMON_OK && text)
+	answer = daemon_ask("status", &text);
+	if (answer == DAEMON_ABSENT)
+		return NULL;
+	if (answer == DAEMON_OK)
 		status = json_loads(text, 0, NULL);
-	free(text);
-	if (status && !json_is_object(status)) {
+	if (!json_is_object(status)) {
 		json_decref(status);
-		status = NULL;
+		why = answer == DAEMON_OK ? "what tlsportd answers is no status" : text;
+		status = json_pack("{s:o}", "error", output_string(why ? why : "out of memory"));
 	}
+	free(text);
 	return status;
+}
+
+const char *daemon_silent(const json_t *status)
+{
+	return json_string_value(json_object_get(status, "error"));
 }
 
 const json_t *daemon_port(const json_t *status, uint16_t port)
@@ -194,8 +208,10 @@ static int tell_upgraded(void)
 {
 	json_t *status = daemon_status();
 
-	if (!status)
+	if (!status || daemon_silent(status)) {
+		json_decref(status);
 		return fail("tlsportd has taken over, and does not say who it is");
+	}
 	output_line("tlsportd %s (pid %lld) has taken over",
 		    json_string_value(json_object_get(status, "version")),
 		    json_integer_value(json_object_get(status, "pid")));

@@ -24,6 +24,8 @@ void port_state(const struct tlsport_nl_port *kernel, const json_t *daemon, uint
 		set_state(state, "plaintext", "configured, not registered in the kernel");
 	} else if (!daemon) {
 		set_state(state, "shut", "tlsportd is not running");
+	} else if (daemon_silent(daemon)) {
+		set_state(state, "unknown", daemon_silent(daemon));
 	} else if (!entry) {
 		set_state(state, "shut", "tlsportd does not know it: tlsportctl reload");
 	} else if (!json_is_true(json_object_get(entry, "usable"))) {

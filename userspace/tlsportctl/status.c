@@ -139,6 +139,10 @@ static void print_helper(const json_t *daemon)
 			    netns_unit());
 		return;
 	}
+	if (daemon_silent(daemon)) {
+		output_line("helper   unknown: %s", daemon_silent(daemon));
+		return;
+	}
 	output_line("helper   tlsportd %s (pid %lld), wolfSSL %s", string(daemon, "version"),
 		    number(daemon, "pid"), string(daemon, "wolfssl"));
 	json_array_foreach(json_object_get(daemon, "workers"), i, worker)
