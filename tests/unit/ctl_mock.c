@@ -30,6 +30,7 @@ static struct {
 	int fd;
 	const char *order_reply; /* reload, upgrade */
 	const char *status_reply;
+	unsigned int reloads;
 } helper;
 
 static void __attribute__((format(printf, 1, 2))) step(const char *format, ...)
@@ -255,7 +256,7 @@ static const struct tlsport_nl_ops mock_ops = {
 static bool answer(int fd)
 {
 	const char *reply = NULL;
-	char request[64];
+	char request[64], status[64];
 	ssize_t len;
 
 	len = recv(fd, request, sizeof(request) - 1, 0);
@@ -266,11 +267,14 @@ static bool answer(int fd)
 		return false;
 	if (!strcmp(request, "reload")) {
 		step("reload dropin=%s\n", dropin_now(443));
-		reply = helper.order_reply;
+		reply = helper.reloads++ && mock.again_reply ? mock.again_reply :
+							       helper.order_reply;
+		mock.generation += helper.reloads <= mock.reloads_taken;
 	} else if (!strcmp(request, "upgrade")) {
 		reply = helper.order_reply;
 	} else if (!strcmp(request, "status")) {
-		reply = helper.status_reply;
+		snprintf(status, sizeof(status), "{\"generation\":%u}", mock.generation);
+		reply = mock.generation ? status : helper.status_reply;
 	}
 	if (reply)
 		send(fd, reply, strlen(reply), MSG_NOSIGNAL);
@@ -306,6 +310,7 @@ void mock_daemon_start(const char *order_reply, const char *status_reply)
 
 	helper.order_reply = order_reply;
 	helper.status_reply = status_reply;
+	helper.reloads = 0;
 	helper_address(&addr);
 	helper.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (bind(helper.fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(helper.fd, 8) ||

@@ -37,6 +37,13 @@ struct mock {
 	const char *client_ca_error;
 	const char *self_signed_error;
 
+	/* tlsportd: what all reloads but the first are answered, NULL: like that */
+	const char *again_reply;
+	/* The status is just this number, 0: what mock_daemon_start() was given */
+	unsigned int generation;
+	/* So many reloads are in force, whatever is answered */
+	unsigned int reloads_taken;
+
 	/* The last command */
 	int status;
 	char *out;

@@ -795,6 +795,51 @@ static void daemon_refusal_puts_the_old_settings_back(void **state)
 	assert_null(strstr(mock.steps, "port_del"));
 }
 
+/* The kernel has refused a port after all, this one or another: tlsportd has the new settings by then. */
+static void what_tlsportd_has_taken_is_taken_back(void **state)
+{
+	static const struct {
+		const char *again, *what;
+		unsigned int taken;
+	} cases[] = {
+		{ "ok", "tlsportd failed, and has all as it was again: bad\n", 2 },
+		{ "error: bad", "tlsportd failed, and has all as it was again: bad\n", 2 },
+		{ "error: worse",
+		  "tlsportd failed, and may have the new settings in force until 'tlsportctl reload' succeeds: bad\n",
+		  1 },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		mock.generation = 4;
+		mock.reloads_taken = cases[i].taken;
+		mock.again_reply = cases[i].again;
+		mock.steps[0] = '\0';
+		mock_daemon_start("error: bad", NULL);
+		assert_int_equal(mock_run("enable 443 --cert /c.pem"), 1);
+		if (!strstr(mock.err, cases[i].what))
+			fail_msg("%s", mock.err);
+		assert_string_equal(mock.steps, "cert_check /c.pem -\n"
+						"port_set 443 dropin=staged\n"
+						"reload dropin=permanent\n"
+						"port_del 443 dropin=none\n"
+						"reload dropin=none\n");
+		mock_daemon_stop();
+	}
+}
+
+/* Without a change of what is in force it is told once: it would take what others have in hand. */
+static void true_refusal_is_told_once(void **state)
+{
+	(void)state;
+	mock.generation = 4;
+	mock_daemon_start("error: bad", NULL);
+	expect("enable 443 --cert /c.pem", 1, "",
+	       "tlsportctl: port 443: tlsportd refused, nothing was changed: bad\n");
+	assert_null(strstr(mock.steps, "reload dropin=none"));
+}
+
 /* tlsportd, amid another reload, had widened the port when it was looked at. */
 static void daemon_refusal_leaves_nothing_widened(void **state)
 {
@@ -849,6 +894,13 @@ static void silent_daemon_is_a_refusal(void **state)
 {
 	(void)state;
 	mock_daemon_start(NULL, NULL);
+	expect("enable 443 --cert /c.pem", 1, "",
+	       "tlsportctl: port 443: tlsportd does not answer, nothing was changed: tlsportd closed the connection without an answer\n");
+	assert_null(strstr(mock.steps, "reload"));
+	assert_null(mock_port(443));
+	mock_daemon_stop();
+	/* no more than the settings are put back for it */
+	mock_daemon_start(NULL, STATUS_REPLY);
 	expect("enable 443 --cert /c.pem", 1, "",
 	       "tlsportctl: port 443: tlsportd refused, nothing was changed: tlsportd closed the connection without an answer\n");
 	assert_null(mock_port(443));
@@ -1471,6 +1523,8 @@ int main(void)
 		PROMISE(kernel_refusal_is_its_own_sentence),
 		PROMISE(daemon_refusal_of_a_new_port_leaves_nothing),
 		PROMISE(daemon_refusal_puts_the_old_settings_back),
+		PROMISE(what_tlsportd_has_taken_is_taken_back),
+		PROMISE(true_refusal_is_told_once),
 		PROMISE(daemon_refusal_leaves_nothing_widened),
 		PROMISE(enable_widens_until_the_daemon_has_reloaded),
 		PROMISE(enable_without_a_daemon_widens_for_a_moment),

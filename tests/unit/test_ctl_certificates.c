@@ -37,7 +37,7 @@ static void enable_takes_what_it_made(void **state)
 	struct stat st;
 
 	(void)state;
-	mock_daemon_start("ok", NULL);
+	mock_daemon_start("ok", "{}");
 	expect("enable 443 --self-signed --name a.example,192.0.2.1", 0,
 	       "port 443 (https) speaks TLS\n", "");
 	assert_string_equal(mock.steps, "port_set 443 dropin=staged\nreload dropin=permanent\n");
@@ -66,7 +66,7 @@ static void enable_takes_what_it_made(void **state)
 static void what_is_of_no_use_does_not_stay(void **state)
 {
 	(void)state;
-	mock_daemon_start("ok", NULL);
+	mock_daemon_start("ok", "{}");
 	expect("enable 444 --self-signed --name a --profile strict", 1, "",
 	       "self-signed/444.crt: self-signed: nobody vouches for it (profile strict)\n");
 	expect("enable 444 --self-signed --name b_c!", 1, "",
@@ -82,7 +82,7 @@ static void key_is_not_named(void **state)
 	char line[CTL_PATH_LEN + 32];
 
 	(void)state;
-	mock_daemon_start("ok", NULL);
+	mock_daemon_start("ok", "{}");
 	expect("enable 443 --self-signed --name a", 0, "port 443 (https) speaks TLS\n", "");
 	snprintf(line, sizeof(line), "enable 444 --cert %s", at("443.crt"));
 	expect(line, 1, "",

@@ -493,22 +493,82 @@ static int commit_dropin(struct change *change)
 	return ret;
 }
 
-static int reload_daemon(struct change *change, bool *served)
+/* The number of what tlsportd has in force; -1: it does not say, and *@why why, or there is none. */
+static json_int_t generation_in_force(char **why)
+{
+	json_t *status = daemon_status();
+	const char *silent = daemon_silent(status);
+	json_int_t number = -1;
+
+	if (silent && why)
+		*why = strdup(silent);
+	if (status && !silent)
+		number = json_integer_value(json_object_get(status, "generation"));
+	json_decref(status);
+	return number;
+}
+
+/**
+ * struct refusal - tlsportd has not done what it was told
+ * @why: NULL: it has, or there is none
+ * @told: it was
+ * @before: what it had in force then
+ */
+struct refusal {
+	char *why;
+	bool told;
+	json_int_t before;
+};
+
+static int reload_daemon(struct change *change, bool *served, struct refusal *refusal)
 {
 	enum daemon_answer answer;
 	char *text;
-	int ret = CTL_DONE;
 
+	refusal->before = generation_in_force(&refusal->why);
+	if (refusal->why)
+		return CTL_FAILED;
+	refusal->told = true;
 	answer = daemon_reload(&text);
 	*served = answer == DAEMON_OK;
 	if (answer == DAEMON_ABSENT)
 		warn("tlsportd is not running: port %u is shut until it is started (systemctl start %s)",
 		     change->port, netns_unit());
-	else if (answer == DAEMON_ERROR)
-		ret = fail("port %u: tlsportd refused, nothing was changed: %s", change->port,
-			   text ? text : "out of memory");
+	if (answer == DAEMON_ERROR) {
+		refusal->why = text ? text : strdup("out of memory");
+		return CTL_FAILED;
+	}
 	free(text);
-	return ret;
+	return CTL_DONE;
+}
+
+/*
+ * All is put back, but tlsportd may have read what was there before that: the kernel has refused a
+ * port, this one or another, or there was no answer in time.
+ */
+static const char *settle_daemon(const struct refusal *refusal)
+{
+	json_int_t now = generation_in_force(NULL);
+	bool again;
+	char *text;
+
+	if (now >= 0 && now == refusal->before)
+		return "refused, nothing was changed";
+	again = daemon_reload(&text) == DAEMON_OK;
+	free(text);
+	/* with the other port refused once more */
+	if (again || (now >= 0 && generation_in_force(NULL) > now))
+		return "failed, and has all as it was again";
+	return "failed, and may have the new settings in force until 'tlsportctl reload' succeeds";
+}
+
+static int fail_refused(const struct change *change, const struct refusal *refusal)
+{
+	const char *what = "does not answer, nothing was changed";
+
+	if (refusal->told)
+		what = settle_daemon(refusal);
+	return fail("port %u: tlsportd %s: %s", change->port, what, refusal->why);
 }
 
 /*
@@ -519,6 +579,7 @@ static int carry_out(struct change *change, bool *served)
 {
 	struct tlsport_nl_policy policy = change->policy;
 	bool widened = change->registered && port_config_widen(&policy, &change->old_port.policy);
+	struct refusal refusal = { .why = NULL };
 	int ret;
 
 	ret = dropin_stage(change->path, &change->new);
@@ -533,7 +594,7 @@ static int carry_out(struct change *change, bool *served)
 		ret = fail("cannot write %s: %s", change->path, strerror(-ret));
 		goto undo;
 	}
-	ret = reload_daemon(change, served);
+	ret = reload_daemon(change, served, &refusal);
 	if (!ret && !*served && widened &&
 	    tlsport_nl_ops->port_set(&change->nl, change->port, &change->policy))
 		ret = fail("port %u: %s", change->port, change->nl.error);
@@ -542,6 +603,9 @@ static int carry_out(struct change *change, bool *served)
 undo:
 	undo_dropins(change);
 	undo_kernel(change);
+	if (refusal.why)
+		ret = fail_refused(change, &refusal);
+	free(refusal.why);
 discard:
 	dropin_discard(change->path);
 	return ret;
