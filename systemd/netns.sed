@@ -4,6 +4,7 @@
 /^# A port must be registered/,/^Conflicts=/d
 s,^Description=.*,& in network namespace %i,
 s,^ExecStart=.*,& --config-dir /etc/netns/%i/tlsport --run-dir /run/tlsport@%i,
+s,^ExecReload=[^ ]*,& --run-dir /run/tlsport@%i,
 s,^RuntimeDirectory=.*,RuntimeDirectory=tlsport@%i\
 NetworkNamespacePath=/run/netns/%i,
 s,^WantedBy=.*,WantedBy=multi-user.target,
