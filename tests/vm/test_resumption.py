@@ -3,6 +3,7 @@
 import base64
 import os
 import shutil
+import time
 
 import lib
 from lib import test, equal
@@ -123,6 +124,38 @@ def helper_restarts():
     equal(lib.helper_pids(), generation, "workers: keys are changed in place")
     for name, context, session in sessions(shared):
         assert resumed(shared, context, session), f"{name}: with a new key"
+
+
+def start_rotating(age):
+    """The helper with --ticket-rotation 60s; the keys that it finds are so many seconds old.  Their file, and they"""
+    saved, program = lib.RUN_DIR + "/ticket-keys", f"{lib.WORK}/tlsportd-60s"
+    lib.write_file(program, f'#!/bin/sh\nexec {lib.TOP}/build/userspace/tlsportd --ticket-rotation 60s "$@"\n')
+    lib.defer(os.unlink, program)
+    os.chmod(program, 0o755)
+    then = time.time() - age
+    os.utime(saved, (then, then))
+    kept = lib.read_text(saved)
+    lib.helper_start(env={**os.environ, "TLSPORTD": program})
+    return saved, kept
+
+
+@test("--ticket-rotation: a helper that runs replaces its ticket keys at that age, in workers that stay; sessions of "
+      "before are resumed", timeout=120)
+def rotation_by_age():
+    lib.helper_restart_later()
+    lib.defer(lib.helper_kill)  # the next has the usual age
+    port = lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    before = list(sessions(port))
+    lib.helper_kill()
+    saved, kept = start_rotating(45)
+    workers = lib.helper_pids()
+    lib.wait_for(lambda: lib.read_text(saved) != kept, 30, "keys are replaced")
+    equal(lib.read_text(saved).splitlines()[:-1], kept.splitlines()[-2:], "the keys of before")
+    equal(lib.helper_pids(), workers, "who has them")
+    for name, context, session in before + list(sessions(port)):
+        assert resumed(port, context, session), f"{name}: not resumed"
 
 
 @test("ticket-keys of a directory, changed as Kubernetes changes a mounted secret: taken while connections go on")
