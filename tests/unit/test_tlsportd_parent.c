@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <openssl/core_names.h>
 
 #include "../../userspace/common/clock.h"
 #include "../../userspace/common/signer.h"
@@ -1003,39 +1004,57 @@ static void test_alarm(void **state)
 
 /* --- what workers have in their memory --- */
 
-#define MASK	   0x5a
-#define SECRET_LEN 32
+#define MASK	    0x5a
+#define SECRET_LEN  32
+#define MAPPING_MAX (1UL << 28)
 
-/*
- * A certificate whose key this process has never had, and half a line of the key's text, masked:
- * whoever looks for it must not find what it looks for with.
+/**
+ * struct unseen - a key that this process has never had
+ * @number: masked, for whoever looks for it must not find what it looks for with
+ * @text: likewise half a line of its file, most of the number
  */
-static void put_unseen(const char *name, uint8_t masked[SECRET_LEN])
+struct unseen {
+	uint8_t number[SECRET_LEN];
+	uint8_t text[SECRET_LEN];
+};
+
+static void note_unseen(EVP_PKEY *key, struct unseen *unseen)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	BIGNUM *number = NULL;
+	char *text;
+
+	EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number);
+	BN_bn2binpad(number, unseen->number, SECRET_LEN);
+	PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
+	BIO_get_mem_data(bio, &text);
+	/* behind the first line, and one of 64 letters */
+	memcpy(unseen->text, strchr(text, '\n') + 1 + 64 + 1, SECRET_LEN);
+	for (int i = 0; i < SECRET_LEN; i++) {
+		unseen->number[i] ^= MASK;
+		unseen->text[i] ^= MASK;
+	}
+}
+
+/* A certificate with such a key */
+static void put_unseen(const char *name, struct unseen *unseen)
 {
 	const struct wish wish = { "unseen", "P-256", .to = 100 };
 	struct party party;
 	int status, out[2];
-	char *text;
 	pid_t pid;
-	BIO *bio;
 
 	assert_int_equal(pipe(out), 0);
 	pid = fork();
 	if (!pid) {
 		party = party_new(&wish, NULL);
 		put_party(name, &party);
-		bio = BIO_new(BIO_s_mem());
-		PEM_write_bio_PrivateKey(bio, party.key, NULL, NULL, 0, NULL, NULL);
-		BIO_get_mem_data(bio, &text);
-		/* behind the first line and one of 64 letters: most of the secret number */
-		text = strchr(text, '\n') + 1 + 64 + 1;
-		for (int i = 0; i < SECRET_LEN; i++)
-			masked[i] = text[i] ^ MASK;
-		_exit(write(out[1], masked, SECRET_LEN) != SECRET_LEN);
+		note_unseen(party.key, unseen);
+		_exit(write(out[1], unseen, sizeof(*unseen)) != sizeof(*unseen));
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	assert_int_equal(read(out[0], masked, SECRET_LEN), SECRET_LEN);
+	assert_int_equal(read(out[0], unseen, sizeof(*unseen)), sizeof(*unseen));
 	close(out[0]);
 	close(out[1]);
 }
@@ -1056,8 +1075,8 @@ static bool has_masked(const uint8_t *bytes, size_t len, const uint8_t masked[SE
 	return false;
 }
 
-/* All that it has mapped and can be read, in pieces of a mapping: they are small enough. */
-static bool process_has(pid_t pid, const uint8_t masked[SECRET_LEN])
+/* In all that it can write, but for what is too large to be its own. */
+static bool process_has(pid_t pid, const struct unseen *unseen)
 {
 	unsigned long start, end;
 	char path[64], line[512];
@@ -1075,9 +1094,12 @@ static bool process_has(pid_t pid, const uint8_t masked[SECRET_LEN])
 	while (!found && fgets(line, sizeof(line), maps)) {
 		if (sscanf(line, "%lx-%lx rw", &start, &end) != 2 || !strstr(line, " rw"))
 			continue;
+		if (end - start > MAPPING_MAX)
+			continue;
 		bytes = malloc(end - start);
 		len = bytes ? pread(mem, bytes, end - start, start) : -1;
-		found = len > 0 && has_masked(bytes, len, masked);
+		found = len > 0 && (has_masked(bytes, len, unseen->number) ||
+				    has_masked(bytes, len, unseen->text));
 		if (bytes)
 			explicit_bzero(bytes, end - start);
 		free(bytes);
@@ -1088,37 +1110,37 @@ static bool process_has(pid_t pid, const uint8_t masked[SECRET_LEN])
 }
 
 /* Those that serve: how many have it? */
-static unsigned int ready_with(const uint8_t masked[SECRET_LEN])
+static unsigned int ready_with(const struct unseen *unseen)
 {
 	unsigned int found = 0;
 
 	parent_reports(&parent);
 	for (struct worker_slot *worker = parent.all; worker; worker = worker->next)
-		found += worker->state == WORKER_STATE_READY && process_has(worker->pid, masked);
+		found += worker->state == WORKER_STATE_READY && process_has(worker->pid, unseen);
 	return found;
 }
 
 /* A key that others know by now, perhaps, was replaced: who reads what strangers send is rid of it. */
 static void test_new_workers_have_no_old_keys(void **state)
 {
-	uint8_t first[SECRET_LEN], second[SECRET_LEN], third[SECRET_LEN];
+	struct unseen first, second, third;
 	struct text errors = { NULL, 0 };
 
 	(void)state;
 	stub = IS_STUBBORN; /* generations stay */
-	put_unseen("cert.pem", first);
+	put_unseen("cert.pem", &first);
 	assert_int_equal(parent_start(&parent), 0);
-	assert_int_equal(ready_with(first), 3);
-	put_unseen("cert.pem", second);
+	assert_int_equal(ready_with(&first), 3);
+	put_unseen("cert.pem", &second);
 	parent_renew(&parent, &errors);
 	assert_int_equal(parent.generation->number, 2);
-	assert_int_equal(ready_with(second), 3);
-	assert_int_equal(ready_with(first), 0);
-	put_unseen("cert.pem", third);
+	assert_int_equal(ready_with(&second), 3);
+	assert_int_equal(ready_with(&first), 0);
+	put_unseen("cert.pem", &third);
 	assert_int_equal(parent_reload(&parent, &errors), 0);
 	assert_int_equal(parent.generation->number, 3);
-	assert_int_equal(ready_with(third), 3);
-	assert_int_equal(ready_with(first) + ready_with(second), 0);
+	assert_int_equal(ready_with(&third), 3);
+	assert_int_equal(ready_with(&first) + ready_with(&second), 0);
 	assert_int_equal(count(WORKER_STATE_DRAINING), 6);
 	text_free(&errors);
 }
