@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import ssl
 
 import lib
@@ -127,6 +128,28 @@ def json_output():
     equal(status["tls_stat"]["TlsTxSw"], lib.tls_stat()["TlsTxSw"], "TlsTxSw")
     for words in (("list",), ("status",), ("conns",), ("services",), ("check-config",), ("reload",)):
         lib.ctl(*words)
+
+
+@test("a helper that hangs is not one that is not running: status says so after half a minute, its workers go on "
+      "serving, and enable changes nothing", timeout=240)
+def helper_hangs():
+    port, new = lib.new_port(), lib.new_port()
+    lib.enable(port)
+    lib.Server(port)
+    before = state()
+    parent = lib.helper_parent()
+    os.kill(parent, signal.SIGSTOP)
+    lib.defer(os.kill, parent, signal.SIGCONT)
+    lib.echo(port)
+    done = lib.ctl("status", port)
+    why = f"no answer from {lib.RUN_DIR}/control: Connection timed out"
+    assert f"helper   unknown: {why}\n" in done.out, done.out
+    assert f": unknown: {why}\n" in done.out and "not running" not in done.out, done.out
+    refused("enable", new, "--cert", lib.cert_path("ec"), "--key", lib.key_path("ec"),
+            saying=f"tlsportd does not answer, nothing was changed: {why}")
+    lib.echo(port)
+    os.kill(parent, signal.SIGCONT)
+    equal(state(), before, "all is as before")
 
 
 @test("conns prints who encrypts, with which suite, for whom")
