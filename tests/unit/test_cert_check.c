@@ -17,6 +17,7 @@
 
 #include "../../userspace/common/cert_check.h"
 #include "../../userspace/common/self_signed.h"
+#include "pki.h"
 
 static char root[64];
 
@@ -161,20 +162,182 @@ static void test_key_in_the_certificate_file(void **state)
 	assert_int_equal(cert_check(at("both.pem"), NULL, NULL, &facts, err, sizeof(err)), 0);
 }
 
+static const struct wish leaf_wish = { "leaf", "P-256", .to = 90 };
+static const struct wish middle_wish = { "middle", "RSA", .ca = true, .to = 90 };
+static const struct wish root_wish = { "root", "P-256", .ca = true, .to = 900 };
+
+/* With the key of the first */
+static void write_chain(const struct party *const *parties, size_t count)
+{
+	FILE *file = fopen(at("chain.crt"), "w");
+
+	assert_non_null(file);
+	for (size_t i = 0; i < count; i++)
+		PEM_write_X509(file, parties[i]->x509);
+	fclose(file);
+	write_key("chain.key", parties[0]->key, NULL);
+}
+
+#define CHAIN(...) \
+	write_chain((const struct party *const[]){ __VA_ARGS__ }, \
+		    sizeof((const struct party *const[]){ __VA_ARGS__ }) / sizeof(void *))
+
+/*
+ * @fault: the first of the warnings that a strict port is not served with, "": there is none;
+ * NULL is whatever there is.
+ */
+static void check_chain(unsigned int warnings, const char *warning, const char *fault)
+{
+	if (cert_check(at("chain.crt"), at("chain.key"), NULL, &facts, err, sizeof(err)))
+		fail_msg("%s", err);
+	if (facts.warning_count != warnings)
+		fail_msg("%u warnings, the first is '%s'", facts.warning_count, facts.warnings[0]);
+	if (warning)
+		assert_string_equal(facts.warnings[0], warning);
+	if (fault)
+		assert_string_equal(facts.fault, fault);
+}
+
+static void check_bad_chain(const char *fault)
+{
+	check_chain(1, fault, fault);
+}
+
 static void test_chain(void **state)
 {
+	struct party root_ca = party_new(&root_wish, NULL);
+	struct party middle = party_new(&middle_wish, &root_ca);
+	struct party leaf = party_new(&leaf_wish, &middle);
+	const struct party *many[17];
+
 	(void)state;
-	write_cert("chain.crt", "w", p256, "x", -DAY, 90 * DAY);
-	write_cert("chain.crt", "a", other, "x", -DAY, 90 * DAY);
-	assert_int_equal(
-		cert_check(at("chain.crt"), at("p256.key"), NULL, &facts, err, sizeof(err)), 0);
+	CHAIN(&leaf, &middle);
+	check_chain(0, NULL, "");
 	assert_int_equal(facts.chain_len, 2);
+	CHAIN(&leaf, &middle, &root_ca);
+	check_chain(0, NULL, "");
+	assert_int_equal(facts.chain_len, 3);
+	CHAIN(&leaf, &middle, &middle);
+	check_bad_chain("certificate 3 (middle) of the chain did not issue the one before it");
+	CHAIN(&leaf, &root_ca, &middle);
+	check_chain(2, "certificate 2 (root) of the chain did not issue the one before it",
+		    "certificate 2 (root) of the chain did not issue the one before it");
+	for (int i = 0; i < 17; i++)
+		many[i] = i ? &middle : &leaf;
+	write_chain(many, 17);
+	refuses("chain.crt", "chain.key", "more than 16 certificates");
+	party_free(&leaf);
+	party_free(&middle);
+	party_free(&root_ca);
+}
+
+/* Those that have the right name are not issuers for it. */
+static void test_chain_that_looks_good(void **state)
+{
+	const struct wish no_authority = { "middle", "P-256", .to = 90 };
+	const struct wish no_signer = { "middle", "P-256", .to = 90, .basic = "critical,CA:TRUE" };
+	struct party root_ca = party_new(&root_wish, NULL);
+	struct party middle = party_new(&middle_wish, &root_ca);
+	struct party twin = party_new(&middle_wish, &root_ca);
+	struct party fake = party_new(&no_authority, &root_ca);
+	struct party user = party_new(&no_signer, &root_ca);
+	struct party leaf = party_new(&leaf_wish, &middle);
+	struct party of_fake = party_new(&leaf_wish, &fake);
+	struct party of_user = party_new(&leaf_wish, &user);
+
+	(void)state;
+	CHAIN(&leaf, &twin);
+	check_bad_chain(
+		"certificate 2 (middle) of the chain did not sign the one before it: it has the name of its issuer, but another key");
+	/* of another kind */
+	CHAIN(&leaf, &user);
+	check_bad_chain(
+		"certificate 2 (middle) of the chain did not sign the one before it: it has the name of its issuer, but another key");
+	CHAIN(&of_fake, &fake);
+	check_bad_chain(
+		"certificate 2 (middle) of the chain is not one of a certificate authority");
+	CHAIN(&of_user, &user);
+	check_bad_chain("certificate 2 (middle) of the chain may not sign certificates (keyUsage)");
+	party_free(&of_user);
+	party_free(&of_fake);
+	party_free(&leaf);
+	party_free(&user);
+	party_free(&fake);
+	party_free(&twin);
+	party_free(&middle);
+	party_free(&root_ca);
+}
+
+static void test_dates_of_the_chain(void **state)
+{
+	const struct wish over = { "over", "P-256", .ca = true, .from = -9, .to = -2 };
+	const struct wish early = { "early", "P-256", .ca = true, .from = 2, .to = 90 };
+	const struct wish soon = { "soon", "P-256", .ca = true, .to = 4 };
+	struct party root_ca = party_new(&root_wish, NULL);
+	struct party late_ca = party_new(&over, &root_ca);
+	struct party early_ca = party_new(&early, &root_ca);
+	struct party soon_ca = party_new(&soon, &root_ca);
+	struct party of_late = party_new(&leaf_wish, &late_ca);
+	struct party of_early = party_new(&leaf_wish, &early_ca);
+	struct party of_soon = party_new(&leaf_wish, &soon_ca);
+
+	(void)state;
+	CHAIN(&of_late, &late_ca, &root_ca);
+	check_chain(1, NULL, NULL);
+	assert_string_equal(facts.fault, facts.warnings[0]);
+	assert_ptr_equal(strstr(facts.fault, "certificate 2 (over) of the chain expired on 20"),
+			 facts.fault);
+	CHAIN(&of_early, &early_ca);
+	check_chain(1, NULL, NULL);
+	assert_ptr_equal(strstr(facts.fault,
+				"certificate 2 (early) of the chain is not valid before 20"),
+			 facts.fault);
+	CHAIN(&of_soon, &soon_ca);
+	check_chain(1, NULL, "");
+	assert_int_equal(facts.issuer.number, 2);
+	cert_facts_update(&facts, facts.issuer.not_after - 3 * DAY - 10);
+	assert_int_equal(facts.warning_count, 1);
+	assert_string_equal(facts.warnings[0],
+			    "certificate 2 (soon) of the chain expires in 3 days");
+	cert_facts_update(&facts, facts.issuer.not_after - 5 * 3600 - 10);
+	assert_int_equal(facts.warning_count, 1);
+	assert_string_equal(facts.warnings[0],
+			    "certificate 2 (soon) of the chain expires in 5 hours");
+	cert_facts_update(&facts, facts.issuer.not_after - 30 * DAY);
 	assert_int_equal(facts.warning_count, 0);
-	write_cert("chain.crt", "a", other, "y", -DAY, 90 * DAY);
-	warns("chain.crt", "p256.key", "certificate 3 of the chain did not issue the one before");
-	for (int i = 0; i < 20; i++)
-		write_cert("chain.crt", "a", other, "y", -DAY, 90 * DAY);
-	refuses("chain.crt", "p256.key", "more than 16 certificates");
+	party_free(&of_soon);
+	party_free(&of_early);
+	party_free(&of_late);
+	party_free(&soon_ca);
+	party_free(&early_ca);
+	party_free(&late_ca);
+	party_free(&root_ca);
+}
+
+/* What nobody needs is not what a strict port is shut for. */
+static void test_root_that_is_not_needed(void **state)
+{
+	const struct wish over = { "root", "P-256", .ca = true, .from = -9, .to = -2 };
+	struct party old = party_new(&over, NULL);
+	struct party other_root = party_new(&root_wish, NULL);
+	struct party middle = party_new(&middle_wish, &old);
+	struct party leaf = party_new(&leaf_wish, &middle);
+
+	(void)state;
+	CHAIN(&leaf, &middle, &old);
+	check_chain(1, NULL, "");
+	assert_non_null(
+		strstr(facts.warnings[0], "certificate 3 (root) of the chain expired on 20"));
+	assert_non_null(strstr(facts.warnings[0], ": it can be left out"));
+	CHAIN(&leaf, &middle, &other_root);
+	check_chain(
+		1,
+		"certificate 3 (root) of the chain did not sign the one before it: it has the name of its issuer, but another key",
+		"");
+	party_free(&leaf);
+	party_free(&middle);
+	party_free(&other_root);
+	party_free(&old);
 }
 
 /* cert.pem where it should have been fullchain.pem */
@@ -187,13 +350,6 @@ static void test_issuer_is_missing(void **state)
 	assert_string_equal(facts.fault, facts.warnings[0]);
 	assert_non_null(strstr(facts.fault, "not cert.pem)")); /* all of it */
 	assert_false(facts.self_signed);
-	/* The root above it need not be there. */
-	write_issued("chain.crt", "w", p256, "leaf", "intermediate", -DAY, 90 * DAY);
-	write_issued("chain.crt", "a", other, "intermediate", "root", -DAY, 90 * DAY);
-	assert_int_equal(
-		cert_check(at("chain.crt"), at("p256.key"), NULL, &facts, err, sizeof(err)), 0);
-	assert_int_equal(facts.chain_len, 2);
-	assert_int_equal(facts.warning_count, 0);
 }
 
 static void test_warnings(void **state)
@@ -524,6 +680,9 @@ int main(void)
 		cmocka_unit_test(test_name_from_the_alternative_names),
 		cmocka_unit_test(test_key_in_the_certificate_file),
 		cmocka_unit_test(test_chain),
+		cmocka_unit_test(test_chain_that_looks_good),
+		cmocka_unit_test(test_dates_of_the_chain),
+		cmocka_unit_test(test_root_that_is_not_needed),
 		cmocka_unit_test(test_issuer_is_missing),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_ends),

@@ -8,7 +8,7 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/openssl/x509v3.h>
-#include <wolfssl/wolfcrypt/asn_public.h>
+#include <wolfssl/wolfcrypt/asn.h>
 #include <wolfssl/wolfcrypt/coding.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/rsa.h>
@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "asn_time.h"
 #include "cert_check.h"
 #include "pem.h"
 #include "refuse.h"
@@ -274,80 +275,82 @@ void cert_files_free(struct cert_files *files)
 	memset(files, 0, sizeof(*files));
 }
 
-/* Date as it stands in a certificate: tag, length, UTCTime or GeneralizedTime. */
+/* As wolfSSL has it: tag, length, date */
 static int parse_date(const unsigned char *der, time_t *when)
 {
-	const char *digits = (const char *)der + 2;
-	size_t i, year_len;
-	struct tm tm = { 0 };
-
-	if (!der)
-		return -1;
-	if (der[0] == 0x17 && der[1] >= 12)
-		year_len = 2;
-	else if (der[0] == 0x18 && der[1] >= 14)
-		year_len = 4;
-	else
-		return -1;
-	for (i = 0; i < year_len + 10; i++)
-		if (digits[i] < '0' || digits[i] > '9')
-			return -1;
-#define TWO(at) ((digits[at] - '0') * 10 + digits[(at) + 1] - '0')
-	if (year_len == 2)
-		tm.tm_year = TWO(0) < 50 ? TWO(0) + 100 : TWO(0); /* RFC 5280 4.1.2.5.1 */
-	else
-		tm.tm_year = TWO(0) * 100 + TWO(2) - 1900;
-	digits += year_len;
-	tm.tm_mon = TWO(0) - 1;
-	tm.tm_mday = TWO(2);
-	tm.tm_hour = TWO(4);
-	tm.tm_min = TWO(6);
-	tm.tm_sec = TWO(8);
-#undef TWO
-	*when = timegm(&tm);
-	return 0;
+	return der ? asn_time(der, 2 + der[1], when) : -1;
 }
 
-static void day_of(time_t when, char day[16])
+/* Does an issuer in the file end before the certificate itself? */
+static bool issuer_ends_first(const struct cert_facts *facts)
 {
-	struct tm tm;
+	return facts->issuer.number && facts->issuer.not_after < facts->not_after;
+}
 
-	if (!gmtime_r(&when, &tm) || !strftime(day, 16, "%Y-%m-%d", &tm))
-		snprintf(day, 16, "?");
+static time_t end_of(const struct cert_facts *facts)
+{
+	return issuer_ends_first(facts) ? facts->issuer.not_after : facts->not_after;
+}
+
+/* "2 (name)": which of the chain */
+static void describe(const struct cert_issuer *issuer, char text[CERT_ISSUER_LEN + 16])
+{
+	snprintf(text, CERT_ISSUER_LEN + 16, *issuer->name ? "%u (%s)" : "%u", issuer->number,
+		 issuer->name);
 }
 
 bool cert_ends(const struct cert_facts *facts, time_t now, char *text, size_t len)
 {
-	long hours = (facts->not_after - now) / 3600;
-	char day[16];
+	char day[16], which[CERT_ISSUER_LEN + 16], whose[sizeof(which) + 32] = "";
+	time_t end = end_of(facts);
+	long hours = (end - now) / 3600;
 
-	if (facts->not_after - now >= CERT_EXPIRY_WARNING)
+	if (end - now >= CERT_EXPIRY_WARNING)
 		return false;
-	day_of(facts->not_after, day);
-	if (now > facts->not_after)
-		snprintf(text, len, "expired on %s", day);
+	if (issuer_ends_first(facts)) {
+		describe(&facts->issuer, which);
+		snprintf(whose, sizeof(whose), "certificate %s of the chain ", which);
+	}
+	asn_time_day(end, day);
+	if (now > end)
+		snprintf(text, len, "%sexpired on %s", whose, day);
 	else if (hours >= 48)
-		snprintf(text, len, "expires in %ld days", hours / 24);
+		snprintf(text, len, "%sexpires in %ld days", whose, hours / 24);
 	else
-		snprintf(text, len, "expires in %ld hours", hours);
+		snprintf(text, len, "%sexpires in %ld hours", whose, hours);
 	return true;
+}
+
+/* It is the first of the warnings. */
+void cert_facts_update(struct cert_facts *facts, time_t now)
+{
+	char text[CERT_WARNING_LEN];
+
+	if (facts->end_told)
+		memmove(facts->warnings[0], facts->warnings[1],
+			--facts->warning_count * sizeof(facts->warnings[0]));
+	facts->end_told = cert_ends(facts, now, text, sizeof(text));
+	if (!facts->end_told)
+		return;
+	if (facts->warning_count < CERT_WARNINGS_MAX)
+		facts->warning_count++;
+	memmove(facts->warnings[1], facts->warnings[0],
+		(facts->warning_count - 1) * sizeof(facts->warnings[0]));
+	memcpy(facts->warnings[0], text, sizeof(text));
 }
 
 static void judge_dates(struct cert_facts *facts)
 {
 	time_t now = time(NULL);
-	char text[64], day[16];
+	char day[16];
 
 	if (now < facts->not_before) {
-		day_of(facts->not_before, day);
+		asn_time_day(facts->not_before, day);
 		FAULT(facts, "not valid before %s", day);
 	}
-	if (!cert_ends(facts, now, text, sizeof(text)))
-		return;
-	if (now > facts->not_after)
-		FAULT(facts, "%s", text);
-	else
-		warn(facts, "%s", text);
+	cert_facts_update(facts, now);
+	if (now > end_of(facts) && !facts->fault[0])
+		memcpy(facts->fault, facts->warnings[0], sizeof(facts->fault));
 }
 
 static int key_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
@@ -405,6 +408,14 @@ static WOLFSSL_X509 *next_cert(const char **at, const char *end, int *broken)
 	return x509;
 }
 
+/* It is printed: no terminal controls out of a certificate. */
+static void make_printable(char *name)
+{
+	for (; *name; name++)
+		if ((unsigned char)*name < 0x20 || *name == 0x7f)
+			*name = '?';
+}
+
 static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 {
 	unsigned char serial[32];
@@ -415,10 +426,7 @@ static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 	if (!name || !*name)
 		name = wolfSSL_X509_get_next_altname(x509);
 	snprintf(facts->subject, sizeof(facts->subject), "%s", name ? name : "");
-	/* It is printed: no terminal controls out of a certificate. */
-	for (name = facts->subject; *name; name++)
-		if ((unsigned char)*name < 0x20 || *name == 0x7f)
-			*name = '?';
+	make_printable(facts->subject);
 	if (wolfSSL_X509_get_serial_number(x509, serial, &len) == WOLFSSL_SUCCESS)
 		for (i = 0; i < len && (size_t)i * 2 + 3 <= sizeof(facts->serial); i++)
 			sprintf(facts->serial + i * 2, "%02x", serial[i]);
@@ -515,6 +523,115 @@ static bool is_eddsa(const struct cert_files *files)
 	return found;
 }
 
+static bool has_issuer(WOLFSSL_X509 *x509, WOLFSSL_X509 *issuer)
+{
+	return !wolfSSL_X509_NAME_cmp(wolfSSL_X509_get_issuer_name(x509),
+				      wolfSSL_X509_get_subject_name(issuer));
+}
+
+/* That it cannot be looked at, for the kind of key, is no reason to complain. */
+static bool is_signed_by(WOLFSSL_X509 *x509, WOLFSSL_X509 *issuer)
+{
+	WOLFSSL_EVP_PKEY *key = wolfSSL_X509_get_pubkey(issuer);
+	int type = key ? wolfSSL_EVP_PKEY_base_id(key) : 0;
+	bool may_be = true;
+
+	if (type == EVP_PKEY_RSA || type == EVP_PKEY_EC)
+		may_be = wolfSSL_X509_verify(x509, key) == WOLFSSL_SUCCESS;
+	wolfSSL_EVP_PKEY_free(key);
+	return may_be;
+}
+
+/* RFC 5280 6.1.4: roots of version 1 have no extensions, and are trusted for what they are. */
+static bool is_authority(WOLFSSL_X509 *x509)
+{
+	return wolfSSL_X509_get_isCA(x509) ||
+	       (has_issuer(x509, x509) && wolfSSL_X509_version(x509) < 3);
+}
+
+static bool may_sign(WOLFSSL_X509 *x509)
+{
+	return !wolfSSL_X509_ext_isSet_by_NID(x509, NID_key_usage) ||
+	       (wolfSSL_X509_get_keyUsage(x509) & KEYUSE_KEY_CERT_SIGN);
+}
+
+/* NULL, or why clients will not take @x509 for what issued @below */
+static const char *refute_issuer(WOLFSSL_X509 *below, WOLFSSL_X509 *x509)
+{
+	if (!has_issuer(below, x509))
+		return "did not issue the one before it";
+	if (!is_signed_by(below, x509))
+		return "did not sign the one before it: it has the name of its issuer, but another key";
+	if (!is_authority(x509))
+		return "is not one of a certificate authority";
+	if (!may_sign(x509))
+		return "may not sign certificates (keyUsage)";
+	return NULL;
+}
+
+/* Behind an intermediate: clients trust their own copy of it, or none. */
+static bool is_spare_root(WOLFSSL_X509 *x509, unsigned int number)
+{
+	return number > 2 && has_issuer(x509, x509);
+}
+
+/* The chain lasts as long as the one that ends first. */
+static void note_end(const struct cert_issuer *issuer, struct cert_facts *facts)
+{
+	if (!facts->issuer.number || issuer->not_after < facts->issuer.not_after)
+		facts->issuer = *issuer;
+}
+
+/* 0, or -1: they cannot be read */
+static int issuer_dates(WOLFSSL_X509 *x509, struct cert_issuer *issuer, time_t *not_before)
+{
+	return parse_date(wolfSSL_X509_notBefore(x509), not_before) ||
+			       parse_date(wolfSSL_X509_notAfter(x509), &issuer->not_after) ?
+		       -1 :
+		       0;
+}
+
+static void judge_issuer_dates(WOLFSSL_X509 *x509, struct cert_issuer *issuer, const char *which,
+			       struct cert_facts *facts)
+{
+	time_t not_before, now = time(NULL);
+	char day[16];
+
+	if (issuer_dates(x509, issuer, &not_before)) {
+		FAULT(facts, "the dates of certificate %s of the chain cannot be read", which);
+		return;
+	}
+	if (is_spare_root(x509, issuer->number)) {
+		asn_time_day(issuer->not_after, day);
+		if (now > issuer->not_after)
+			warn(facts, "certificate %s of the chain expired on %s: it can be left out",
+			     which, day);
+		return;
+	}
+	note_end(issuer, facts);
+	asn_time_day(not_before, day);
+	if (now < not_before)
+		FAULT(facts, "certificate %s of the chain is not valid before %s", which, day);
+}
+
+/* Of one behind the server's own: is it the issuer of the one before it? */
+static void judge_issuer(WOLFSSL_X509 *below, WOLFSSL_X509 *x509, struct cert_facts *facts)
+{
+	struct cert_issuer issuer = { .number = facts->chain_len };
+	const char *name = wolfSSL_X509_get_subjectCN(x509), *why;
+	char which[CERT_ISSUER_LEN + 16];
+
+	snprintf(issuer.name, sizeof(issuer.name), "%s", name ? name : "");
+	make_printable(issuer.name);
+	describe(&issuer, which);
+	why = refute_issuer(below, x509);
+	if (why && has_issuer(below, x509) && is_spare_root(x509, issuer.number))
+		warn(facts, "certificate %s of the chain %s", which, why);
+	else if (why)
+		FAULT(facts, "certificate %s of the chain %s", which, why);
+	judge_issuer_dates(x509, &issuer, which, facts);
+}
+
 static int chain_facts(const struct cert_files *files, const char *cert, struct cert_facts *facts,
 		       char *err, size_t errlen)
 {
@@ -536,13 +653,9 @@ static int chain_facts(const struct cert_files *files, const char *cert, struct 
 				goto out;
 			}
 			ocsp_facts(x509, facts);
-			facts->self_signed =
-				!wolfSSL_X509_NAME_cmp(wolfSSL_X509_get_issuer_name(x509),
-						       wolfSSL_X509_get_subject_name(x509));
-		} else if (wolfSSL_X509_NAME_cmp(wolfSSL_X509_get_issuer_name(below),
-						 wolfSSL_X509_get_subject_name(x509))) {
-			FAULT(facts, "certificate %u of the chain did not issue the one before it",
-			      facts->chain_len);
+			facts->self_signed = has_issuer(x509, x509);
+		} else {
+			judge_issuer(below, x509, facts);
 		}
 		wolfSSL_X509_free(below);
 		below = x509;

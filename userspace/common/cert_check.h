@@ -17,6 +17,7 @@
 #define CERT_WARNINGS_MAX 8
 #define CERT_WARNING_LEN  192
 #define CERT_URL_LEN	  256
+#define CERT_ISSUER_LEN	  64
 /* A certificate that ends sooner gets a warning. */
 #define CERT_EXPIRY_WARNING (14 * 24 * 3600)
 
@@ -24,6 +25,17 @@ enum cert_key_kind {
 	CERT_KEY_NONE,
 	CERT_KEY_ECDSA,
 	CERT_KEY_RSA,
+};
+
+/**
+ * struct cert_issuer - a certificate behind the server's own
+ * @number: in the file, from 2 on; 0: there is none
+ * @name: its common name, cut where it is long, or ""
+ */
+struct cert_issuer {
+	unsigned int number;
+	char name[CERT_ISSUER_LEN];
+	time_t not_after;
 };
 
 /**
@@ -36,10 +48,12 @@ enum cert_key_kind {
  * @not_before: validity, seconds since 1970
  * @not_after: validity, seconds since 1970
  * @chain_len: certificates in the file, the server's own included
+ * @issuer: of those behind it the one that ends first, without a root that is not needed
  * @self_signed: nobody else vouches for it
  * @must_staple: clients are to refuse it without an OCSP response (RFC 7633)
  * @ocsp_url: of its responder, where it is http; else ""
  * @fault: the first of the warnings that a careful administrator takes for an error, else ""
+ * @end_told: the first of the warnings is what cert_ends() said
  * @warning_count: warnings in use
  * @warnings: sentences without a full stop: it can be served, but the
  *	administrator should know
@@ -53,10 +67,12 @@ struct cert_facts {
 	time_t not_before;
 	time_t not_after;
 	unsigned int chain_len;
+	struct cert_issuer issuer;
 	bool self_signed;
 	bool must_staple;
 	char ocsp_url[CERT_URL_LEN];
 	char fault[CERT_WARNING_LEN];
+	bool end_told;
 	unsigned int warning_count;
 	char warnings[CERT_WARNINGS_MAX][CERT_WARNING_LEN];
 };
@@ -132,8 +148,14 @@ struct cert_names {
 int cert_files_names(const struct cert_files *files, struct cert_names *names);
 void cert_names_free(struct cert_names *names);
 
-/* Does it end soon, or did it?  Then @text says when: "expires in 3 days". */
+/*
+ * Does it, or an issuer in its file, end soon, or did it?  Then @text says when: "expires in 3
+ * days".
+ */
 bool cert_ends(const struct cert_facts *facts, time_t now, char *text, size_t len);
+
+/* The warning of its end as it is now: the rest of them stays true. */
+void cert_facts_update(struct cert_facts *facts, time_t now);
 
 /* Wipes the key, gives the signer back. */
 void cert_files_free(struct cert_files *files);

@@ -478,7 +478,7 @@ bool generation_wants_token(const struct generation *generation)
 
 static void tell_ends(uint16_t port, const struct certificate *certificate, time_t now)
 {
-	char text[64];
+	char text[CERT_WARNING_LEN];
 
 	if (cert_ends(&certificate->facts, now, text, sizeof(text)))
 		log_error("port %u: %s: %s: renew it", port, certificate->cert, text);
