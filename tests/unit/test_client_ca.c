@@ -96,6 +96,80 @@ static void test_good_files(void **state)
 	client_ca_free(&text);
 }
 
+/* All of them at once, "" where there are none */
+static const char *warnings(const struct client_ca *clients, time_t now)
+{
+	static char all[2048];
+	char text[512];
+
+	all[0] = '\0';
+	for (size_t at = 0; client_ca_warning(clients, "CA", "CRL", now, &at, text, sizeof(text));)
+		strcat(strcat(all, text), "\n");
+	return all;
+}
+
+#define HOUR 3600L
+#define DAY  (24 * HOUR)
+
+/* The lists are of now, and the authorities longer than the lists. */
+static void test_ends(void **state)
+{
+	const struct wish wish = { "lasts", "P-256", .ca = true, .to = 60 };
+	struct party lasts = party_new(&wish, NULL);
+	struct client_ca text = { 0 }, clients, copy;
+	time_t now = time(NULL);
+	char err[512];
+
+	(void)state;
+	pki_add_ca(&text, &lasts);
+	pki_add_crl(&text, &lasts, NULL, 30);
+	put(ca_file, text.ca);
+	put(crl_file, text.crl);
+	assert_int_equal(client_ca_read(ca_file, crl_file, &clients, err, sizeof(err)), 0);
+	assert_string_equal(warnings(&clients, now), "");
+	assert_in_range(client_ca_next_end(&clients, now), 30 * DAY - 60, 30 * DAY);
+	assert_string_equal(warnings(&clients, now + 29 * DAY - HOUR), "");
+	assert_string_equal(
+		warnings(&clients, now + 29 * DAY + 3 * HOUR / 2),
+		"CRL: revocation list 1 ends in 22 hours: then no client certificate of its issuer is taken\n");
+	assert_string_equal(
+		warnings(&clients, now + 31 * DAY),
+		"CRL: revocation list 1 has ended: no client certificate of its issuer is taken\n");
+	assert_in_range(client_ca_next_end(&clients, now + 31 * DAY), 29 * DAY - 60, 29 * DAY);
+	assert_int_equal(client_ca_copy(&clients, &copy), 0);
+	client_ca_free(&clients);
+	assert_string_equal(
+		warnings(&copy, now + 50 * DAY - HOUR),
+		"CA: certificate 1 (lasts) in it expires in 10 days: then no client certificate that it signed is taken\n"
+		"CRL: revocation list 1 has ended: no client certificate of its issuer is taken\n");
+	copy.open = true;
+	assert_string_equal(
+		warnings(&copy, now + 61 * DAY),
+		"CA: can be changed by others than its owner\n"
+		"CA: certificate 1 (lasts) in it has expired: no client certificate that it signed is taken\n"
+		"CRL: revocation list 1 has ended: no client certificate of its issuer is taken\n");
+	assert_int_equal(client_ca_next_end(&copy, now + 61 * DAY), -1);
+	assert_non_null(
+		strstr(warnings(&copy, now - 100 * DAY),
+		       "CA: certificate 1 (lasts) in it is not valid yet: no client certificate"));
+	client_ca_free(&copy);
+	client_ca_free(&text);
+	party_free(&lasts);
+}
+
+/* A list that is replaced each day is not complained of for half of the time. */
+static void test_short_lists(void **state)
+{
+	struct client_end end = { .is_crl = true, .which = "2", .since = 0, .until = DAY };
+	const struct client_ca clients = { .ends = &end, .end_count = 1 };
+
+	(void)state;
+	assert_string_equal(warnings(&clients, 17 * HOUR), "");
+	assert_string_equal(
+		warnings(&clients, 19 * HOUR),
+		"CRL: revocation list 2 ends in 5 hours: then no client certificate of its issuer is taken\n");
+}
+
 /* Of the whole file wolfSSL takes what it can, wherever that is. */
 static void test_bundles(void **state)
 {
@@ -214,8 +288,8 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good_files),
-		cmocka_unit_test(test_bundles),
+		cmocka_unit_test(test_good_files),  cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_short_lists), cmocka_unit_test(test_bundles),
 		cmocka_unit_test(test_bad_files),
 	};
 

@@ -32,7 +32,7 @@
 	"\"subject\":\"example.org\",\"not_after\":1893456000,\"serial\":\"0a\"," \
 	"\"key_type\":\"ECDSA P-256\",\"usable\":true,\"names\":[\"example.org\"," \
 	"\"*.example.org\"],\"ocsp\":{\"until\":1795000000,\"must_staple\":true," \
-	"\"error\":\"and that is wrong\"},\"warnings\":[\"it expires in 3 days\"]}],\"renewal_errors\":[\"c.pem: junk\"],\"settings\":{\"profile\":\"modern\",\"ciphers\":[\"A\",\"B\"]," \
+	"\"error\":\"and that is wrong\"},\"warnings\":[\"it expires in 3 days\"]}],\"client_warnings\":[\"crl.pem: has ended\"],\"renewal_errors\":[\"c.pem: junk\"],\"settings\":{\"profile\":\"modern\",\"ciphers\":[\"A\",\"B\"]," \
 	"\"groups\":[\"X25519\"],\"alpn\":[],\"strict_sni\":true,\"ocsp\":\"file\",\"plaintext\":\"reject\"," \
 	"\"resumption\":true,\"ticket_keys\":\"/t\",\"tickets\":{\"count\":3,\"since\":1000000000}," \
 	"\"prefer_server_ciphers\":false}}]}"
@@ -1245,6 +1245,7 @@ static void status_shows_counters_with_reasons(void **state)
 					 "  OCSP response stapled, valid until 2026-11-18\n"
 					 "  and that is wrong\n"
 					 "  warning: it expires in 3 days\n"
+					 "  warning: crl.pem: has ended\n"
 					 "  NOT RENEWED: c.pem: junk\n"));
 	assert_non_null(strstr(
 		mock.out,

@@ -1174,6 +1174,90 @@ static void test_new_workers_leave_the_token(void **state)
 	text_free(&errors);
 }
 
+/* The strings below @key of the port that is configured first, one a line */
+static const char *status_strings(const char *key)
+{
+	static char all[4096];
+	char *text = control_status(&parent);
+	json_t *status = json_loads(text, 0, NULL), *line;
+	size_t i;
+
+	all[0] = '\0';
+	json_array_foreach(
+		json_object_get(json_array_get(json_object_get(status, "ports"), 0), key), i, line)
+		strcat(strcat(all, json_string_value(line)), "\n");
+	json_decref(status);
+	free(text);
+	return all;
+}
+
+/* Long after the start, and though the files are as they were */
+static void test_alarm_of_revocation_lists(void **state)
+{
+	const struct wish wish = { "authority", "P-256", .ca = true, .to = 100 };
+	struct party authority = party_new(&wish, NULL);
+	struct client_ca text = { 0 };
+	struct client_ca *clients;
+
+	(void)state;
+	pki_add_ca(&text, &authority);
+	pki_add_crl(&text, &authority, NULL, 10);
+	put_file("ca.pem", text.ca);
+	put_file("crl.pem", text.crl);
+	configure("[port 443]\ncert = %s\nclient-auth = require\nclient-ca = %s/ca.pem\n"
+		  "client-crl = %s/crl.pem\n",
+		  certificate, root, root);
+	parent_start(&parent);
+	assert_string_equal(told_ends(), "");
+	assert_string_equal(status_strings("client_warnings"), "");
+	clients = &parent.generation->ports[0].clients;
+	assert_int_equal(clients->end_count, 2);
+	clients->ends[1].until = time(NULL) - 1;
+	renews(1, NULL);
+	logs(told_ends(),
+	     "/crl.pem: revocation list 1 has ended: no client certificate of its issuer is taken\n");
+	logs(status_strings("client_warnings"), "/crl.pem: revocation list 1 has ended: ");
+	logs(status_strings("warnings"), "/crl.pem: revocation list 1 has ended: ");
+	/* a new generation for another reason knows it, too */
+	put_certificate("cert.pem", TEST_RSA);
+	put_file("crl.pem", "junk\n");
+	parent.generation->ports[0].clients.ends[0].until = time(NULL) + 3 * 24 * 3600 + 100;
+	renews(2, "what is in force stays");
+	logs(told_ends(), "/ca.pem: certificate 1 (authority) in it expires in 3 days: then ");
+	logs(status_strings("warnings"), "/crl.pem: revocation list 1 has ended: ");
+	client_ca_free(&text);
+	party_free(&authority);
+}
+
+/* An intermediate that ends takes the certificate with it. */
+static void test_alarm_of_intermediates(void **state)
+{
+	const struct wish ca = { "middle", "P-256", .ca = true, .to = 90 };
+	const struct wish wish = { "leaf", "P-256", .to = 100 };
+	struct party middle = party_new(&ca, NULL), leaf = party_new(&wish, &middle);
+	struct cert_facts *facts;
+	char path[128];
+	FILE *file;
+
+	(void)state;
+	put_party("cert.pem", &leaf);
+	snprintf(path, sizeof(path), "%s/cert.pem", root);
+	file = fopen(path, "a");
+	PEM_write_X509(file, middle.x509);
+	fclose(file);
+	parent_start(&parent);
+	assert_string_equal(told_ends(), "");
+	assert_string_equal(status_strings("warnings"), "");
+	facts = &parent.generation->ports[0].certificates.list[0].facts;
+	facts->issuer.not_after = time(NULL) + 5 * 3600 + 100;
+	logs(told_ends(),
+	     "/cert.pem: certificate 2 (middle) of the chain expires in 5 hours: renew it\n");
+	assert_string_equal(status_strings("warnings"),
+			    "certificate 2 (middle) of the chain expires in 5 hours\n");
+	party_free(&leaf);
+	party_free(&middle);
+}
+
 /* Whoever has the keys, or writes the authorities' file, gets at what is sent. */
 static void test_files_that_others_can_read(void **state)
 {
@@ -1932,6 +2016,8 @@ int main(int argc, char **argv)
 		TEST(test_new_workers_have_no_old_keys),
 		TEST(test_new_workers_leave_the_token),
 		TEST(test_alarm),
+		TEST(test_alarm_of_revocation_lists),
+		TEST(test_alarm_of_intermediates),
 		TEST(test_files_that_others_can_read),
 		TEST(test_ticket_keys_that_nobody_names),
 		TEST(test_ocsp_file),

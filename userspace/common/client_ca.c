@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asn_time.h"
+#include "cert_check.h"
 #include "client_ca.h"
+#include "crl.h"
 #include "pem.h"
 #include "refuse.h"
 
@@ -202,6 +205,143 @@ static int check(const struct client_ca *clients, const char *ca, const char *cr
 	return ret;
 }
 
+/* NULL: out of memory */
+static struct client_end *add_end(struct client_ca *clients)
+{
+	struct client_end *ends;
+
+	ends = realloc(clients->ends, (clients->end_count + 1) * sizeof(*ends));
+	if (!ends)
+		return NULL;
+	clients->ends = ends;
+	return memset(&ends[clients->end_count++], 0, sizeof(*ends));
+}
+
+static int date_of(const unsigned char *der, time_t *when)
+{
+	return der ? asn_time(der, 2 + der[1], when) : -1;
+}
+
+/* 0 or -1: out of memory */
+static int note_certificate(struct client_ca *clients, const char *pem, size_t len,
+			    unsigned int number)
+{
+	WOLFSSL_X509 *x509 = wolfSSL_X509_load_certificate_buffer((const unsigned char *)pem, len,
+								  WOLFSSL_FILETYPE_PEM);
+	struct client_end *end = x509 ? add_end(clients) : NULL;
+	int ret = x509 && !end ? -1 : 0;
+
+	if (end) {
+		describe(x509, number, end->which, sizeof(end->which));
+		if (date_of(wolfSSL_X509_notBefore(x509), &end->since) ||
+		    date_of(wolfSSL_X509_notAfter(x509), &end->until))
+			clients->end_count--;
+	}
+	wolfSSL_X509_free(x509);
+	return ret;
+}
+
+static int note_crl(struct client_ca *clients, const char *pem, size_t len, unsigned int number)
+{
+	struct client_end *end = add_end(clients);
+
+	if (!end)
+		return -1;
+	end->is_crl = true;
+	snprintf(end->which, sizeof(end->which), "%u", number);
+	if (crl_dates(pem, len, &end->since, &end->until))
+		clients->end_count--;
+	return 0;
+}
+
+/* Of files that were checked.  0 or -1: out of memory */
+static int note_ends(struct client_ca *clients)
+{
+	const char *at = clients->ca, *pem;
+	unsigned int number = 0;
+	int ret = 0;
+	size_t len;
+
+	while (!ret && (pem = next_block(&at, CERT_BEGIN, CERT_END, &len)))
+		ret = note_certificate(clients, pem, len, ++number);
+	at = clients->crl;
+	number = 0;
+	while (!ret && at && (pem = client_ca_next_crl(&at, &len)))
+		ret = note_crl(clients, pem, len, ++number);
+	return ret;
+}
+
+/* Lists are replaced often, some of them each day: in time for whoever looks once a day. */
+static time_t soon(const struct client_end *end)
+{
+	const time_t day = 24 * 3600, quarter = (end->until - end->since) / 4;
+
+	return !end->is_crl ? CERT_EXPIRY_WARNING : quarter < day ? quarter : day;
+}
+
+/* "certificate 3 (name) in it", as client_ca_read() has it, and what follows from its end */
+static const char *name_end(const struct client_end *end, char *what, size_t len)
+{
+	if (end->is_crl) {
+		snprintf(what, len, "revocation list %s", end->which);
+		return "no client certificate of its issuer is taken";
+	}
+	snprintf(what, len, "certificate %s in it", end->which);
+	return "no client certificate that it signed is taken";
+}
+
+static void tell_end(const struct client_end *end, const char *file, time_t now, char *text,
+		     size_t len)
+{
+	long hours = (end->until - now) / 3600;
+	char what[sizeof(end->which) + 32];
+	const char *then = name_end(end, what, sizeof(what));
+
+	if (now >= end->until)
+		snprintf(text, len, "%s: %s has %s: %s", file, what,
+			 end->is_crl ? "ended" : "expired", then);
+	else if (now < end->since)
+		snprintf(text, len, "%s: %s is not valid yet: %s", file, what, then);
+	else
+		snprintf(text, len, "%s: %s %s in %ld %s: then %s", file, what,
+			 end->is_crl ? "ends" : "expires", hours >= 48 ? hours / 24 : hours,
+			 hours >= 48 ? "days" : "hours", then);
+}
+
+#define OPEN_TEXT "%s: can be changed by others than its owner"
+
+/* @at: 0 is the file, from 1 on they are the ends. */
+bool client_ca_warning(const struct client_ca *clients, const char *ca, const char *crl, time_t now,
+		       size_t *at, char *text, size_t len)
+{
+	if (!*at && ++*at && clients->open) {
+		snprintf(text, len, OPEN_TEXT, ca);
+		return true;
+	}
+	while (*at <= clients->end_count) {
+		const struct client_end *end = &clients->ends[(*at)++ - 1];
+
+		if (now >= end->since && end->until - now >= soon(end))
+			continue;
+		tell_end(end, end->is_crl ? crl : ca, now, text, len);
+		return true;
+	}
+	return false;
+}
+
+time_t client_ca_next_end(const struct client_ca *clients, time_t now)
+{
+	time_t next = -1;
+
+	for (size_t i = 0; i < clients->end_count; i++) {
+		time_t left = clients->ends[i].until - now;
+
+		if (left > 0 && (next < 0 || left < next))
+			next = left;
+	}
+	return next;
+}
+
 int client_ca_read(const char *ca, const char *crl, struct client_ca *clients, char *err,
 		   size_t errlen)
 {
@@ -215,15 +355,20 @@ int client_ca_read(const char *ca, const char *crl, struct client_ca *clients, c
 		client_ca_free(clients);
 		return -1;
 	}
-	if (mode & 0022) /* and they get in */
-		warn(err, errlen, "%s: can be changed by others than its owner", ca);
-	return 0;
+	clients->open = mode & 0022;
+	if (clients->open) /* and they get in */
+		warn(err, errlen, OPEN_TEXT, ca);
+	if (!note_ends(clients))
+		return 0;
+	client_ca_free(clients);
+	return refuse(err, errlen, "%s: out of memory", ca);
 }
 
 void client_ca_free(struct client_ca *clients)
 {
 	free(clients->ca);
 	free(clients->crl);
+	free(clients->ends);
 	memset(clients, 0, sizeof(*clients));
 }
 
@@ -232,7 +377,10 @@ int client_ca_copy(const struct client_ca *from, struct client_ca *to)
 	*to = *from;
 	to->ca = from->ca ? strdup(from->ca) : NULL;
 	to->crl = from->crl ? strdup(from->crl) : NULL;
-	if ((to->ca || !from->ca) && (to->crl || !from->crl))
+	to->ends = calloc(from->end_count + 1, sizeof(*to->ends));
+	if (to->ends && from->end_count)
+		memcpy(to->ends, from->ends, from->end_count * sizeof(*to->ends));
+	if ((to->ca || !from->ca) && (to->crl || !from->crl) && to->ends)
 		return 0;
 	client_ca_free(to);
 	return -1;

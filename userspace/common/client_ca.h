@@ -11,10 +11,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 /* Bits of keys, of authorities and of clients. */
 #define CLIENT_RSA_MIN 2048
 #define CLIENT_ECC_MIN 256
+
+/**
+ * struct client_end - from when and until when one of them is of use
+ * @is_crl: it is a revocation list
+ * @which: "3 (name)": its number in the file, and of a certificate the name
+ */
+struct client_end {
+	bool is_crl;
+	char which[96];
+	time_t since;
+	time_t until;
+};
 
 /**
  * struct client_ca - what is in the files
@@ -22,12 +35,17 @@
  * @crl: PEM text of certificate revocation lists; NULL: revocation is not looked at
  * @ca_len: of @ca
  * @crl_len: of @crl
+ * @open: others than its owner can change the file of @ca
+ * @ends: of all certificates and lists
  */
 struct client_ca {
 	char *ca;
 	size_t ca_len;
 	char *crl;
 	size_t crl_len;
+	bool open;
+	struct client_end *ends;
+	size_t end_count;
 };
 
 /**
@@ -48,6 +66,21 @@ void client_ca_free(struct client_ca *clients);
 /* 0 or -1: out of memory, and @to is empty */
 int client_ca_copy(const struct client_ca *from, struct client_ca *to);
 bool client_ca_same(const struct client_ca *a, const struct client_ca *b);
+
+/**
+ * client_ca_warning() - what is wrong with them by now, though the port is served
+ * @ca: file, for messages
+ * @crl: likewise
+ * @at: 0 at first; moves on
+ * @text: the next warning: what has ended, or ends soon
+ *
+ * Return: false when there are no more.
+ */
+bool client_ca_warning(const struct client_ca *clients, const char *ca, const char *crl, time_t now,
+		       size_t *at, char *text, size_t len);
+
+/* Seconds until the next of them ends; -1: none will. */
+time_t client_ca_next_end(const struct client_ca *clients, time_t now);
 
 /**
  * client_ca_next_crl() - walk over the lists

@@ -239,6 +239,7 @@ static void print_certificates(const json_t *port)
 
 	json_array_foreach(all, i, one)
 		print_certificate(one);
+	print_lines("warning", json_object_get(port, "client_warnings"));
 	print_lines("NOT RENEWED", json_object_get(port, "renewal_errors"));
 }
 

@@ -116,14 +116,29 @@ static json_t *ocsp_json(const struct certificate *certificate)
 	return object;
 }
 
-/* What is wrong with it though it is served */
+/* What is wrong with it now though it is served: it may end long after it was loaded. */
 static json_t *warnings_json(const struct cert_facts *facts)
 {
+	struct cert_facts now = *facts;
 	json_t *all = json_array();
 
-	for (unsigned int w = 0; w < facts->warning_count; w++)
-		json_array_append_new(all,
-				      text_json(facts->warnings[w], strlen(facts->warnings[w])));
+	if (facts->not_after)
+		cert_facts_update(&now, time(NULL));
+	for (unsigned int w = 0; w < now.warning_count; w++)
+		json_array_append_new(all, text_json(now.warnings[w], strlen(now.warnings[w])));
+	return all;
+}
+
+/* Likewise with what is known of its clients */
+static json_t *client_warnings_json(const struct served_port *port)
+{
+	const struct port_config *config = port->config;
+	json_t *all = json_array();
+	char text[512];
+
+	for (size_t at = 0; client_ca_warning(&port->clients, config->client_ca, config->client_crl,
+					      time(NULL), &at, text, sizeof(text));)
+		json_array_append_new(all, text_json(text, strlen(text)));
 	return all;
 }
 
@@ -259,6 +274,9 @@ static json_t *port_json(const struct served_port *port, const struct parent *pa
 
 	json_object_set_new(object, "port", json_integer(port->config->port));
 	describe(object, port->certificates.count ? port->certificates.list : &none);
+	json_object_set_new(object, "client_warnings", client_warnings_json(port));
+	json_array_extend(json_object_get(object, "warnings"),
+			  json_object_get(object, "client_warnings"));
 	json_object_set_new(object, "certificates", certificates_json(&port->certificates));
 	json_object_set_new(object, "renewal_errors",
 			    renewal_json(parent->renewal_errors, port->config->port));

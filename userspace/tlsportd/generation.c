@@ -487,6 +487,16 @@ static void tell_ends(uint16_t port, const struct certificate *certificate, time
 			  certificate->cert);
 }
 
+static void tell_clients(const struct served_port *port, time_t now)
+{
+	const struct port_config *config = port->config;
+	char text[512];
+
+	for (size_t at = 0; client_ca_warning(&port->clients, config->client_ca, config->client_crl,
+					      now, &at, text, sizeof(text));)
+		log_error("port %u: %s", config->port, text);
+}
+
 void generation_tell_ends(const struct generation *generation)
 {
 	time_t now = time(NULL);
@@ -497,6 +507,8 @@ void generation_tell_ends(const struct generation *generation)
 		for (size_t j = 0; j < all->count; j++)
 			if (all->list[j].usable)
 				tell_ends(generation->config.ports[i].port, &all->list[j], now);
+		if (generation->ports[i].context)
+			tell_clients(&generation->ports[i], now);
 	}
 }
 

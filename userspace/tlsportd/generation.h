@@ -81,8 +81,11 @@ size_t generation_connect(const struct generation *generation, int *sockets);
 /* Is there a token that should serve, and does not, or has not what the last pass asked for? */
 bool generation_wants_token(const struct generation *generation);
 
-/* Logs which certificates end soon, and whose OCSP responses have: whoever should have renewed them
- * may not have noticed. */
+/*
+ * Logs which certificates end soon, with those of their issuers and of clients' authorities, also
+ * which revocation lists, and whose OCSP responses have: whoever should have renewed them may not
+ * have noticed.
+ */
 void generation_tell_ends(const struct generation *generation);
 
 /**
