@@ -118,7 +118,7 @@ struct engine_context *test_context(const struct engine_policy *policy, enum tes
 	struct cert_files files;
 	struct cert_facts facts;
 	struct cert_names names = { NULL, 0 };
-	const struct engine_certificate certificate = { &files, &facts, &names, NULL };
+	const struct engine_certificate certificate = { &files, &facts, &names, NULL, NULL };
 	char err[256] = "";
 
 	test_files(key, &files, &facts);

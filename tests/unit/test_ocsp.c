@@ -190,7 +190,7 @@ struct port {
 static void port_open(struct port *port, enum test_key key, long until)
 {
 	const struct engine_certificate certificate = { &port->files, &port->facts, &port->names,
-							&port->response };
+							&port->response, NULL };
 	struct engine_policy policy = test_policy(443);
 	uint8_t der[OCSP_RESPONSE_MAX];
 	char err[256] = "";

@@ -92,7 +92,7 @@ static struct engine_context *port_of(const struct given *given, size_t count, b
 	struct engine_policy policy = test_policy(443);
 	struct engine_certificate certificates[8];
 	struct engine_context *context;
-	char err[256];
+	char err[256] = "";
 
 	policy.strict_sni = strict;
 	policy.tickets = tickets;
@@ -101,7 +101,7 @@ static struct engine_context *port_of(const struct given *given, size_t count, b
 				 &facts[i]);
 		assert_int_equal(cert_files_names(&files[i], &names[i]), 0);
 		certificates[i] =
-			(struct engine_certificate){ &files[i], &facts[i], &names[i], NULL };
+			(struct engine_certificate){ &files[i], &facts[i], &names[i], NULL, NULL };
 	}
 	context = engine_context_new(&policy, certificates, count, err, sizeof(err));
 	if (!context)
@@ -284,7 +284,7 @@ static void test_one_does_not_fit(void **state)
 				 &facts[i]);
 		assert_int_equal(cert_files_names(&files[i], &names[i]), 0);
 		certificates[i] =
-			(struct engine_certificate){ &files[i], &facts[i], &names[i], NULL };
+			(struct engine_certificate){ &files[i], &facts[i], &names[i], NULL, NULL };
 	}
 	assert_null(engine_context_new(&policy, certificates, 1, err, sizeof(err)));
 	context = engine_context_new(&policy, certificates, 3, err, sizeof(err));

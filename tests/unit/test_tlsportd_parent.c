@@ -1571,6 +1571,58 @@ static void test_one_of_a_directory_is_broken(void **state)
 	text_free(&errors);
 }
 
+/* A file that is good need not go with the port's ciphers. */
+static void test_some_do_not_go_with_the_settings(void **state)
+{
+	struct text errors = { NULL, 0 };
+	json_t *status, *all, *one;
+	char dir[80], *text;
+	const char *log;
+	size_t i;
+	int kept;
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/certs", root);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	put_certificate("certs/a.pem", TEST_RSA);
+	put_certificate("certs/b.pem", TEST_P384);
+	put_certificate("certs/c.pem", TEST_RSA);
+	configure("[port 443]\ncert-dir = %s\nmax-version = 1.2\n"
+		  "ciphers = ECDHE-ECDSA-AES128-GCM-SHA256\n",
+		  dir);
+	kept = catch_log();
+	parent_start(&parent);
+	log = caught_log(kept);
+	logs(log, "tlsport.conf:2: port 443: ");
+	logs(log, "/certs/a.pem: no cipher is left that fits the versions and the RSA key\n");
+	logs(log, "/certs/c.pem: no cipher is left that fits the versions and the RSA key\n");
+	assert_non_null(generation_port(parent.generation, 443)->context);
+	text = control_status(&parent);
+	status = json_loads(text, 0, NULL);
+	all = json_object_get(json_array_get(json_object_get(status, "ports"), 0), "certificates");
+	assert_int_equal(json_array_size(all), 3);
+	json_array_foreach(all, i, one) {
+		const char *error = json_string_value(json_object_get(one, "error"));
+
+		assert_int_equal(json_is_true(json_object_get(one, "usable")), i == 1);
+		if (i == 1)
+			assert_null(error);
+		else
+			logs(error, i ? "/c.pem: no cipher is left" : "/a.pem: no cipher is left");
+	}
+	json_decref(status);
+	free(text);
+	renews(1, NULL); /* nothing is new */
+	assert_int_equal(parent_reload(&parent, &errors), -1);
+	logs(errors.chars, "/a.pem: no cipher is left");
+	logs(errors.chars, "/c.pem: no cipher is left");
+	text_free(&errors);
+	/* none is left: that of the first is the port's */
+	put_certificate("certs/b.pem", TEST_RSA);
+	renews(1, "/b.pem: no cipher is left");
+	assert_non_null(generation_port(parent.generation, 443)->context);
+}
+
 static void test_stop_is_bounded(void **state)
 {
 	int64_t begin;
@@ -2022,6 +2074,7 @@ int main(int argc, char **argv)
 		TEST(test_ticket_keys_that_nobody_names),
 		TEST(test_ocsp_file),
 		TEST(test_one_of_a_directory_is_broken),
+		TEST(test_some_do_not_go_with_the_settings),
 		TEST(test_directory_is_missing),
 		TEST(test_directory_goes),
 		TEST(test_renewal_is_tried_again),

@@ -225,7 +225,7 @@ struct served {
 static void serve(struct served *served, const char *label)
 {
 	const struct engine_certificate certificate = { &served->files, &served->facts,
-							&served->names, NULL };
+							&served->names, NULL, NULL };
 	struct engine_policy policy = test_policy(443);
 	char uri[128], err[512] = "";
 
@@ -608,7 +608,7 @@ static int end_of(const struct signer *signer, int limit_ms)
 static void serve_fake(struct served *served)
 {
 	const struct engine_certificate one = { &served->files, &served->facts, &served->names,
-						NULL };
+						NULL, NULL };
 	struct engine_policy policy = test_policy(443);
 	char err[512] = "";
 

@@ -68,6 +68,7 @@ static void forget(struct certificate *certificate)
 	certificate->response_bad = false;
 	certificate->response_error[0] = '\0';
 	certificate->usable = false;
+	certificate->refusal[0] = '\0';
 }
 
 void certificates_free(struct certificates *certificates)

@@ -20,6 +20,7 @@
  * @files: what is in them; kept when it is of no use, too, to see whether it changes
  * @facts: once it was checked
  * @usable: it can be served; else @error says why not
+ * @refusal: why it is not served though it can be: it does not go with the port's settings, "": it is
  * @ocsp: where its OCSP response is looked for
  * @run_dir: where ocsp_fetch.h has its answers
  * @response: the one that is stapled, checked; of several the one that is valid longest
@@ -36,6 +37,7 @@ struct certificate {
 	struct cert_names names;
 	bool usable;
 	char error[512];
+	char refusal[512];
 	enum port_ocsp ocsp;
 	const char *run_dir;
 	struct ocsp_response response;

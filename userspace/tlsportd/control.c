@@ -170,9 +170,10 @@ static json_t *certificates_json(const struct certificates *certificates)
 		for (size_t j = 0; j < one->names.count; j++)
 			json_array_append_new(names, json_string(one->names.names[j]));
 		json_object_set_new(object, "names", names);
-		json_object_set_new(object, "usable", json_boolean(one->usable));
-		if (!one->usable)
-			set_text(object, "error", one->error);
+		json_object_set_new(object, "usable",
+				    json_boolean(one->usable && !one->refusal[0]));
+		if (!one->usable || one->refusal[0])
+			set_text(object, "error", one->usable ? one->refusal : one->error);
 		json_array_append_new(all, object);
 	}
 	return all;

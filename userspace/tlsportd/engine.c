@@ -254,6 +254,16 @@ static int add_identity(struct engine_context *context, const struct engine_poli
 	return 0;
 }
 
+/* That of the first is told for all; each has its own. */
+static void note_refusal(const struct engine_certificate *certificate, const char *why, char *err,
+			 size_t errlen)
+{
+	if (certificate->refusal)
+		snprintf(certificate->refusal, ENGINE_REFUSAL_LEN, "%s", why);
+	if (!err[0])
+		snprintf(err, errlen, "%s", why);
+}
+
 /* The first that was given and can be served is for clients that ask for no name of ours. */
 static void choose_fallback(struct engine_context *context,
 			    const struct engine_certificate *certificate)
@@ -267,6 +277,7 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 					  size_t count, char *err, size_t errlen)
 {
 	struct engine_context *context = calloc(1, sizeof(*context));
+	char why[ENGINE_REFUSAL_LEN] = "";
 	size_t first = count;
 	int failed = 0;
 
@@ -288,13 +299,17 @@ struct engine_context *engine_context_new(const struct engine_policy *policy,
 		for (size_t i = 0; i < count && failed >= 0; i++) {
 			if ((certificates[i].facts->key_kind == CERT_KEY_RSA) != rsa)
 				continue;
-			failed = add_identity(context, policy, &certificates[i], err, errlen);
+			failed = add_identity(context, policy, &certificates[i], why, sizeof(why));
+			if (failed > 0)
+				note_refusal(&certificates[i], why, err, errlen);
 			if (!failed && i < first) {
 				first = i;
 				choose_fallback(context, &certificates[i]);
 			}
 		}
 	}
+	if (failed < 0)
+		snprintf(err, errlen, "%s", why);
 	if (failed < 0 || !context->count) {
 		engine_context_free(context);
 		return NULL;

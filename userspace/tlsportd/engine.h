@@ -95,16 +95,20 @@ struct engine_result {
 	const struct client_chain *client;
 };
 
+#define ENGINE_REFUSAL_LEN 256
+
 /**
  * struct engine_certificate - one that the handshakes of a port can choose
  * @names: of the hosts that it is for, as the check found them
  * @response: to be stapled, checked; NULL or empty: none
+ * @refusal: gets why it cannot be served, "" before; ENGINE_REFUSAL_LEN bytes, NULL: nobody asks
  */
 struct engine_certificate {
 	const struct cert_files *files;
 	const struct cert_facts *facts;
 	const struct cert_names *names;
 	const struct ocsp_response *response;
+	char *refusal;
 };
 
 struct engine_context;
@@ -119,7 +123,7 @@ bool engine_staples(void);
  * engine_context_new() - all that the handshakes of one port share
  * @certificates: already checked, one at least; the first is for clients that ask
  *	for no name or another.  Their names and responses have to outlive the context, the rest is not kept.
- * @err: "" before; filled in also when some of the certificates cannot be served
+ * @err: "" before; filled in also when some of the certificates cannot be served: why the first cannot
  *
  * Return: NULL when none can be.
  */

@@ -48,11 +48,36 @@ static bool asks_clients(const struct served_port *port)
 	return port->config->client_auth != CLIENT_AUTH_NONE;
 }
 
+/* With the file's name: there may be many. */
+static void name_refusal(struct certificate *certificate)
+{
+	char why[ENGINE_REFUSAL_LEN];
+
+	if (!certificate->refusal[0])
+		return;
+	memcpy(why, certificate->refusal, sizeof(why));
+	snprintf(certificate->refusal, sizeof(certificate->refusal), "%s: %s", certificate->cert,
+		 why);
+}
+
+/* In place of what the engine says of it, which has no name in it */
+static void note_error(struct served_port *port, const char *err)
+{
+	const struct certificates *certificates = &port->certificates;
+
+	for (size_t i = certificates->count; i-- > 0;)
+		if (certificates->list[i].refusal[0])
+			err = certificates->list[i].refusal;
+	if (!port->error[0])
+		snprintf(port->error, sizeof(port->error), "%s", err);
+}
+
 /* With those that are usable; port->context stays NULL, with port->error, when none are. */
 static void serve(struct served_port *port, struct ticket_store *tickets)
 {
-	const struct certificates *certificates = &port->certificates;
+	struct certificates *certificates = &port->certificates;
 	const struct port_config *config = port->config;
+	char err[sizeof(port->error)] = "";
 	struct engine_policy policy = {
 		.port = config->port,
 		.min_version = config->min_version,
@@ -74,20 +99,22 @@ static void serve(struct served_port *port, struct ticket_store *tickets)
 	size_t count = 0;
 
 	for (size_t i = 0; usable && i < certificates->count; i++) {
-		const struct certificate *one = &certificates->list[i];
+		struct certificate *one = &certificates->list[i];
 
 		if (one->usable)
 			usable[count++] = (struct engine_certificate){ &one->files, &one->facts,
-								       &one->names,
-								       &one->response };
+								       &one->names, &one->response,
+								       one->refusal };
 		else if (!port->error[0])
 			snprintf(port->error, sizeof(port->error), "%s", one->error);
 	}
 	choose_suites(config, &policy);
 	if (count && !choose_groups(config, &policy, port->error, sizeof(port->error)))
-		port->context = engine_context_new(&policy, usable, count, port->error,
-						   sizeof(port->error));
+		port->context = engine_context_new(&policy, usable, count, err, sizeof(err));
 	free(usable);
+	for (size_t i = 0; i < certificates->count; i++)
+		name_refusal(&certificates->list[i]);
+	note_error(port, err);
 }
 
 static void tell_response(const struct served_port *port, const struct certificate *certificate)
@@ -120,11 +147,11 @@ static bool is_of(const char *error, const char *name)
 	return len && !strncmp(error, name, len) && error[len] == ':';
 }
 
-/* Of the error */
-static const char *key_of(const struct served_port *port, const struct certificate *certificate)
+/* Of the error, which is one of the certificate's */
+static const char *key_of(const struct served_port *port, const struct certificate *certificate,
+			  const char *error)
 {
 	const struct port_config *config = port->config;
-	const char *error = certificate->error;
 
 	if (is_of(error, config->passphrase))
 		return "passphrase";
@@ -133,6 +160,22 @@ static const char *key_of(const struct served_port *port, const struct certifica
 	if (is_of(error, config->cert)) /* it may have the key, too */
 		return "cert";
 	return is_of(error, config->key) ? "key" : "cert";
+}
+
+static void tell_certificate(const struct served_port *port, const struct certificate *certificate,
+			     const char *error, struct text *errors)
+{
+	tell_error(port, key_of(port, certificate, error), error, errors);
+}
+
+static void tell_refusals(const struct served_port *port, struct text *errors)
+{
+	const struct certificates *certificates = &port->certificates;
+
+	for (size_t i = 0; i < certificates->count; i++)
+		if (certificates->list[i].refusal[0])
+			tell_certificate(port, &certificates->list[i],
+					 certificates->list[i].refusal, errors);
 }
 
 /* 0 or -1: without its authorities a port that asks for certificates cannot be served. */
@@ -194,12 +237,13 @@ static void load_port(struct served_port *port, const char *run_dir, struct tick
 		tell_warnings(port, &certificates->list[i]);
 		tell_response(port, &certificates->list[i]);
 		if (!certificates->list[i].usable)
-			tell_error(port, key_of(port, &certificates->list[i]),
-				   certificates->list[i].error, errors);
+			tell_certificate(port, &certificates->list[i], certificates->list[i].error,
+					 errors);
 	}
 	if (load_clients(port, errors))
 		return;
 	serve(port, tickets);
+	tell_refusals(port, errors);
 	if (port->error[0] && errors->len == before)
 		tell_error(port, is_of(port->error, "groups") ? "groups" : "", port->error, errors);
 }
@@ -355,6 +399,19 @@ static void keep_port(struct served_port *port, const struct served_port *old,
 		serve_clients(port, tickets);
 }
 
+/* All that is new and does not go with the port's settings, or what else is wrong */
+static void tell_unserved(const struct served_port *port, bool stays, struct text *errors)
+{
+	const struct certificates *certificates = &port->certificates;
+	const size_t before = errors->len;
+
+	for (size_t i = 0; i < certificates->count; i++)
+		if (certificates->list[i].refusal[0])
+			tell_stale(port, certificates->list[i].refusal, stays, errors);
+	if (port->error[0] && errors->len == before)
+		tell_stale(port, port->error, stays, errors);
+}
+
 /* true: @port is served with other certificates than @old, or at last with one. */
 static bool renew_port(struct served_port *port, const struct served_port *old, const char *run_dir,
 		       struct ticket_store *tickets, struct text *errors)
@@ -387,8 +444,8 @@ static bool renew_port(struct served_port *port, const struct served_port *old, 
 	changed |= certificates_usable(certificates) != certificates_usable(&old->certificates);
 	changed |= renew_clients(port, old, errors);
 	serve_clients(port, tickets);
-	if (changed && port->error[0])
-		tell_stale(port, port->error, !port->context && old->context, errors);
+	if (changed)
+		tell_unserved(port, !port->context && old->context, errors);
 	if (port->context)
 		return changed;
 	keep_port(port, old, tickets);
