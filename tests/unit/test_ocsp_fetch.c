@@ -227,6 +227,16 @@ static bool ask_once(void)
 	return ocsp_fetch_fresh(&fetches);
 }
 
+/* What status says */
+static void error_is(const char *why)
+{
+	const char *error = ocsp_fetch_error(&fetches, port.certificates.list);
+
+	if (!error || strncmp(error, "no OCSP response from http://127.0.0.1:", 39) ||
+	    !strstr(error, why))
+		fail_msg("'%s' does not hold '%s'", error ? error : "(none)", why);
+}
+
 static void fails(const char *why)
 {
 	time_t next;
@@ -238,6 +248,7 @@ static void fails(const char *why)
 		assert_false(ask_once());
 		if (i ? told[0] != '\0' : !strstr(told, why)) /* once */
 			fail_msg("'%s' is not '%s'", told, why);
+		error_is(why); /* always */
 		next = ocsp_fetch_run(&fetches, &user);
 		assert_in_range(next, (60 << i) - 5, 60 << i);
 		if (mode == SILENT)
@@ -258,6 +269,7 @@ static void succeeds(void)
 		fail_msg("%s", told);
 	assert_true(asked);
 	assert_string_equal(told, "");
+	assert_null(ocsp_fetch_error(&fetches, port.certificates.list));
 	certificate_load(port.certificates.list);
 	assert_true(response->len > 0);
 	assert_string_equal(port.certificates.list->response_error, "");
@@ -318,10 +330,12 @@ static void test_failure_and_recovery(void **state)
 	assert_false(ask_once());
 	certificate_load(port.certificates.list);
 	assert_true(port.certificates.list->response.len > 0);
+	error_is("HTTP status");
 	mode = GOOD;
 	fetches.list->due = 0;
 	assert_true(ask_once());
 	assert_non_null(strstr(told, "answers again"));
+	assert_null(ocsp_fetch_error(&fetches, port.certificates.list));
 }
 
 static void test_not_wanted_any_more(void **state)
@@ -413,6 +427,25 @@ static void test_kept_for_what_is_not_usable(void **state)
 	generation.run_dir = NULL;
 }
 
+/* What it says comes from strangers. */
+static void test_why_is_text(void **state)
+{
+	char path[sizeof(root) + 8], why[WHY_MAX];
+	FILE *file;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/why", root);
+	read_why(path, why);
+	assert_string_equal(why, "the process that asks it failed");
+	file = fopen(path, "w");
+	fprintf(file, "a\033[2J\n\"b\"%1000s", "");
+	fclose(file);
+	read_why(path, why);
+	assert_int_equal(strlen(why), WHY_MAX - 1);
+	assert_int_equal(strncmp(why, "a?[2J?\"b\"  ", 11), 0);
+	remove(path);
+}
+
 /* The thread does not come back from it. */
 static void test_silence(void **state)
 {
@@ -443,6 +476,7 @@ int main(int argc, char **argv)
 		TEST(test_not_wanted_any_more),
 		TEST(test_left_by_another),
 		TEST(test_kept_for_what_is_not_usable),
+		TEST(test_why_is_text),
 		TEST(test_silence),
 		TEST(test_refusal),
 	};

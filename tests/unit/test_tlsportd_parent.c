@@ -1229,6 +1229,59 @@ static void test_alarm_of_revocation_lists(void **state)
 	party_free(&authority);
 }
 
+/* Those of a file are of all ports that have it. */
+static void test_renewal_of_ticket_keys(void **state)
+{
+	static const char line[] =
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+
+	(void)state;
+	put_file("keys", line);
+	configure("[port 443]\ncert = %s\nticket-keys = %s/keys\n", certificate, root);
+	parent_start(&parent);
+	assert_string_equal(status_strings("renewal_errors"), "");
+	put_file("keys", "junk\n");
+	renews(1, "the ticket keys in force stay");
+	logs(status_strings("renewal_errors"), "/keys:1: ");
+	logs(status_strings("renewal_errors"), "; the ticket keys in force stay\n");
+	put_file("keys", line);
+	renews(1, NULL);
+	assert_string_equal(status_strings("renewal_errors"), "");
+}
+
+/* What is asked for in the background, and fails there */
+static void test_status_of_failing_responders(void **state)
+{
+	json_t *status, *ocsp;
+	char *text;
+	struct certificate *one;
+
+	(void)state;
+	if (!engine_staples())
+		skip();
+	configure("[port 443]\ncert = %s\nocsp = fetch\n", certificate);
+	parent_start(&parent);
+	one = parent.generation->ports[0].certificates.list;
+	strcpy(one->facts.ocsp_url, "http://127.0.0.1:1/");
+	one->response_error[0] = '\0';
+	ocsp_fetch_update(&parent.fetches, parent.generation);
+	/* as if it had been asked, by a process that could not even begin */
+	put_file("ocsp", "no directory");
+	assert_true(ocsp_fetch_run(&parent.fetches, &parent.user) > 0);
+	text = control_status(&parent);
+	status = json_loads(text, 0, NULL);
+	ocsp = json_object_get(json_array_get(json_object_get(status, "ports"), 0), "ocsp");
+	assert_true(json_is_null(json_object_get(ocsp, "until")));
+	logs(json_string_value(json_object_get(ocsp, "error")), "OCSP: no process can be started");
+	strcpy(one->response_error, "it is wrong");
+	json_decref(status);
+	free(text);
+	text = control_status(&parent);
+	logs(text, "\"error\":\"it is wrong; OCSP: no process can be started");
+	free(text);
+	ocsp_fetch_close(&parent.fetches);
+}
+
 /* An intermediate that ends takes the certificate with it. */
 static void test_alarm_of_intermediates(void **state)
 {
@@ -2070,6 +2123,8 @@ int main(int argc, char **argv)
 		TEST(test_alarm),
 		TEST(test_alarm_of_revocation_lists),
 		TEST(test_alarm_of_intermediates),
+		TEST(test_renewal_of_ticket_keys),
+		TEST(test_status_of_failing_responders),
 		TEST(test_files_that_others_can_read),
 		TEST(test_ticket_keys_that_nobody_names),
 		TEST(test_ocsp_file),

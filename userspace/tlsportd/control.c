@@ -97,22 +97,32 @@ static void set_text(json_t *object, const char *key, const char *text)
 	json_object_set_new(object, key, text_json(text, text ? strlen(text) : 0));
 }
 
-/* Until when the response that is stapled is valid; null: none is, and why, if that is wrong */
-static json_t *ocsp_json(const struct certificate *certificate)
+/* What is wrong with the response, and why there will be no other; "": nothing is */
+static void tell_ocsp(const struct certificate *certificate, const struct parent *parent,
+		      char *text, size_t len)
 {
 	const struct ocsp_response *response = &certificate->response;
-	bool over = response->len && response->until <= time(NULL);
-	json_t *object = json_object();
+	const char *fetch = ocsp_fetch_error(&parent->fetches, certificate);
+	const char *error = certificate->response_error;
 
-	json_object_set_new(object, "until",
-			    response->len && !over ? json_integer(response->until) : json_null());
+	if (!error[0] && response->len && response->until <= time(NULL))
+		error = "the OCSP response has expired";
+	snprintf(text, len, "%s%s%s", error, error[0] && fetch ? "; " : "", fetch ? fetch : "");
+}
+
+/* Until when the response that is stapled is valid; null: none is */
+static json_t *ocsp_json(const struct certificate *certificate, const struct parent *parent)
+{
+	const struct ocsp_response *response = &certificate->response;
+	const bool good = response->len && response->until > time(NULL);
+	json_t *object = json_object();
+	char error[2048];
+
+	tell_ocsp(certificate, parent, error, sizeof(error));
+	json_object_set_new(object, "until", good ? json_integer(response->until) : json_null());
 	json_object_set_new(object, "must_staple", json_boolean(certificate->facts.must_staple));
-	if (certificate->response_error[0] || over)
-		set_text(object, "error",
-			 certificate->response_error[0] ? certificate->response_error :
-							  "the OCSP response has expired");
-	else
-		json_object_set_new(object, "error", json_null());
+	json_object_set_new(object, "error",
+			    error[0] ? text_json(error, strlen(error)) : json_null());
 	return object;
 }
 
@@ -142,7 +152,8 @@ static json_t *client_warnings_json(const struct served_port *port)
 	return all;
 }
 
-static void describe(json_t *object, const struct certificate *certificate)
+static void describe(json_t *object, const struct certificate *certificate,
+		     const struct parent *parent)
 {
 	const struct cert_facts *facts = &certificate->facts;
 
@@ -154,11 +165,12 @@ static void describe(json_t *object, const struct certificate *certificate)
 	set_text(object, "serial", facts->serial);
 	set_text(object, "key_type", facts->key_type);
 	json_object_set_new(object, "self_signed", json_boolean(facts->self_signed));
-	json_object_set_new(object, "ocsp", ocsp_json(certificate));
+	json_object_set_new(object, "ocsp", ocsp_json(certificate, parent));
 	json_object_set_new(object, "warnings", warnings_json(facts));
 }
 
-static json_t *certificates_json(const struct certificates *certificates)
+static json_t *certificates_json(const struct certificates *certificates,
+				 const struct parent *parent)
 {
 	json_t *all = json_array();
 
@@ -166,7 +178,7 @@ static json_t *certificates_json(const struct certificates *certificates)
 		const struct certificate *one = &certificates->list[i];
 		json_t *object = json_object(), *names = json_array();
 
-		describe(object, one);
+		describe(object, one, parent);
 		for (size_t j = 0; j < one->names.count; j++)
 			json_array_append_new(names, json_string(one->names.names[j]));
 		json_object_set_new(object, "names", names);
@@ -252,17 +264,36 @@ static json_t *settings_json(const struct port_config *config, const struct tick
 		"proxy_protocol", config->proxy_protocol ? "v2" : "off");
 }
 
-/* Of the last renewal's errors those of the port: why newer files are not in force */
-static json_t *renewal_json(const char *errors, uint16_t port)
+/* Behind "port N: "; NULL: it is of another port */
+static const char *error_of(const char *line, uint16_t port)
 {
-	json_t *all = json_array();
 	char prefix[16];
 	int len = snprintf(prefix, sizeof(prefix), "port %u: ", port);
 
-	for (size_t end; errors && *errors; errors += end + (errors[end] == '\n')) {
-		end = strcspn(errors, "\n");
-		if (!strncmp(errors, prefix, len))
-			json_array_append_new(all, text_json(errors + len, end - len));
+	return strncmp(line, prefix, len) ? NULL : line + len;
+}
+
+/* Several ports may have the same file of ticket keys: that it is wrong is said once for all. */
+static bool is_of_file(const char *line, const char *file)
+{
+	size_t len = file ? strlen(file) : 0;
+
+	return len && !strncmp(line, file, len) && line[len] == ':';
+}
+
+/* Of the last renewal's errors those of the port: why newer files are not in force */
+static json_t *renewal_json(const char *errors, const struct port_config *config)
+{
+	json_t *all = json_array();
+
+	for (size_t len; errors && *errors; errors += len + (errors[len] == '\n')) {
+		const char *error = error_of(errors, config->port);
+
+		len = strcspn(errors, "\n");
+		if (!error && is_of_file(errors, config->ticket_keys))
+			error = errors;
+		if (error)
+			json_array_append_new(all, text_json(error, errors + len - error));
 	}
 	return all;
 }
@@ -274,13 +305,13 @@ static json_t *port_json(const struct served_port *port, const struct parent *pa
 	json_t *object = json_object();
 
 	json_object_set_new(object, "port", json_integer(port->config->port));
-	describe(object, port->certificates.count ? port->certificates.list : &none);
+	describe(object, port->certificates.count ? port->certificates.list : &none, parent);
 	json_object_set_new(object, "client_warnings", client_warnings_json(port));
 	json_array_extend(json_object_get(object, "warnings"),
 			  json_object_get(object, "client_warnings"));
-	json_object_set_new(object, "certificates", certificates_json(&port->certificates));
+	json_object_set_new(object, "certificates", certificates_json(&port->certificates, parent));
 	json_object_set_new(object, "renewal_errors",
-			    renewal_json(parent->renewal_errors, port->config->port));
+			    renewal_json(parent->renewal_errors, port->config));
 	json_object_set_new(object, "settings", settings_json(port->config, &parent->tickets));
 	json_object_set_new(object, "usable", json_boolean(port->context));
 	if (!port->context)

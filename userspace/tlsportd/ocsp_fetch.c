@@ -34,6 +34,8 @@
 /* Those due so soon come with one that is due now: each time makes a generation. */
 #define TOGETHER  3600
 #define CHAIN_MAX (1024 * 1024)
+/* Of what the process says of a failure. */
+#define WHY_MAX 256
 
 /**
  * struct ocsp_fetch - a certificate
@@ -43,6 +45,7 @@
  * @due: when to ask
  * @answered: when the last answer came, 0: none has
  * @failures: since the last answer
+ * @error: of the last one, where there are any
  * @started: when @pid was, monotonic
  * @pid: of the process that asks; 0: none does
  * @wanted: by the generation in force
@@ -56,6 +59,7 @@ struct ocsp_fetch {
 	time_t due;
 	time_t answered;
 	unsigned int failures;
+	char error[CERT_URL_LEN + WHY_MAX + 32];
 	time_t started;
 	pid_t pid;
 	bool wanted;
@@ -74,16 +78,19 @@ static int read_all(int fd, char *to, size_t room)
 
 int ocsp_fetch_main(const char *cert, const char *url)
 {
-	char *chain = calloc(1, CHAIN_MAX + 1), why[256] = "out of memory";
+	char *chain = calloc(1, CHAIN_MAX + 1), why[WHY_MAX] = "out of memory";
 	struct ocsp_response response = { NULL };
 	int failed = 1;
 
 	if (chain && !read_all(STDIN_FILENO, chain, CHAIN_MAX))
 		failed = ocsp_ask(chain, url, &response, why, sizeof(why)) != 0;
-	if (failed)
+	if (failed) {
 		log_warning("%s: no OCSP response from %s: %s", cert, url, why);
-	else
+		if (write(STDOUT_FILENO, why, strlen(why)) < 0)
+			log_warning("%s: OCSP: %s", cert, strerror(errno));
+	} else {
 		failed = write(STDOUT_FILENO, response.der, response.len) != (ssize_t)response.len;
+	}
 	ocsp_response_free(&response);
 	free(chain);
 	return failed;
@@ -381,13 +388,47 @@ time_t ocsp_fetch_run(struct ocsp_fetches *fetches, const struct sandbox_user *u
 				fetches->running++;
 				continue;
 			}
-			log_error("%s: OCSP: no process can be started: %s", fetch->cert,
-				  strerror(errno));
+			snprintf(fetch->error, sizeof(fetch->error),
+				 "OCSP: no process can be started: %s", strerror(errno));
+			log_error("%s: %s", fetch->cert, fetch->error);
 			failed(fetch);
 		}
 		next = sooner(next, fetch->due - now);
 	}
 	return next;
+}
+
+/* It speaks with strangers: not all of it need be text. */
+static void read_why(const char *path, char why[WHY_MAX])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, why, WHY_MAX - 1);
+
+	if (fd >= 0)
+		close(fd);
+	why[len > 0 ? len : 0] = '\0';
+	for (char *at = why; *at; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+	if (!*why)
+		snprintf(why, WHY_MAX, "the process that asks it failed");
+}
+
+/* @path: where its answer should be */
+static void note_failure(struct ocsp_fetch *fetch, int status, const char *path)
+{
+	const int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	char why[WHY_MAX];
+
+	if (sig)
+		snprintf(why, sizeof(why), "%s",
+			 sig == SIGALRM ? "no answer in time" : strsignal(sig));
+	else
+		read_why(path, why);
+	snprintf(fetch->error, sizeof(fetch->error), "no OCSP response from %s: %s", fetch->url,
+		 why);
+	if (sig && !fetch->failures) /* else it has told itself */
+		log_warning("%s: %s", fetch->cert, fetch->error);
 }
 
 bool ocsp_fetch_ended(struct ocsp_fetches *fetches, pid_t pid, int status)
@@ -412,13 +453,27 @@ bool ocsp_fetch_ended(struct ocsp_fetches *fetches, pid_t pid, int status)
 		fetches->fresh = true;
 		return true;
 	}
+	note_failure(fetch, status, path);
 	unlink(path);
-	if (WIFSIGNALED(status) && !fetch->failures)
-		log_warning("%s: no OCSP response from %s: %s", fetch->cert, fetch->url,
-			    WTERMSIG(status) == SIGALRM ? "no answer in time" :
-							  strsignal(WTERMSIG(status)));
 	failed(fetch);
 	return true;
+}
+
+const char *ocsp_fetch_error(const struct ocsp_fetches *fetches,
+			     const struct certificate *certificate)
+{
+	const struct ocsp_fetch *fetch = fetches->list;
+	char path[PATH_MAX], *chain;
+
+	if (!fetch || certificate->ocsp != OCSP_FETCH || !certificate->usable)
+		return NULL;
+	chain = cert_files_chain(&certificate->files);
+	if (!chain || ocsp_fetch_path(certificate->run_dir, chain, path))
+		fetch = NULL;
+	while (fetch && strcmp(fetch->path, path))
+		fetch = fetch->next;
+	free(chain);
+	return fetch && fetch->failures ? fetch->error : NULL;
 }
 
 bool ocsp_fetch_fresh(struct ocsp_fetches *fetches)

@@ -17,6 +17,7 @@
 
 #include "sandbox.h"
 
+struct certificate;
 struct generation;
 struct ocsp_fetch;
 
@@ -37,7 +38,10 @@ struct ocsp_fetches {
 /* The name that such a process has, by which main() knows it. */
 #define OCSP_FETCH_NAME "tlsportd-ocsp"
 
-/* Its main(): the chain is its input, the response its output; logs why not.  Its status */
+/*
+ * Its main(): the chain is its input, the response its output, or in its place, and in the log, why
+ * there is none.  Its status
+ */
 int ocsp_fetch_main(const char *cert, const char *url);
 
 /* File of the answer for this certificate.  0, or -1: none can be named */
@@ -51,6 +55,10 @@ time_t ocsp_fetch_run(struct ocsp_fetches *fetches, const struct sandbox_user *u
 
 /* A child ended; was it one of these? */
 bool ocsp_fetch_ended(struct ocsp_fetches *fetches, pid_t pid, int status);
+
+/* Why the last question was not answered; NULL: it was, or nobody has asked yet. */
+const char *ocsp_fetch_error(const struct ocsp_fetches *fetches,
+			     const struct certificate *certificate);
 
 /* Is it time for a new generation?  Once for all answers that come together. */
 bool ocsp_fetch_fresh(struct ocsp_fetches *fetches);
