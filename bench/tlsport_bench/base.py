@@ -12,6 +12,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)
 PATTERN_SEED, PATTERN_LEN = 1, 65521  # a prime: no block of a record, a page or a buffer repeats it
 
 UNITS = {"": 1, "B": 1, "k": 1 << 10, "KiB": 1 << 10, "M": 1 << 20, "MiB": 1 << 20, "G": 1 << 30, "GiB": 1 << 30}
+NOT_INSTALLED = "is not installed"
 
 
 class Failure(Exception):
@@ -48,8 +49,13 @@ def built(name, directory):
 def find_program(name, package):
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if not found:
-        raise Unavailable(f"{name} is not installed (Debian: {package}; scripts/deps bench)")
+        raise Unavailable(f"{name} {NOT_INSTALLED} (Debian: {package}; scripts/deps bench)")
     return found
+
+
+def is_not_installed(why):
+    """Whether that is the reason; results have it in words alone."""
+    return NOT_INSTALLED in why
 
 
 def read_text(path):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What differs between two runs: of kernels, commits or settings."""
+from . import gaps
 from .base import Failure
 from .result import BY_KEY, Result, across, show
 from .stats import discoveries
@@ -8,7 +9,6 @@ from .stats import discoveries
 KEYS = ("bytes_per_second", "requests_per_second", "handshakes_per_second", "latency_p50", "latency_p99",
         "cpu_server_side_per_byte", "cpu_server_side_per_request", "cycles_per_byte", "memory_bytes_per_byte")
 
-SAME_RATE = 0.02
 
 
 def verdict(metric, ratio, threshold):
@@ -31,28 +31,8 @@ def keys_of(case):
 
 
 def in_common(before, after):
-    """(case, engine) of all that the first has and the second was to have."""
-    for case in before.cases:
-        entry = after.cases.get(case)
-        for engine in before.engines(case) if entry else ():
-            if entry["engines"].get(engine) or engine in entry["left_out"]:
-                yield case, engine
-
-
-def broken(before, after):
-    """(case, engine, verdict, why) of what has no figures to be compared, for requests failed or there are none."""
-    for case, engine in in_common(before, after):
-        if not after.cases[case]["engines"].get(engine):
-            yield case, engine, "worse", f"is not measured any more: {after.cases[case]['left_out'][engine]}"
-            continue
-        old, new = before.failures(case, engine), after.failures(case, engine)
-        if old or new:
-            judged = "better" if not new else "worse" if not old else "same"
-            yield case, engine, judged, f"requests that failed: {old} -> {new}"
-            continue
-        old, new = before.rate(case, engine), after.rate(case, engine)
-        if old and new and abs(new / old - 1) > SAME_RATE:
-            yield case, engine, "same", f"was asked at {old:.0f} and {new:.0f} requests/s: not compared, give --rate"
+    """(case, engine) of all that both have rounds of."""
+    return [(case, engine) for case in before.cases for engine in before.engines(case) if after.rounds(case, engine)]
 
 
 def differences(before, after, threshold, without=()):
@@ -110,29 +90,41 @@ def unlike_parts(before, after):
             yield f"{program}: {old} | {new}"
 
 
+def told(before, after):
+    """What is to be known of both before the figures."""
+    yield from unlike(before, after)
+    yield from filter(None, (gaps.incomplete(before, "BEFORE"), gaps.incomplete(after, "AFTER")))
+    yield from gaps.not_installed(before, after)
+
+
+def figure_line(before, after, found):
+    case, engine, metric, (middle, low, high), judged = found
+    old, new = (side.summary(case, engine, metric.key)["median"] for side in (before, after))
+    return f"  {judged:7} {after.label(engine):28} {metric.label:16} {show(old, metric.scale):>9} -> " \
+           f"{show(new, metric.scale):>9} {metric.unit:11} x {middle:.3f} ({low:.3f} to {high:.3f})"
+
+
 def main(options):
     before, after = Result(options.before), Result(options.after)
-    for text in unlike(before, after):
+    for text in told(before, after):
         print(text)
-    lines = {}  # {case: [line]}
-    counts = dict.fromkeys(("worse", "better", "same"), 0)
-    lost = list(broken(before, after))
-    for case, engine, judged, why in lost:
-        counts[judged] += 1
-        lines.setdefault(case, []).append(f"  {judged:6} {after.label(engine):28} {why}")
+    counts = dict.fromkeys(("worse", "better", "same", "missing", "unsure"), 0)
+    lost = list(gaps.lost(before, after))
     found = list(differences(before, after, options.threshold / 100, {(case, engine) for case, engine, _, _ in lost}))
-    if not found and not lost:
+    if not in_common(before, after) and all(judged == "missing" for _, _, judged, _ in lost):
         raise Failure("the runs have no case and engine in common")
-    for case, engine, metric, (middle, low, high), judged in found:
+    lines = {}  # {case: [line]}
+    for case, engine, judged, why in [*lost, *gaps.ended(before, after)]:
         counts[judged] += 1
-        if judged == "same" and not options.all:
-            continue
-        old, new = (side.summary(case, engine, metric.key)["median"] for side in (before, after))
-        lines.setdefault(case, []).append(
-            f"  {judged:6} {after.label(engine):28} {metric.label:16} {show(old, metric.scale):>9} -> "
-            f"{show(new, metric.scale):>9} {metric.unit:11} x {middle:.3f} ({low:.3f} to {high:.3f})")
+        label = after.label(engine) if engine else "every engine"
+        lines.setdefault(case, []).append(f"  {judged:7} {label:28} {why}")
+    for one in found:
+        counts[one[-1]] += 1
+        if one[-1] != "same" or options.all:
+            lines.setdefault(one[0], []).append(figure_line(before, after, one))
     for case, texts in lines.items():
         print(f"\n{case.label()}", *texts, sep="\n")
     print(f"\n{counts['worse']} worse, {counts['better']} better, {counts['same']} within {options.threshold:g} % or "
-          f"what {len(found)} tests find by chance")
-    return 1 if counts["worse"] else 0
+          f"what {len(found)} tests find by chance, {counts['missing']} missing, {counts['unsure']} with too few "
+          "rounds to judge")
+    return 1 if counts["worse"] or counts["missing"] or counts["unsure"] or gaps.cut_short(after) else 0

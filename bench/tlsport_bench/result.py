@@ -76,6 +76,19 @@ class Result:
         """Those with rounds, in the order of ENGINES."""
         return [name for name in ENGINES if self.cases[case]["engines"].get(name)]
 
+    def engines_wanted(self):
+        """Those that it was to measure; what came, where the file does not say."""
+        return self.document["configuration"].get("engines") or list(dict.fromkeys(
+            name for case in self.cases for name in self.engines(case)))
+
+    def rounds(self, case, engine):
+        """How many there are, also of a case that there is not."""
+        return len(self.cases[case]["engines"].get(engine, ())) if case in self.cases else 0
+
+    def left_out(self, case, engine):
+        """Why, be it after some rounds; None: it is not, or never was to be."""
+        return self.cases[case]["left_out"].get(engine) if case in self.cases else None
+
     def values(self, case, engine, key):
         """Of every round; None where it has none."""
         return [found["figures"].get(key) for found in self.cases[case]["engines"].get(engine, ())]

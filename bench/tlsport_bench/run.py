@@ -138,13 +138,14 @@ class Run:
         self.total = self.options.rounds * len(self.cases) * len(self.engines)
 
     def measure(self, after_round):
+        """Whether all rounds were measured."""
         self.add_closed_loops()
         for _ in range(self.options.rounds):
             for case in self.cases:
                 for name in self.engines:
                     if self.out_of_time(MEASURING):
                         say(f"of {self.options.limit:g} s only those for memory and samples are left: no more rounds")
-                        return
+                        return False
                     if name in self.left_out[case]:
                         self.done += 1
                         continue
@@ -152,6 +153,7 @@ class Run:
                     self.done += 1
                     self.progress(case, name, text)
             after_round()
+        return True
 
     def sample(self):
         """One round more of each, whose figures do not count, for perf disturbs."""
@@ -281,11 +283,11 @@ def measure_all(run, record):
     complete = False
     try:
         with alarm(max(run.options.limit - (time.monotonic() - run.began), 0.001) if run.options.limit else 0):
-            run.measure(lambda: record.write(run))
+            whole = run.measure(lambda: record.write(run))
             run.idle()
             if run.options.sample and run.rounds.perf.sampler:
                 run.sample()
-        complete = True
+        complete = whole
     except OutOfTime:
         say(f"the {run.options.limit:.0f} s are over: what has been measured is written")
     except KeyboardInterrupt:

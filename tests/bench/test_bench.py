@@ -22,24 +22,11 @@ sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 sys.path.insert(0, TOP + "/bench")
 # pylint: disable=wrong-import-position
-from tlsport_bench import case, compare, engine, floor, load, machine, main, measure, perf, record, report  # noqa: E402
-from tlsport_bench import product, result, run, site, stats  # noqa: E402
+from tap import near, run_all, test  # noqa: E402
+from tlsport_bench import base, case, compare, engine, floor, load, machine, main, measure, perf, record  # noqa: E402
+from tlsport_bench import product, report, result, run, site, stats  # noqa: E402
 from tlsport_bench.base import Failure, Unavailable, parse_size, show_size  # noqa: E402
 from tlsport_bench.round import Rounds, figures  # noqa: E402
-
-tests = []
-
-
-def test(promise):
-    def register(function):
-        function.promise = promise
-        tests.append(function)
-        return function
-    return register
-
-
-def near(found, wanted, part=1e-3):
-    assert abs(found - wanted) <= abs(wanted) * part, f"{found}, wanted {wanted}"
 
 
 def refused(words, function, *args):
@@ -434,6 +421,11 @@ def limits():
             run.measure_all(found, kept)
         assert time.monotonic() - began < 10 and "are over" in said.getvalue()
         assert [len(e["engines"]["plain"]) for e in json.loads(read(kept.path))["cases"]] == [3, 2]
+    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stderr(io.StringIO()):
+        found, kept = a_run(directory)
+        with mock.patch.object(found, "out_of_time", side_effect=[False, True]):
+            run.measure_all(found, kept)
+        assert not json.loads(read(kept.path))["complete"], "rounds are missing"
     options = main.parse(["--until", str(time.time() + 100), "--limit", "200"])
     run.take_limit(options)
     near(options.limit, 100, 0.1)
@@ -713,6 +705,82 @@ def failing():
         assert status == 1 and "is not measured any more: failed: gone" in text, text
 
 
+@test("an engine that ended after some rounds, one or a case that is missing, and too few rounds are told, and the "
+      "status is not 0")
+def gaps_told():
+    def end_early(document):
+        document["cases"][0]["left_out"]["tlsport"] = "failed: x"
+        del document["cases"][0]["engines"]["tlsport"][1:]
+
+    def fail_late(document):
+        document["cases"][0]["left_out"]["tlsport"] = "failed: x"
+        del document["cases"][0]["engines"]["tlsport"][3:]
+
+    def cut(document):
+        document["complete"] = False
+        document["configuration"]["engines"] = ["plain", "openssl", "ktls", "tlsport"]
+        del document["cases"][0]["engines"]["tlsport"]
+
+    def one_case_more(document):
+        document["cases"].append({**document["cases"][0], "case": {"size": 100}})
+
+    def few(document):
+        document["configuration"]["rounds"] = 1
+        for entries in document["cases"][0]["engines"].values():
+            del entries[1:]
+
+    def cut_late(document):
+        document["cases"][0]["engines"]["tlsport"].pop()
+
+    with tempfile.TemporaryDirectory() as directory:
+        usual = a_result(directory, "usual")
+        for before, after, status, *wanted in (
+                ((), (fail_late,), 1, "worse   tlsport software", "ended after 4 and 3 rounds: did not -> failed: x",
+                 "1 worse"),
+                ((fail_late,), (), 0, "better  tlsport software", "ended after 3 and 4 rounds: failed: x -> did not"),
+                ((fail_late,), (fail_late,), 0, "same    tlsport software", "0 worse"),
+                ((), (end_early,), 1, "too few rounds to judge: 4 and 1", "1 with too few rounds"),
+                ((), (cut,), 1, "missing tlsport software", "1 missing",
+                 "AFTER ended before all was measured: of 4 engines in cases 1"),
+                ((cut,), (), 0, "BEFORE ended before all was measured", "0 missing"),
+                ((), (cut_late,), 1, "AFTER ended before all was measured", "0 worse"),
+                ((one_case_more,), (), 1, "missing every engine", "the case is not in AFTER"),
+                ((), (one_case_more,), 0, "0 missing"),
+                ((few,), (few,), 1, "too few rounds to judge: 1 and 1", "0 worse", "4 with too few rounds")):
+            paths = []
+            for name, changes in (("a", before), ("b", after)):
+                paths.append(a_result(directory, name) if changes else usual)
+                for change in changes:
+                    changed(paths[-1], change)
+            found, text = compared(*paths)
+            assert found == status, text
+            for words in wanted:
+                assert words in text, f"{words} is missing: {text}"
+        done = changed(a_result(directory, "c"), lambda document: document.update(complete=False))
+        status, text = compared(usual, done)
+        assert status == 0 and "AFTER ended before all was measured, but has all rounds" in text, text
+
+
+@test("an engine that one machine has not is told, and nothing is worse for it")
+def not_installed():
+    def without(document):
+        del document["cases"][0]["engines"]["tlsport"]
+        document["cases"][0]["left_out"]["tlsport"] = "haproxy is not installed (Debian: haproxy; scripts/deps bench)"
+    with tempfile.TemporaryDirectory() as directory:
+        usual, poor = a_result(directory, "a"), changed(a_result(directory, "b"), without)
+        for before, after, where in ((usual, poor, "AFTER"), (poor, usual, "BEFORE")):
+            status, text = compared(before, after)
+            assert status == 0 and "0 worse" in text and "0 missing" in text, text
+            assert f"tlsport software is not compared, for it was not installed in {where}: haproxy" in text, text
+    with mock.patch.object(base.shutil, "which", return_value=None):
+        try:
+            base.find_program("hitch", "hitch")
+        except Unavailable as why:
+            assert base.is_not_installed(str(why))
+        else:
+            raise AssertionError("found")
+
+
 @test("a client that has no time left is told: as the round ends, in a column, and in words")
 def full_client():
     with tempfile.TemporaryDirectory() as directory:
@@ -811,18 +879,4 @@ def verdicts():
         assert compare.verdict(metric, ratio, 0.03) == wanted, (metric.key, ratio)
 
 
-def run_all():
-    failed = 0
-    for number, function in enumerate(tests, 1):
-        try:
-            function()
-            print(f"ok {number} - bench: {function.promise}")
-        except Exception as error:  # pylint: disable=broad-except
-            failed += 1
-            line = error.__traceback__.tb_next.tb_lineno
-            print(f"not ok {number} - bench: {function.promise}\n# line {line}: {type(error).__name__}: {error}")
-    print(f"1..{len(tests)}")
-    return failed > 0
-
-
-sys.exit(run_all())
+run_all("bench")
