@@ -42,7 +42,7 @@ static int ssl_result(struct connection *c, int result)
 	}
 }
 
-static ssize_t transmit(struct connection *c, const void *from, size_t len)
+static ssize_t try_transmit(struct connection *c, const void *from, size_t len)
 {
 	ssize_t n;
 
@@ -59,7 +59,7 @@ static ssize_t transmit(struct connection *c, const void *from, size_t len)
 	return AGAIN;
 }
 
-static ssize_t receive(struct connection *c, void *to, size_t max)
+static ssize_t try_receive(struct connection *c, void *to, size_t max)
 {
 	ssize_t n;
 
@@ -74,6 +74,24 @@ static ssize_t receive(struct connection *c, void *to, size_t max)
 		return BROKEN;
 	wait_for(c, EPOLLIN);
 	return AGAIN;
+}
+
+static ssize_t transmit(struct connection *c, const void *from, size_t len)
+{
+	ssize_t n = try_transmit(c, from, len);
+
+	if (n > 0)
+		c->moved = now();
+	return n;
+}
+
+static ssize_t receive(struct connection *c, void *to, size_t max)
+{
+	ssize_t n = try_receive(c, to, max);
+
+	if (n > 0)
+		c->moved = now();
+	return n;
 }
 
 static void close_socket(struct connection *c)
@@ -196,11 +214,8 @@ static void connected(struct connection *c)
 static void set_options(struct connection *c)
 {
 	int one = 1;
-	uint64_t pace = o.pace;
 
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (o.pace && o.upload)
-		setsockopt(c->fd, SOL_SOCKET, SO_MAX_PACING_RATE, &pace, sizeof(pace));
 }
 
 /* With a request that is due, or none yet. */
@@ -230,7 +245,6 @@ static void response_begins(struct connection *c)
 		c->served = true;
 		served++;
 	}
-	c->response = now();
 }
 
 /* False: it is not what was asked for. */
@@ -268,11 +282,33 @@ static bool is_pattern(uint64_t at, const unsigned char *data, size_t len)
 	return true;
 }
 
-static void pause_until(struct connection *c, int64_t time)
+/* How much of a payload goes or comes at once: what is paced does so in small pieces. */
+static size_t piece(size_t most)
 {
+	uint64_t paced = o.pace / PACE_PARTS + 1;
+
+	return o.pace && paced < most ? paced : most;
+}
+
+/*
+ * So many bytes of a payload went or came.  True: the connection is ahead of its pace, and waits.
+ * The account is of all its requests; time in which nothing moved is not saved up.
+ */
+static bool held_back(struct connection *c, size_t len)
+{
+	int64_t time = now();
+
+	if (!o.pace || !len)
+		return false;
+	if (c->paid < time)
+		c->paid = time;
+	c->paid += len / (double)o.pace * NS_PER_S;
+	if (c->paid <= time + NS_PER_S / PACE_PARTS)
+		return false;
 	c->paused = true;
 	wait_for(c, 0);
-	sleep_until(c, time);
+	sleep_until(c, c->paid - NS_PER_S / PACE_PARTS);
+	return true;
 }
 
 static bool body_data(struct connection *c, const unsigned char *data, size_t len)
@@ -337,19 +373,29 @@ static bool head_data(struct connection *c, ssize_t n)
 	return body_data(c, (unsigned char *)end, c->head + c->head_len - end);
 }
 
+static bool is_whole(const struct connection *c)
+{
+	return c->in_body && c->body == c->length;
+}
+
 static void take_response(struct connection *c)
 {
+	/* it was held back */
+	if (is_whole(c)) {
+		answered(c);
+		return;
+	}
 	/* of what the library holds epoll does not know */
 	for (int i = 0; i < READS_A_TURN || (c->ssl && SSL_pending(c->ssl)); i++) {
 		unsigned char *to = c->worker->buffer;
-		int64_t allowed;
+		uint64_t before = c->body;
 		ssize_t n;
 
 		errno = 0;
 		if (c->in_body)
-			n = receive(c, to, READ_SIZE);
+			n = receive(c, to, piece(READ_SIZE));
 		else
-			n = receive(c, c->head + c->head_len, HEAD_MAX - 1 - c->head_len);
+			n = receive(c, c->head + c->head_len, piece(HEAD_MAX - 1 - c->head_len));
 		if (n == AGAIN)
 			return;
 		if (n <= 0) {
@@ -358,16 +404,10 @@ static void take_response(struct connection *c)
 		}
 		if (!(c->in_body ? body_data(c, to, n) : head_data(c, n)))
 			return;
-		if (c->in_body && c->body == c->length) {
-			answered(c);
+		if (held_back(c, c->body - before))
 			return;
-		}
-		if (!o.pace || o.upload || !c->in_body || c->body <= PACE_STEP)
-			continue;
-		allowed = c->response +
-			  (int64_t)((c->body - PACE_STEP) / (double)o.pace * NS_PER_S);
-		if (allowed > now()) {
-			pause_until(c, allowed);
+		if (is_whole(c)) {
+			answered(c);
 			return;
 		}
 	}
@@ -386,6 +426,7 @@ static void send_request(struct connection *c)
 			len = o.pattern_len - at;
 			if (len > o.size - c->body)
 				len = o.size - c->body;
+			len = piece(len);
 		}
 		errno = 0;
 		n = transmit(c, from, len);
@@ -402,10 +443,13 @@ static void send_request(struct connection *c)
 		c->body += n;
 		if (counts())
 			c->worker->results->sent += n;
+		if (held_back(c, n))
+			return;
 	}
 	c->state = RECEIVING;
 	c->head_len = 0;
 	c->head[0] = 0;
+	c->body = 0;
 	c->in_body = false;
 	wait_for(c, EPOLLIN);
 }
@@ -431,7 +475,7 @@ static bool key_update_due(const struct connection *c)
 void connection_request(struct connection *c, int64_t intended)
 {
 	c->intended = intended;
-	c->asked = now();
+	c->moved = now();
 	if (key_update_due(c)) {
 		if (!SSL_key_update(c->ssl, SSL_KEY_UPDATE_REQUESTED)) {
 			connection_fail(c, F_HANDSHAKE, tls_why());
@@ -466,7 +510,8 @@ void connection_go_on(struct connection *c)
 		shake_hands(c);
 		break;
 	case SENDING:
-		send_request(c);
+		if (!c->paused)
+			send_request(c);
 		break;
 	case RECEIVING:
 		if (!c->paused)

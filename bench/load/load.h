@@ -18,7 +18,7 @@
 #define READ_SIZE	65536
 #define READS_A_TURN	16 /* then the other connections have theirs */
 #define RETRY_NS	(NS_PER_S / 100)
-#define PACE_STEP	65536 /* bytes that a paced connection may be ahead */
+#define PACE_PARTS	20 /* of a second: so far a paced connection may be ahead */
 #define CONNECTIONS_MAX 1000000
 #define THREADS_MAX	256
 
@@ -63,7 +63,7 @@ struct options {
 	bool keep;		 /* connections, after one request each */
 	unsigned int key_update; /* one after so many requests; 0: none */
 	uint64_t pace;		 /* bytes a second and connection; 0: as fast as can be */
-	double timeout;		 /* seconds that a request may take */
+	double timeout;		 /* seconds without a byte */
 	unsigned char *pattern;	 /* every payload is this, over and over */
 	size_t pattern_len;
 	bool check;
@@ -94,9 +94,9 @@ struct connection {
 	SSL *ssl;
 	SSL_SESSION *session;
 	int64_t opened, intended; /* when it began, when the request was due */
-	int64_t asked;		  /* when the request was sent */
+	int64_t moved;		  /* when the last byte went or came */
 	int64_t resume;		  /* of one that waits or is paused */
-	int64_t response;	  /* when the response began */
+	int64_t paid;		  /* until then the pace allows what went or came */
 	size_t head_len, head_sent;
 	uint64_t body;	 /* bytes of it that went or came */
 	uint64_t length; /* of the response's body */

@@ -112,6 +112,7 @@ static void wake(struct worker *w)
 		w->waiting--;
 		if (c->paused) {
 			c->paused = false;
+			c->moved = time;
 			c->events = ~0U;
 			connection_go_on(c);
 			continue;
@@ -121,6 +122,7 @@ static void wake(struct worker *w)
 	}
 }
 
+/* One that is paused reads nothing, whatever comes. */
 static void look_for_timeouts(struct worker *w)
 {
 	int64_t limit = now() - (int64_t)(o.timeout * NS_PER_S);
@@ -128,10 +130,10 @@ static void look_for_timeouts(struct worker *w)
 	for (unsigned int i = 0; i < w->count; i++) {
 		struct connection *c = &w->connections[i];
 		bool opens = c->state == CONNECTING || c->state == HANDSHAKE;
-		bool asks = c->state == SENDING || c->state == RECEIVING;
+		bool asks = (c->state == SENDING || c->state == RECEIVING) && !c->paused;
 
-		if ((opens && c->opened < limit) || (asks && c->asked < limit))
-			connection_fail(c, F_TIMEOUT, "no answer in time");
+		if ((opens && c->opened < limit) || (asks && c->moved < limit))
+			connection_fail(c, F_TIMEOUT, "nothing came in time");
 	}
 }
 

@@ -118,7 +118,11 @@ def dimensions():
     load = one_case("--key-update", "2", "--size", "16384")["tlsport"]["load"]
     assert load["key_updates"] > 0, f"no KeyUpdate: {load}"
     one_case("--rate", "20", "--size", "100")
-    one_case("--pace", "100k", "--size", "16384")
+    for name, result in one_case("--pace", "100k", "--size", "16384").items():
+        load = result["load"]
+        # of each of two connections; a twentieth of a second more may have come, and what it takes at once
+        most = 2 * 102400 * (load["elapsed"] + 0.2)
+        assert load["received"] <= most, f"{name}: {load['received']} bytes in {load['elapsed']} s, {most:.0f} at most"
     if lib.HOST_ROOT:
         one_case("--generator", "wrk", "--size", "16384")
 
