@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { AGAIN = -1, BROKEN = -2 };
+#define WRONG_UPLOAD "HTTP/1.1 422 "
 
 static void wait_for(struct connection *c, uint32_t events)
 {
@@ -110,11 +111,16 @@ static void sleep_until(struct connection *c, int64_t time)
 	c->worker->waiting++;
 }
 
+bool is_wrong_data(enum failure why)
+{
+	return why == F_PAYLOAD || why == F_LENGTH;
+}
+
 /* The request is lost; the connection is opened anew a little later. */
 void connection_fail(struct connection *c, enum failure why, const char *text)
 {
 	/* wrong bytes are never warm-up */
-	if (counts() || why == F_PAYLOAD || why == F_LENGTH)
+	if (counts() || is_wrong_data(why))
 		c->worker->results->failures[why]++;
 	tell_failure(why, text);
 	close_socket(c);
@@ -247,14 +253,22 @@ static void response_begins(struct connection *c)
 	}
 }
 
+/* A server that looks at uploads itself says so when one was not what is sent here. */
+static void fail_status(struct connection *c)
+{
+	bool wrong = o.upload && !strncmp(c->head, WRONG_UPLOAD, strlen(WRONG_UPLOAD));
+
+	c->head[strcspn(c->head, "\r\n")] = 0;
+	connection_fail(c, wrong ? F_PAYLOAD : F_STATUS, c->head);
+}
+
 /* False: it is not what was asked for. */
 static bool read_head(struct connection *c, const char *end)
 {
 	char *field = strcasestr(c->head, "\r\nContent-Length:");
 
 	if (strncmp(c->head, "HTTP/1.1 20", 11)) {
-		c->head[strcspn(c->head, "\r\n")] = 0;
-		connection_fail(c, F_STATUS, c->head);
+		fail_status(c);
 		return false;
 	}
 	c->length = field && field < end ? strtoull(field + 17, NULL, 10) : 0;

@@ -128,6 +128,7 @@ void connection_request(struct connection *c, int64_t intended);
 void connection_go_on(struct connection *c);
 void connection_fail(struct connection *c, enum failure why, const char *text);
 void connection_end(struct connection *c);
+bool is_wrong_data(enum failure why);
 
 /* worker.c */
 void *worker_run(void *worker);
@@ -138,7 +139,7 @@ SSL_CTX *tls_context(void);
 bool tls_open(struct connection *c);
 const char *tls_why(void);
 
-/* main.c: of all failures the first is told */
+/* main.c: of all failures the first is told, of wrong data before all others */
 void tell_failure(enum failure why, const char *text);
 void tell_cipher(SSL *ssl);
 

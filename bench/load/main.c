@@ -55,9 +55,12 @@ static bool idle, waits;
 
 void tell_failure(enum failure why, const char *text)
 {
+	static bool told_wrong_data;
+
 	pthread_mutex_lock(&lock);
-	if (!first_failure[0])
+	if (!first_failure[0] || (is_wrong_data(why) && !told_wrong_data))
 		snprintf(first_failure, sizeof(first_failure), "%s: %s", failure_names[why], text);
+	told_wrong_data |= is_wrong_data(why);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * wolfserve: a small web server with wolfSSL in its own process, to be measured beside others.
- * "GET /N" is answered with N bytes of the pattern; a PUT by 500 if what came is not the pattern.
+ * "GET /N" is answered with N bytes of the pattern; a PUT by 422 if what came is not the pattern.
  * Each worker, a thread, has its own epoll; a connection belongs to the one that accepted it.
  * Threads and not processes, for those would not understand each other's tickets.
  */
@@ -92,7 +92,7 @@ static void take_upload(struct connection *c, const unsigned char *data, size_t 
 	c->wrong |= memcmp(pattern + c->done % pattern_len, data, len) != 0;
 	c->done += len;
 	if (c->done == c->length)
-		answer(c, c->wrong ? "500 Not the pattern" : "201 Created", 0);
+		answer(c, c->wrong ? "422 Not the pattern" : "201 Created", 0);
 }
 
 /* A client of ours sends no second request before it has its answer. */
