@@ -140,7 +140,9 @@ kmod:
 kmod-all:
 	@set -e; for kernel in $$(scripts/kbuild --list); do scripts/kbuild -k $$kernel; done
 
-unit: $(UNIT_TESTS:%=$(BUILD)/unit/%) userspace
+# The server of the benchmark is built with the wolfSSL that it is measured with.
+UNIT_BENCH = $(BUILD)/bench/load $(if $(filter built,$(WOLFSSL)),$(BUILD)/bench/wolfserve)
+unit: $(UNIT_TESTS:%=$(BUILD)/unit/%) $(UNIT_BENCH) userspace
 	@tests/unit/run $(BUILD)/unit $(UNIT_TESTS)
 
 test:
