@@ -66,7 +66,15 @@ class Controlled:
 
     def __init__(self, perf, words):
         self.directory = tempfile.mkdtemp(prefix="tlsport-bench-perf-")
-        self.fifos, self.seconds = [], 0.0  # between enable() and disable()
+        self.fifos, self.popen, self.error = [], None, ""
+        self.seconds = 0.0  # between enable() and disable()
+        try:
+            self.begin(perf, words)
+        except BaseException:
+            self.remove()
+            raise
+
+    def begin(self, perf, words):
         for name in ("control", "ack"):
             os.mkfifo(f"{self.directory}/{name}")
             self.fifos.append(os.open(f"{self.directory}/{name}", os.O_RDWR | os.O_NONBLOCK))
@@ -89,16 +97,32 @@ class Controlled:
         self.order("disable")
 
     def close(self):
+        """Once or again; what it has printed is in error."""
+        if self.popen:
+            try:
+                self.end()
+            finally:
+                self.remove()
+
+    def end(self):
         self.popen.send_signal(signal.SIGINT)
         try:
-            error = self.popen.communicate(timeout=60)[1]
+            self.error = self.popen.communicate(timeout=60)[1]
         except subprocess.TimeoutExpired:
             self.popen.kill()
-            error = self.popen.communicate()[1]
+            self.error = self.popen.communicate()[1]
+
+    def remove(self):
+        """Also where end() was interrupted."""
+        if self.popen:
+            self.popen.kill()
+            self.popen.wait()
+            self.popen.stderr.close()
+        self.popen = None
         for fifo in self.fifos:
             os.close(fifo)
+        self.fifos = []
         shutil.rmtree(self.directory, ignore_errors=True)
-        return error
 
 
 class Perf:
@@ -133,12 +157,20 @@ class Perf:
         return Counter(self, pids) if self.path and not self.why else None
 
     def sample(self, rate=499):
-        return Sampler(self, rate) if self.sampler else None
+        return Sampler(self, rate)
 
 
 class Counter:
     def __init__(self, perf, pids):
         self.perf, self.parts = perf, {}
+        try:
+            self.begin(pids)
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(self, pids):
+        perf = self.perf
         everything = perf.events + [event for events in perf.memory.values() for event in events]
         self.parts["all"] = self.start(["-a"], everything)
         own = [event for event in perf.events if event in HARDWARE]
@@ -158,10 +190,17 @@ class Counter:
             part.disable()
 
     def close(self):
-        """{group: {event: count, "seconds": for so long}}, of the machine also "memory" {direction: bytes}"""
+        """Each of them, whatever interrupts that."""
+        with contextlib.ExitStack() as stack:
+            for part in self.parts.values():
+                stack.callback(part.close)
+
+    def counted(self):
+        """After close(): {group: {event: count, "seconds": for so long}}, of the machine also "memory" {direction:
+        bytes}"""
         found = {}
         for name, part in self.parts.items():
-            counted = parse_stat(part.close())
+            counted = parse_stat(part.error)
             found[name] = {event: counted[event][0] for event in self.perf.events if event in counted}
             found[name]["seconds"] = part.seconds
             memory = {direction: sum(to_bytes(*counted[event]) for event in events if event in counted)
@@ -220,13 +259,22 @@ class Sampler:
     def disable(self):
         self.running.disable()
 
-    def close(self, names):
-        """{owner: part of all samples}; None: there is none."""
+    def end(self):
+        """There will be no more."""
         self.running.close()
+
+    def close(self):
+        """Once or again."""
+        try:
+            self.end()
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(self.file)
+
+    def owners(self, names):
+        """After end(): {owner: part of all samples}; None: there is none."""
         done = subprocess.run([self.perf.path, "script", "-i", self.file, "-F", "comm,ip,sym,dso"],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
-        with contextlib.suppress(OSError):
-            os.unlink(self.file)
         found = parse_samples(done.stdout, names)
         total = sum(found.values())
         return {"samples": total, **{owner: n / total for owner, n in sorted(found.items())}} if total else None

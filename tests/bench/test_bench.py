@@ -530,6 +530,62 @@ def judged():
         unavailable(words, Rounds.judge_all, kind, point, risen)
 
 
+def some_rounds(client=None, site_of=None, perf_of=None):
+    options = main.parse(["--warm-up", "0.1", "--duration", "0.1"])
+    return Rounds(site_of or mock.Mock(), client or mock.Mock(threads=1), perf_of or mock.Mock(), options, [0])
+
+
+def left_behind():
+    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("tlsport-bench-")}
+
+
+@test("perf and its directory go with a client that cannot be started, and with a perf that cannot")
+def perf_goes():
+    before = left_behind()
+    stub = mock.Mock(path="/bin/sleep", why="", events=["cycles"], memory={}, sampler="cycles")
+    started = []
+
+    def count(pids):
+        started.append(perf.Counter(stub, pids))
+        return started[-1]
+
+    def sample():
+        started.append(perf.Sampler(stub, 1))
+        return started[-1].running
+    stub.counter.side_effect, stub.sample.side_effect = count, sample
+    client = mock.Mock(threads=1, run=mock.Mock(side_effect=Failure("no client")))
+    server = mock.Mock(port=1, tls=True, pids=lambda: {"server": [os.getpid()]})
+    rounds = some_rounds(client, perf_of=stub)
+    rounds.site.topology.address = "127.0.0.1"
+    for function, args in ((rounds.run_load, (server, case.BASE, 0, 1)), (rounds.sample, (server, case.BASE))):
+        refused("no client", function, *args)
+    assert len(started) == 2 and left_behind() == before, left_behind() - before
+    stub.path = "/no/perf"
+    for function in (lambda: perf.Counter(stub, {}), lambda: perf.Sampler(stub, 1)):
+        with contextlib.suppress(OSError):
+            function()
+            raise AssertionError("it was started")
+    assert left_behind() == before, left_behind() - before
+
+
+@test("what an engine is when it does not answer at once is asked again, on a wire without loss, and not for ever")
+def probed_again():
+    server = mock.Mock(sending="sendfile", kernel_tls=False, spec=["name", "sending", "kernel_tls"])
+    server.name = "openssl"
+    for errors, wanted in (([Failure("lost")], None), ([Failure("lost")] * 2, None), ([Failure("lost")] * 3, "lost"),
+                           ([Unavailable("never")], "never")):
+        rounds = some_rounds()
+        rounds.look = mock.Mock(side_effect=[*errors, {}, {}])
+        for _ in range(2):  # a reason stays, and so does an answer
+            try:
+                rounds.probe(server, case.Case(loss=5.0))
+                assert not wanted, errors
+            except Unavailable as why:
+                assert str(why) == wanted, errors
+        assert rounds.look.call_count == len(errors) + (not wanted), errors
+        assert [call.args[0].loss for call in rounds.site.topology.impair.call_args_list] == [0.0, 5.0]
+
+
 @test("a client on the same machine is refused with --dev, for what it asks for does not pass the device")
 def same_machine():
     options = main.parse(["--dev", "eth1", "--peer", "192.0.2.1"])
