@@ -310,6 +310,9 @@ def warnings(result):
     if result.topology["kind"] in ("loopback", "netns", "nicsim"):
         found.append(f"Client and server share this machine, over {result.topology['label']}: no figure is one of a "
                      "NIC.")
+    if result.passed_by():
+        found.append(f"In {result.passed_by()} rounds fewer bytes passed {result.topology['device']} than came: no "
+                     "figure is one of a NIC.")
     if not result.document.get("complete", True):
         found.append("The run ended before all was measured.")
     if result.document["configuration"]["generator"] != "load":

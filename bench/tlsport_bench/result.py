@@ -113,6 +113,11 @@ class Result:
         found = [entry["rate"] for entry in self.cases[case]["engines"].get(engine, ()) if entry.get("rate")]
         return sum(found) / len(found) if found else None
 
+    def passed_by(self):
+        """Rounds whose payload did not pass the device."""
+        return sum(bool(found.get("passed_by")) for entry in self.cases.values()
+                   for rounds in entry["engines"].values() for found in rounds)
+
     def failures(self, case, engine):
         return sum(map(int, self.values(case, engine, "failures")))
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import time
 
 from . import load as loads
 from .base import Failure, Unavailable
@@ -16,6 +17,7 @@ from .stats import percentile
 # who does it: the counter of its connections
 TX = {"sw": "TlsTxSw", "nic": "TlsTxDevice"}
 RX = {"sw": "TlsRxSw", "nic": "TlsRxDevice"}
+COUNTERS_LATE = 3  # seconds
 PROBES = 3  # of an engine that does not answer
 CLIENT_FULL = 0.9  # of its threads' time; with more it may be what is measured
 
@@ -33,6 +35,20 @@ def wrong_uploads(engine, size):
             wrong = f"upload {name}: {found}"
         os.unlink(path)
     return wrong
+
+
+def passed_by(topology, before, case, load):
+    """Bytes of the payload that the device has not seen, in all of a round: 0 where all went over it, None without
+    one.  Some drivers ask their device for its counters once in a second or two."""
+    if not before:
+        return None
+    direction, moved = ("rx", load["sent"]) if case.direction == "upload" else ("tx", load["received"])
+    end = time.monotonic() + COUNTERS_LATE
+    while True:
+        left = moved - (topology.passed()[direction] - before[direction])
+        if left <= 0 or time.monotonic() > end:
+            return max(left, 0)
+        time.sleep(0.1)
 
 
 class Rounds:
@@ -144,12 +160,13 @@ class Rounds:
         self.site.topology.impair(case)
         modes = self.probe(engine, case)
         engine.before()
-        port, counted = engine.counters(), self.counters(engine)
+        port, counted, passed = engine.counters(), self.counters(engine), self.site.topology.passed()
         if isinstance(self.client, loads.Tool):
             result = self.run_tool(engine, case)
         else:
             result = self.run_load(engine, case, rate, self.options.duration)
         result["modes"] = modes
+        result["passed_by"] = passed_by(self.site.topology, passed, case, result["load"])
         result["cost"]["port"] = changes(engine.counters(), port)
         # of the whole round: connections that stay come in its warm-up
         for group, now in self.counters(engine).items():

@@ -124,6 +124,8 @@ class Run:
             text += f", p99 {found['latency_p99'] / 1e6:.2f} ms"
         if (found["client_busy"] or 0) > CLIENT_FULL:
             text += f", THE CLIENT IS THE LIMIT: {found['client_busy']:.0%} busy"
+        if result.get("passed_by"):
+            text += f", NOT OVER THE DEVICE: {result['passed_by']} bytes of it passed it by"
         if found["failures"]:
             text += f", {found['failures']} FAILED ({result['load']['first_failure']})"
         return text

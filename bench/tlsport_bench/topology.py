@@ -38,6 +38,10 @@ class Topology:
         text = self.in_server("ethtool", "-S", self.device, check=False)
         return {name: int(value) for name, value in re.findall(r"^\s*(\S[^:\n]*): (\d+)$", text, re.M)}
 
+    def passed(self):
+        """Bytes {"rx", "tx"} that the device has taken and sent; None: nobody takes it for one that is measured."""
+        return None
+
     def features(self):
         text = self.in_server("ethtool", "-k", self.device, check=False) if self.device else ""
         return {name: value.startswith("on") for name, value in re.findall(r"^\s*(\S+): (.*)$", text, re.M)}
@@ -164,6 +168,10 @@ class Device(Topology):
         self.usual = self.features()
         if self.usual.get("tls-hw-tx-offload"):
             self.nic_label = "tlsport NIC"
+
+    def passed(self):
+        return {name: int(try_read(f"/sys/class/net/{self.device}/statistics/{name}_bytes") or 0)
+                for name in ("rx", "tx")}
 
     def first_address(self):
         found = re.search(r"inet6? ([0-9a-f.:]+)/\d+ (?:brd \S+ )?scope global",

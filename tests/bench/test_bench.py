@@ -26,7 +26,9 @@ from tap import near, run_all, test  # noqa: E402
 from tlsport_bench import base, case, compare, engine, floor, load, machine, main, measure, perf, record  # noqa: E402
 from tlsport_bench import product, report, result, run, site, stats  # noqa: E402
 from tlsport_bench.base import Failure, Unavailable, parse_size, show_size  # noqa: E402
+from tlsport_bench import round as rounds_of  # noqa: E402
 from tlsport_bench.round import Rounds, figures  # noqa: E402
+from tlsport_bench.topology import Device  # noqa: E402
 
 
 def refused(words, function, *args):
@@ -597,6 +599,30 @@ def same_machine():
             else:
                 assert run.choose_client(options, None, None, [0]) is client
         assert client.close.called == bool(words)
+
+
+@test("payload that did not pass the device is told, in JSON, on the page and as the round ends: no figure of a NIC")
+def passed_by():
+    down, up, moved = case.BASE, case.Case(direction="upload"), {"received": 1000, "sent": 500}
+    with mock.patch.object(rounds_of, "COUNTERS_LATE", 0.3):
+        for point, counts, wanted in ((down, [{"rx": 9, "tx": 1100}], 0), (down, [{"rx": 5000, "tx": 140}], 960),
+                                      (up, [{"rx": 600, "tx": 5}], 0), (up, [{"rx": 100, "tx": 900}], 500),
+                                      (down, [{"rx": 0, "tx": 500}, {"rx": 0, "tx": 1100}], 0)):
+            topology = mock.Mock(passed=mock.Mock(side_effect=counts + counts[-1:] * 9))
+            assert rounds_of.passed_by(topology, {"rx": 100, "tx": 100}, point, moved) == wanted, (point, counts)
+        assert rounds_of.passed_by(mock.Mock(), None, down, moved) is None
+    assert "NOT OVER THE DEVICE: 960" in run.Run.describe({**a_round(1 << 20, 0.1), "passed_by": 960})
+    assert Device("lo", None).passed().keys() == {"rx", "tx"} and Device("lo", None).passed()["tx"] >= 0
+
+    def by(document):
+        document["topology"].update(kind="device", label="device eth1", device="eth1")
+        for entry in document["cases"][0]["engines"]["tlsport"]:
+            entry["passed_by"] = 7
+    with tempfile.TemporaryDirectory() as directory:
+        path = changed(a_result(directory, "a"), by)
+        text = report.page([result.Result(path)])
+        assert text.count("In 4 rounds fewer bytes passed eth1 than came: no figure is one of a NIC") == 1
+        assert "BEFORE: in 4 rounds fewer bytes" in compared(path, path)[1]
 
 
 @contextlib.contextmanager
