@@ -146,23 +146,28 @@ def ratio_to(result, case, engine, base, key):
     return result.ratio(case, engine, base, key)
 
 
+def ratios(result, case, engine, name):
+    """To plain TCP and to kTLS."""
+    return ["1" if engine == base else ratio_text(ratio_to(result, case, engine, base, name))
+            for base in ("plain", "ktls")]
+
+
 def figures_table(result, case):
     main = BY_KEY[main_key(case)]
     heads = ["engine", f"{main.label}, {main.unit}", "spread", "of plain (95 %)", "of kTLS (95 %)", "p50 ms",
-             "p99 ms", "p99.9 ms", "CPU ns/byte", "CPU µs/request", "of the floor", "switches/request",
+             "p99 ms", "p99.9 ms", "CPU ns/byte", "CPU µs/request", "CPU of plain (95 %)", "CPU of kTLS (95 %)", "of the floor", "switches/request",
              "wake-ups/request", "client busy", "failures"] + ["handshakes/s"] * (case.requests == "one")
     rows, floor = [], result.floor(case)
     for engine in result.engines(case):
         found = result.summary(case, engine, main.key)
         handshakes = result.summary(case, engine, "handshakes_per_second") if case.requests == "one" else None
         cpu, busy = (result.summary(case, engine, name) for name in ("cpu_server_side_per_request", "client_busy"))
-        base = ratio_to(result, case, engine, "plain", main.key)
         rows.append([result.label(engine), show(found["median"], main.scale), f"{found['spread']:.1%}",
-                     ratio_text(base) if engine != "plain" else "1",
-                     ratio_text(ratio_to(result, case, engine, "ktls", main.key)) if engine != "ktls" else "1",
+                     *ratios(result, case, engine, main.key),
                      *map(show, latencies(result, case, engine)),
                      *(show((result.summary(case, engine, name) or {}).get("median"), BY_KEY[name].scale) for name in
                        ("cpu_server_side_per_byte", "cpu_server_side_per_request")),
+                     *ratios(result, case, engine, "cpu_server_side_per_request"),
                      f"{cpu['median'] / floor:.2f}" if cpu and floor else "–",
                      *(show((result.summary(case, engine, name) or {}).get("median")) for name in
                        ("switches_per_request", "wakeups_per_request")),

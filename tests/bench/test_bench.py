@@ -687,6 +687,25 @@ def one_page():
         assert words in text, f"{words} is missing"
 
 
+def row_of(page, label, head):
+    """{head: cell} of the first table with that head."""
+    table_of = next(text for text in re.findall("<table.*?</table>", page, re.S) if f"<th>{head}</th>" in text)
+    heads = re.findall("<th>(.*?)</th>", table_of)
+    return next(dict(zip(heads, cells)) for cells in (re.findall("<td>(.*?)</td>", row) for row in
+                                                      re.findall("<tr>(<td>.*?)</tr>", table_of)) if cells[0] == label)
+
+
+@test("processor time has its ratio to plain TCP and to kTLS with an interval, as throughput has")
+def cpu_ratios():
+    with tempfile.TemporaryDirectory() as directory:
+        page = report.page([result.Result(a_result(directory, "a"))])
+    row = row_of(page, "tlsport software", "CPU of plain (95 %)")
+    assert row["CPU of plain (95 %)"].startswith("1.333 (1.333"), row
+    assert row["CPU of kTLS (95 %)"].startswith("0.833 ("), row
+    assert row["of plain (95 %)"].startswith("0.750 ("), row
+    assert row_of(page, "plain TCP", "CPU of plain (95 %)")["CPU of plain (95 %)"] == "1"
+
+
 @test("handshakes that were to be resumed and were not are told")
 def not_resumed():
     found = a_round(100 << 20, 0.5)
