@@ -97,8 +97,8 @@ def told(before, after):
     yield from gaps.not_installed(before, after)
     for side, name in ((before, "BEFORE"), (after, "AFTER")):
         if side.passed_by():
-            yield f"{name}: in {side.passed_by()} rounds fewer bytes passed the device than came: no figure is one of " \
-                  "a NIC"
+            yield f"{name}: in {side.passed_by()} rounds fewer bytes passed the device than came: no figure is one " \
+                  "of a NIC"
 
 
 def figure_line(before, after, found):

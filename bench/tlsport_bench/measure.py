@@ -107,12 +107,16 @@ def switched(before, after):
     return found if min(found) >= 0 else None
 
 
+def worked(seconds, states):
+    """Of all processors together."""
+    return sum(seconds - part["idle"] - part["iowait"] - part["steal"] for part in states.values())
+
+
 def interrupted_idle(seconds, states, times):
     """Seconds that interrupts and softirqs took from idle processors: of no process, for whose clocks run only while
     it does.  Where the kernel has CONFIG_IRQ_TIME_ACCOUNTING these clocks stop for all others, too, which are in it
     then."""
-    worked = sum(seconds - part["idle"] - part["iowait"] - part["steal"] for part in states.values())
-    return max(worked - sum(times.values()), 0.0)
+    return max(worked(seconds, states) - sum(times.values()), 0.0)
 
 
 def between(begin, end, server_cpus, alone):
@@ -128,9 +132,11 @@ def between(begin, end, server_cpus, alone):
               for cpu, now in end.processors.items() if cpu in begin.processors}
     softirq = {cpu: part["softirq"] + part["irq"] for cpu, part in states.items()}
     total, ours = sum(softirq.values()), sum(softirq.get(cpu, 0) for cpu in server_cpus)
-    times["interrupts"] = interrupted_idle(end.clock - begin.clock, states, times) * (
-        1 if alone else ours / total if total else 0)
-    return {"seconds": end.clock - begin.clock, "cpu": times, "softirq": {"all": total, "server_cpus": ours},
+    idle = interrupted_idle(end.clock - begin.clock, states, times)
+    busy = sum(times.values()) - times["others"] + idle
+    times["interrupts"] = idle * (1 if alone else ours / total if total else 0)
+    return {"seconds": end.clock - begin.clock, "cpu": times, "busy": busy,
+            "softirq": {"all": total, "server_cpus": ours},
             "switches": {"all": end.all_switches - begin.all_switches,
                          **{name: switched(begin.switches.get(name, (0, 0)), now)
                             for name, now in end.switches.items()}},

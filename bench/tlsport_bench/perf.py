@@ -28,7 +28,9 @@ LINE = 64  # bytes an access, where the driver gives no unit
 SOFTIRQ = re.compile(r"__do_softirq|handle_softirqs|__softirqentry|do_softirq")
 CRYPTO = re.compile(r"aes|gcm|ghash|gf128|chacha|poly1305|sha\d|crypto_(aead|skcipher|shash|ahash)|aead_", re.I)
 CRYPTO_DSO = re.compile(r"libcrypto|libwolfssl|aesni|ghash|sha\d+_ssse3|libgcrypt")
-WOLF = re.compile(r"^(wc_|sp_|fe_|ge_|curve25519|Aes|GHASH|GMULT|AES_|Sha|Hmac|_?fp_|mp_|Transform_|Hash)")
+# wolfSSL is in these programs; its assembler has labels of its own
+WOLF_DSO = re.compile(r"/(wolfserve|tlsportd)$")
+WOLF = re.compile(r"^(L_)?(wc_|sp_|fe_|ge_|curve25519|Aes|GHASH|GMULT|AES_|Sha|Hmac|_?fp_|mp_|Transform_|Hash)")
 
 
 def memory_events(root=EVENTS):
@@ -216,7 +218,7 @@ def classify(command, symbols, dso, names):
     owner = names.get(command[:15], "others")
     leaf = symbols[0] if symbols else ""
     if owner != "load" and (CRYPTO_DSO.search(dso) or CRYPTO.search(leaf) and "[" in dso or
-                            "wolfserve" in dso and WOLF.search(leaf)):
+                            WOLF_DSO.search(dso) and WOLF.search(leaf)):
         return "crypto"
     if any(map(SOFTIRQ.search, symbols)):
         return "softirq"

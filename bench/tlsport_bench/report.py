@@ -127,6 +127,23 @@ def sample_plot(result, case):
     return figure(f"where the processors are, parts of perf's samples {key(names)}", svg.bars(rows, "samples"))
 
 
+def shares_table(result, case):
+    """What the samples come to by byte and by request."""
+    samples = {name: found for name, found in result.cases[case]["samples"].items() if found and found.get("costs")}
+    heads = {"cpu_per_byte": ("CPU ns/byte", 1), "cpu_per_request": ("CPU µs/request", 1e3),
+             "cycles_per_byte": ("cycles/byte", 1), "cycles_per_request": ("cycles/request", 1)}
+    heads = {name: head for name, head in heads.items()
+             if any(name in cost for found in samples.values() for cost in found["costs"].values())}
+    rows = [[result.label(engine), owner, f"{samples[engine].get(owner, 0):.1%}",
+             *(show(cost.get(name), scale) for name, (_, scale) in heads.items())]
+            for engine in filter(samples.get, ENGINES) for owner, cost in samples[engine]["costs"].items()
+            if samples[engine].get(owner)]
+    if not rows:
+        return ""
+    return "<details><summary>server, helper, softirq and cryptography, by perf's samples</summary>" + table(
+        ["engine", "of", "part", *(head for head, _ in heads.values())], rows) + "</details>"
+
+
 def ratio_text(ratio):
     if not ratio:
         return "–"
@@ -155,8 +172,9 @@ def ratios(result, case, engine, name):
 def figures_table(result, case):
     main = BY_KEY[main_key(case)]
     heads = ["engine", f"{main.label}, {main.unit}", "spread", "of plain (95 %)", "of kTLS (95 %)", "p50 ms",
-             "p99 ms", "p99.9 ms", "CPU ns/byte", "CPU µs/request", "CPU of plain (95 %)", "CPU of kTLS (95 %)", "of the floor", "switches/request",
-             "wake-ups/request", "client busy", "failures"] + ["handshakes/s"] * (case.requests == "one")
+             "p99 ms", "p99.9 ms", "CPU ns/byte", "CPU µs/request", "CPU of plain (95 %)", "CPU of kTLS (95 %)",
+             "of the floor", "switches/request", "wake-ups/request", "client busy", "failures",
+             *["handshakes/s"] * (case.requests == "one")]
     rows, floor = [], result.floor(case)
     for engine in result.engines(case):
         found = result.summary(case, engine, main.key)
@@ -232,7 +250,8 @@ def case_section(result, case):
             shown.add("handshakes_per_second")
         parts += ['<div class="plots">', *(bar_plot(result, case, BY_KEY[name]) for name in sorted(shown)),
                   latency_plot(result, case), processor_plot(result, case), sample_plot(result, case), "</div>",
-                  figures_table(result, case), hardware_table(result, case), counters_table(result, case)]
+                  figures_table(result, case), hardware_table(result, case), shares_table(result, case),
+                  counters_table(result, case)]
     return "".join(parts + [client_limits(result, case), not_resumed(result, case), left_out(result, case)])
 
 

@@ -35,10 +35,9 @@ METRICS = (
     Metric("cpu_server_side_per_request", "server's side", "µs/request", 1e3, -1),
     *(Metric(f"cpu_{owner}_per_request", owner, "µs/request", 1e3, -1)
       for owner in ("server", "proxy", "helper", "kernel", "interrupts", "softirq")),
-    Metric("cycles_per_byte", "cycles, all", "1/byte", 1, -1),
-    Metric("instructions_per_byte", "instructions, all", "1/byte", 1, -1),
-    *(Metric(f"{event}_{owner}_per_byte", f"{event}, {owner}", "1/byte", 1, -1)
-      for event in ("cycles", "instructions") for owner in ("server", "proxy", "helper")),
+    *(Metric(f"{event}_{owner}per_{unit}", f"{event}, {owner.rstrip('_') or 'all'}", f"1/{unit}", 1, -1)
+      for event in ("cycles", "instructions") for owner in ("", "server_", "proxy_", "helper_")
+      for unit in ("byte", "request")),
     Metric("cache_misses_per_byte", "cache misses", "1/byte", 1, -1),
     Metric("memory_bytes_per_byte", "memory traffic", "byte/byte", 1, -1),
     Metric("switches_per_request", "context switches", "1/request", 1, -1),

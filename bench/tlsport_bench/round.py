@@ -278,7 +278,7 @@ def figures(case, result):
     found["client_busy"] = load["cpu"] / seconds / load["threads"] if "threads" in load else None
     found["resumed_part"] = load["resumed"] / handshakes if handshakes else None
     for name, value in (("server_side", server_side(owners)), *owners.items(),
-                        ("softirq", cost["softirq"]["all"] * part)):
+                        ("softirq", cost["softirq"]["all"] * part), ("busy", cost["busy"] * part)):
         found[f"cpu_{name}_per_byte"] = value / moved * 1e9 if moved else None
         found[f"cpu_{name}_per_request"] = value / requests * 1e9 if requests else None
     found["switches_per_request"] = cost["switches"]["all"] * part / requests if requests else None
@@ -294,6 +294,7 @@ def figures(case, result):
     for group, counts in perf.items():
         if group != "all" and moved:
             found.update({f"{event}_{group}_per_byte": value / moved for event, value in counts.items()})
+            found.update({f"{event}_{group}_per_request": value / requests for event, value in counts.items()})
     if "memory" in counted and moved:
         found["memory_bytes_per_byte"] = sum(counted["memory"].values()) / moved
     return found

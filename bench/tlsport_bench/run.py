@@ -16,6 +16,7 @@ from .load import Gone, Local, Tool, reach
 from .perf import Perf
 from .record import Record
 from .round import CLIENT_FULL, Rounds, figures
+from .shares import costs
 from .site import Site, divide_cpus, parse_cpus
 from .topology import Device, Loopback, Netns, Nicsim
 
@@ -167,8 +168,9 @@ class Run:
                     found = self.rounds.sample(self.site.engine(name, case.sending), case)
                     self.samples[case][name] = found
                     if found:
+                        found["costs"] = costs(found, self.results[case][name], self.rounds.perf.sampler)
                         say(f"[samples] {case.label()}: {self.labels[name]}: " + ", ".join(
-                            f"{owner} {part:.0%}" for owner, part in found.items() if owner != "samples"))
+                            f"{owner} {part:.0%}" for owner, part in found.items() if isinstance(part, float)))
 
     def idle(self):
         """Bytes a connection that does nothing; of the second so many, for by then what is allocated once is."""

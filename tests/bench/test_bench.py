@@ -24,7 +24,7 @@ sys.path.insert(0, TOP + "/bench")
 # pylint: disable=wrong-import-position
 from tap import near, run_all, test  # noqa: E402
 from tlsport_bench import base, case, compare, engine, floor, load, machine, main, measure, perf, record  # noqa: E402
-from tlsport_bench import product, report, result, run, site, stats  # noqa: E402
+from tlsport_bench import product, report, result, run, shares, site, stats  # noqa: E402
 from tlsport_bench.base import Failure, Unavailable, parse_size, show_size  # noqa: E402
 from tlsport_bench import round as rounds_of  # noqa: E402
 from tlsport_bench.round import Rounds, figures  # noqa: E402
@@ -206,13 +206,23 @@ kworker/0:1
 
 sshd
 \t7f0000000000 main (/usr/sbin/sshd)
+
+tlsportd
+\t7f0000000000 sp_256_mul_4 (/usr/sbin/tlsportd)
+
+wolfserve
+\t7f0000000000 L_AES_GCM_encrypt_avx2_ghash_128 (/x/build/bench/wolfserve)
+
+wolfserve
+\t7f0000000000 send_answer (/x/build/bench/wolfserve)
 """
 
 
 @test("samples are told apart: cryptography, softirq, whose the rest is; the client's cryptography is the client's")
 def perf_samples():
-    found = perf.parse_samples(SAMPLES, {"nginx": "server", "tlsportd": "helper", "load": "load"})
-    assert found == {"crypto": 2, "server": 1, "softirq": 2, "client": 1, "kernel": 1, "others": 1}, found
+    found = perf.parse_samples(SAMPLES, {"nginx": "server", "wolfserve": "server", "tlsportd": "helper",
+                                              "load": "load"})
+    assert found == {"crypto": 4, "server": 2, "softirq": 2, "client": 1, "kernel": 1, "others": 1}, found
 
 
 @test("what wrk and h2load print is read")
@@ -325,7 +335,7 @@ def a_round(speed, cpu, size=1 << 20, latency=1000000, failures=0, busy=0.5):  #
                       "sent": 0, "full": 0, "resumed": 0, "latency": [[latency, 99], [latency * 10, 1]],
                       "first_byte": [[latency, 100]], "handshake": [], "percentiles": {},
                       "failures": {"payload": failures}, "first_failure": ""},
-             "cost": {"cpu": owners, "softirq": {"all": 0.01, "server_cpus": 0.01},
+             "cost": {"cpu": owners, "busy": cpu + 0.2, "softirq": {"all": 0.01, "server_cpus": 0.01},
                       "switches": {"all": 1000}, "tls": {"TlsTxSw": 3}, "tcp": {}, "device": {}, "seconds": 1.0},
              "perf": {"all": {"cycles": 3e9, "instructions": 4e9, "sched:sched_wakeup": 500,
                               "memory": {"read": speed * 2.0}, "seconds": 1.0}}}
@@ -468,7 +478,7 @@ def round_figures():
 def windows():
     usual = a_round(100 << 20, 0.5)
     longer = a_round(100 << 20, 1.0)
-    longer["cost"].update(seconds=2.0, switches={"all": 2000}, softirq={"all": 0.02})
+    longer["cost"].update(seconds=2.0, busy=1.4, switches={"all": 2000}, softirq={"all": 0.02})
     longer["perf"]["all"] = {name: value * 2 if name != "memory" else {"read": value["read"] * 2}
                              for name, value in longer["perf"]["all"].items()}
     longer["cost"]["cpu"].update(load=0.2, others=0.4)
@@ -505,6 +515,7 @@ def interrupts():
     found = measure.between(begin, end, [0], False)
     near(found["cpu"]["interrupts"], 1.2 * 0.75)
     near(measure.server_side(found["cpu"]), 1 + 1.2 * 0.75)
+    near(found["busy"], 4 - 1.8)
 
 
 @test("an engine is what its name says in the direction of the case, and with every connection of a round")
@@ -693,6 +704,31 @@ def row_of(page, label, head):
     heads = re.findall("<th>(.*?)</th>", table_of)
     return next(dict(zip(heads, cells)) for cells in (re.findall("<td>(.*?)</td>", row) for row in
                                                       re.findall("<tr>(<td>.*?)</tr>", table_of)) if cells[0] == label)
+
+
+@test("server, helper, softirq and cryptography have processor time and cycles by byte and by request")
+def owners_cost():
+    speed, samples = 100 << 20, {"samples": 100, "crypto": 0.5, "softirq": 0.1, "server": 0.1, "others": 0.2}
+    rounds = [a_round(speed, cpu) for cpu in (0.5, 0.6, 0.7)]
+    found = shares.costs(samples, rounds, "cycles")
+    near(found["crypto"]["cpu_per_byte"], 0.625 * 0.8e9 / speed)
+    near(found["crypto"]["cpu_per_request"], 0.625 * 0.8e9 / 100)
+    near(found["softirq"]["cycles_per_byte"], 0.1 * 3e9 / speed)
+    near(found["server"]["cycles_per_request"], 0.1 * 3e9 / 100)
+    assert found["helper"] == dict.fromkeys(found["crypto"], 0.0) and "others" not in found
+    found = shares.costs(samples, rounds, "cpu-clock")
+    assert found["crypto"].keys() == {"cpu_per_byte", "cpu_per_request"}, "cycles are not what was sampled"
+
+    def sampled(document):
+        document["cases"][0]["samples"]["tlsport"] = {**samples, "costs": found}
+    with tempfile.TemporaryDirectory() as directory:
+        page = report.page([result.Result(changed(a_result(directory, "a"), sampled))])
+    assert "<td>tlsport software</td><td>crypto</td><td>50.0%</td><td>4.77</td><td>5,000</td>" in page
+    assert "<td>tlsport software</td><td>helper</td>" not in page
+    counted = a_round(speed, 0.5)
+    counted["perf"]["helper"] = {"instructions": 1e6, "seconds": 1.0}
+    counted = figures(case.Case(size=1 << 20), counted)
+    near(counted["instructions_helper_per_request"], 1e4), near(counted["instructions_helper_per_byte"], 1e6 / speed)
 
 
 @test("processor time has its ratio to plain TCP and to kTLS with an interval, as throughput has")
