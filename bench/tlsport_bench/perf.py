@@ -18,10 +18,11 @@ from .base import try_read
 HARDWARE = ("cycles", "instructions", "cache-misses")
 SOFTWARE = ("context-switches", "cpu-migrations", "page-faults", "sched:sched_wakeup")
 EVENTS = "/sys/bus/event_source/devices"
-# directions of memory by the names that drivers of Intel's and AMD's memory controllers give them
-MEMORY = {"uncore_imc*": (("cas_count_read", "read"), ("cas_count_write", "write"), ("data_reads", "read"),
-                          ("data_writes", "write"), ("data_read", "read"), ("data_write", "write")),
-          "amd_umc*": (("umc_cas_cmd.rd", "read"), ("umc_cas_cmd.wr", "write"))}
+# directions of memory by the names that the driver of Intel's memory controllers gives them
+INTEL = {"cas_count_read": "read", "cas_count_write": "write", "data_reads": "read", "data_writes": "write",
+         "data_read": "read", "data_write": "write"}
+# AMD's has no names, but fields (arch/x86/events/amd/uncore.c): CAS commands, of one direction
+AMD = {"read": "event=0x0a,rdwrmask=0x1", "write": "event=0x0a,rdwrmask=0x2"}
 ACKNOWLEDGED = 5  # seconds, at most; then it does without
 LINE = 64  # bytes an access, where the driver gives no unit
 
@@ -36,12 +37,21 @@ WOLF = re.compile(r"^(L_)?(wc_|sp_|fe_|ge_|curve25519|Aes|GHASH|GMULT|AES_|Sha|H
 def memory_events(root=EVENTS):
     """{direction: [event for perf]}; empty where the processor, or its driver, has none."""
     found = {}
-    for pattern, names in MEMORY.items():
-        for device in sorted(glob.glob(f"{root}/{pattern}")):
-            for event, direction in names:
-                if os.path.exists(f"{device}/events/{event}"):
-                    found.setdefault(direction, []).append(f"{os.path.basename(device)}/{event}/")
+    for device in sorted(glob.glob(f"{root}/uncore_imc*")):
+        for event, direction in INTEL.items():
+            if os.path.exists(f"{device}/events/{event}"):
+                found.setdefault(direction, []).append(f"{os.path.basename(device)}/{event}/")
+    for device in sorted(glob.glob(f"{root}/amd_umc*")):
+        name = os.path.basename(device)
+        for direction, fields in AMD.items() if os.path.exists(f"{device}/format/rdwrmask") else ():
+            found.setdefault(direction, []).append(f"{name}/{fields},name={name}_{direction}/")
     return found
+
+
+def printed(event):
+    """What perf calls it in its output: fields it may write in another way than they were given."""
+    name = re.search(r"name=(\w+)", event)
+    return name.group(1) if name else event
 
 
 def parse_stat(text):
@@ -142,7 +152,7 @@ class Perf:
             return
         memory = memory_events()
         counted = self.count_once(tuple(event for events in memory.values() for event in events)) if memory else {}
-        self.memory = {direction: [event for event in events if event in counted]
+        self.memory = {direction: [event for event in events if printed(event) in counted]
                        for direction, events in memory.items()}
         self.sampler = "cycles" if "cycles" in self.events else "cpu-clock"
 
@@ -205,7 +215,7 @@ class Counter:
             counted = parse_stat(part.error)
             found[name] = {event: counted[event][0] for event in self.perf.events if event in counted}
             found[name]["seconds"] = part.seconds
-            memory = {direction: sum(to_bytes(*counted[event]) for event in events if event in counted)
+            memory = {direction: sum(to_bytes(*counted[name]) for name in map(printed, events) if name in counted)
                       for direction, events in self.perf.memory.items() if events} if name == "all" else {}
             if memory:
                 found[name]["memory"] = memory

@@ -164,17 +164,21 @@ def perf_stat():
     assert perf.to_bytes(1.5, "MiB") == 1.5 * (1 << 20) and perf.to_bytes(2, "") == 128
 
 
-@test("counters of memory controllers are found by their drivers' names")
+@test("counters of memory controllers are found by what their drivers tell")
 def perf_memory():
     with tempfile.TemporaryDirectory() as root:
         assert not perf.memory_events(root)
         for path in ("uncore_imc_0/events/cas_count_read", "uncore_imc_0/events/cas_count_write",
-                     "uncore_imc_1/events/cas_count_read", "cpu/events/cycles"):
+                     "uncore_imc_1/events/cas_count_read", "cpu/events/cycles", "amd_umc_3/format/rdwrmask",
+                     "amd_umc_4/format/event"):
             os.makedirs(os.path.dirname(f"{root}/{path}"), exist_ok=True)
             with open(f"{root}/{path}", "w", encoding="ascii"):
                 pass
-        assert perf.memory_events(root) == {"read": ["uncore_imc_0/cas_count_read/", "uncore_imc_1/cas_count_read/"],
-                                            "write": ["uncore_imc_0/cas_count_write/"]}
+        assert perf.memory_events(root) == {
+            "read": ["uncore_imc_0/cas_count_read/", "uncore_imc_1/cas_count_read/",
+                     "amd_umc_3/event=0x0a,rdwrmask=0x1,name=amd_umc_3_read/"],
+            "write": ["uncore_imc_0/cas_count_write/", "amd_umc_3/event=0x0a,rdwrmask=0x2,name=amd_umc_3_write/"]}
+        assert [perf.printed(event) for event in ("a/b/", "c/d=1,name=c_read/")] == ["a/b/", "c_read"]
 
 
 SAMPLES = """nginx
