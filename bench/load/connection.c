@@ -473,11 +473,13 @@ static void make_request(struct connection *c)
 	c->head_sent = 0;
 	c->body = 0;
 	c->head_len =
-		o.upload ? snprintf(c->head, HEAD_MAX,
-				    "PUT %s%u HTTP/1.1\r\nHost: %s\r\nContent-Length: %llu\r\n\r\n",
-				    o.path, c->id, o.name, (unsigned long long)o.size) :
-			   snprintf(c->head, HEAD_MAX, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n",
-				    o.path, o.name);
+		o.upload ?
+			snprintf(c->head, HEAD_MAX,
+				 "PUT %s%u-%u HTTP/1.1\r\nHost: %s\r\nContent-Length: %llu\r\n\r\n",
+				 o.path, c->id, c->file, o.name, (unsigned long long)o.size) :
+			snprintf(c->head, HEAD_MAX, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", o.path,
+				 o.name);
+	c->file = (c->file + 1) % o.files;
 }
 
 static bool key_update_due(const struct connection *c)

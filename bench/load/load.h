@@ -60,6 +60,7 @@ struct options {
 	bool poisson;
 	unsigned int per_connection; /* requests; 0: as many as there are */
 	bool resume, upload;
+	unsigned int files;	 /* names that a connection's uploads have in turn */
 	bool keep;		 /* connections, after one request each */
 	unsigned int key_update; /* one after so many requests; 0: none */
 	uint64_t pace;		 /* bytes a second and connection; 0: as fast as can be */
@@ -86,6 +87,7 @@ enum state { WAITING, CONNECTING, HANDSHAKE, IDLE, SENDING, RECEIVING };
 struct connection {
 	struct worker *worker;
 	unsigned int id, requests;
+	unsigned int file; /* of the next upload */
 	enum state state;
 	bool listed; /* among those that are idle */
 	bool served, paused;

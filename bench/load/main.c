@@ -22,6 +22,7 @@
 
 struct options o = { .name = "localhost",
 		     .path = "/",
+		     .files = 1,
 		     .connections = 1,
 		     .threads = 1,
 		     .warm_up = 1,
@@ -40,6 +41,7 @@ static const char usage[] =
 	"  --tls 1.2|1.3, --cipher aes128|aes256, --name NAME of the server (localhost)\n"
 	"  --path PATH      of the object, of an upload the beginning of it; --size BYTES\n"
 	"  --upload         PUT, and the server is to check what it got\n"
+	"  --files N        an upload is PATH, connection, \"-\", and 0 to N - 1 in turn (1)\n"
 	"  --pattern FILE   what every payload is, over and over; without it responses are not checked\n"
 	"  --connections N, --threads N, --warm-up SECONDS, --duration SECONDS\n"
 	"  --timeout SECONDS without a byte, after which a request has failed (60)\n"
@@ -139,6 +141,7 @@ enum choice {
 	O_PATH,
 	O_SIZE,
 	O_UPLOAD,
+	O_FILES,
 	O_PATTERN,
 	O_CONNECTIONS,
 	O_THREADS,
@@ -163,6 +166,7 @@ static const struct option long_options[] = {
 	{ "path", 1, NULL, O_PATH },
 	{ "size", 1, NULL, O_SIZE },
 	{ "upload", 0, NULL, O_UPLOAD },
+	{ "files", 1, NULL, O_FILES },
 	{ "pattern", 1, NULL, O_PATTERN },
 	{ "connections", 1, NULL, O_CONNECTIONS },
 	{ "threads", 1, NULL, O_THREADS },
@@ -205,6 +209,9 @@ static void take_option(int option, char *value, const char *name)
 		break;
 	case O_UPLOAD:
 		o.upload = true;
+		break;
+	case O_FILES:
+		o.files = number(name, value, 1, 1e6);
 		break;
 	case O_PATTERN:
 		read_pattern(value);

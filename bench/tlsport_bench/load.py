@@ -16,7 +16,16 @@ from .base import Failure, Unavailable, built, find_program
 from .site import write_pattern
 
 CLIENT_PORT = 9390
-PROTOCOL = 2  # both machines have the same
+PROTOCOL = 3  # both machines have the same
+
+
+# of uploads, to be compared after a round
+KEPT_BYTES, KEPT_FILES = 64 << 20, 512
+
+
+def uploads_kept(case):
+    """The last so many of each connection."""
+    return max(1, min(KEPT_BYTES // (case.connections * max(case.size, 1)), KEPT_FILES // case.connections))
 
 
 def arguments(case, address, port, tls, seconds, warm_up, threads, rate):  # pylint: disable=too-many-arguments
@@ -26,7 +35,8 @@ def arguments(case, address, port, tls, seconds, warm_up, threads, rate):  # pyl
              threads, "--warm-up", warm_up, "--duration", seconds, "--pattern", "PATTERN"]
     if tls:
         words += ["--tls", case.tls, "--cipher", case.cipher]
-    words += ["--path", "/up/", "--upload"] if case.direction == "upload" else ["--path", f"/{case.size}"]
+    words += ["--path", "/up/", "--upload", "--files", uploads_kept(case)] if case.direction == "upload" else \
+        ["--path", f"/{case.size}"]
     if case.requests == "one":
         words += ["--per-connection", 1]
     if case.handshake == "resumed" and tls:

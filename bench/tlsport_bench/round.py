@@ -23,18 +23,22 @@ CLIENT_FULL = 0.9  # of its threads' time; with more it may be what is measured
 
 
 def wrong_uploads(engine, size):
-    """What the server has stored that was not sent; all of it is removed."""
+    """What the server has stored that was not sent, and how much there was; all of it is removed."""
     directory = engine.uploads()
-    if not directory:
-        return None
-    wrong = None
-    for name in os.listdir(directory):
+    wrong, names = [], os.listdir(directory) if directory else ()
+    for name in names:
         path = f"{directory}/{name}"
         found = is_pattern(path, size)
         if found:
-            wrong = f"upload {name}: {found}"
+            wrong.append(f"upload {name}: {found}")
         os.unlink(path)
-    return wrong
+    return wrong, len(names)
+
+
+def forget_uploads(engine):
+    """What a round has left that nobody looked at."""
+    for name in os.listdir(engine.uploads()) if engine.uploads() else ():
+        os.unlink(f"{engine.uploads()}/{name}")
 
 
 def passed_by(topology, before, case, load):
@@ -159,6 +163,7 @@ class Rounds:
         self.site.make_object(case.size)
         self.site.topology.impair(case)
         modes = self.probe(engine, case)
+        forget_uploads(engine)
         engine.before()
         port, counted, passed = engine.counters(), self.counters(engine), self.site.topology.passed()
         if isinstance(self.client, loads.Tool):
@@ -172,10 +177,10 @@ class Rounds:
         for group, now in self.counters(engine).items():
             result["cost"][group] = changes(now, counted[group])
         if case.direction == "upload":
-            wrong = wrong_uploads(engine, case.size)
+            wrong, result["uploads_compared"] = wrong_uploads(engine, case.size)
             if wrong:
-                result["load"]["failures"]["payload"] += 1
-                result["load"]["first_failure"] = wrong
+                result["load"]["failures"]["payload"] += len(wrong)
+                result["load"]["first_failure"] = wrong[0]
         self.judge_all(engine, case, result["cost"]["tls"])
         return result
 
@@ -247,8 +252,7 @@ class Rounds:
                         loaded.go()
             sampler.end()
             found = sampler.owners(names)
-        if case.direction == "upload":
-            wrong_uploads(engine, case.size)
+        forget_uploads(engine)
         return found
 
 

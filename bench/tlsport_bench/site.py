@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where a run happens: its directory, objects and certificate, processors, the product, and engines that have been
 started."""
+import functools
 import os
 import random
 import resource
@@ -12,6 +13,7 @@ from .engine import ENGINES
 from .product import Product
 
 
+@functools.cache
 def pattern():
     return random.Random(PATTERN_SEED).randbytes(PATTERN_LEN)
 

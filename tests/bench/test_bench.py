@@ -331,6 +331,18 @@ def stored():
         assert "wrong bytes" in site.is_pattern(path, 200000)
 
 
+@test("uploads are kept for the comparison, as many as there is room for, and all that are kept are compared")
+def kept_uploads():
+    for size, connections, wanted in ((1 << 20, 8, 8), (16384, 8, 64), (100, 512, 1), (1 << 30, 512, 1), (0, 1, 512)):
+        assert load.uploads_kept(case.Case(size=size, connections=connections)) == wanted, (size, connections)
+    with tempfile.TemporaryDirectory() as directory:
+        for name, size in (("0-0", 1000), ("0-1", 999), ("1-0", 1000)):
+            site.write_pattern(f"{directory}/{name}", size)
+        found, number = rounds_of.wrong_uploads(mock.Mock(uploads=lambda: directory), 1000)
+        assert found == ["upload 0-1: 999 bytes, not 1000"] and number == 3 and not os.listdir(directory)
+    assert rounds_of.wrong_uploads(mock.Mock(uploads=lambda: None), 1000) == ([], 0)
+
+
 def a_round(speed, cpu, size=1 << 20, latency=1000000, failures=0, busy=0.5):  # pylint: disable=R0913,R0917
     """What a round leaves, so many bytes in a second."""
     owners = {"server": cpu * 0.5, "proxy": 0.0, "helper": 0.0, "kernel": cpu * 0.4, "interrupts": cpu * 0.1,

@@ -162,6 +162,25 @@ def unfinished():
     assert max(value for value, _ in found["latency"]) > 1.5e9, found["latency"]
 
 
+class Listing(Http):
+    paths = []
+
+    def serve(self):
+        while head := list(iter(lambda: self.file.readline().strip(), b"")):
+            self.paths.append(head[0].split()[1].decode())
+            self.file.read(1000)
+            self.sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+
+@test("the uploads of a connection have names in turn, also over several connections")
+def names():
+    for words in ((), ("--per-connection", "1")):
+        Listing.paths = []
+        with a_server(Listing) as port:
+            loaded(port, 1000, "--files", "3", *words, upload=True, duration=0.3)
+        assert Listing.paths[:5] == [f"/up/0-{n}" for n in (0, 1, 2, 0, 1)], Listing.paths[:5]
+
+
 class Refusing(Http):
     created = "422 Not the pattern"
 
