@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests share: the device and the peer, connections between them, and what was counted."""
 import collections
+import contextlib
 import random
 import re
 import socket
@@ -52,16 +53,19 @@ class Side:
         self.features(**features)
 
     def run(self, command):
-        with self.lock:
+        status, lines = None, []
+        with self.lock, contextlib.suppress(OSError):  # the shell has died: there is no status
             self.shell.stdin.write(f"( {command}\n); echo \"{self.END} $?\"\n")
             self.shell.stdin.flush()
-            lines = []
             for line in self.shell.stdout:
                 if line.startswith(self.END):
+                    status = line.split()[-1]
                     break
                 lines.append(line)
         output = "".join(lines)
-        assert line.split()[-1] == "0", f"{command}: {output.strip()}"
+        assert status is not None, f"{command}: the shell of {self.dev} ended, with {self.shell.wait(LIMIT)}: " \
+                                   f"{output.strip()}"
+        assert status == "0", f"{command}: {output.strip()}"
         return output
 
     def undo(self):
