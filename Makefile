@@ -14,7 +14,7 @@
 #	make cost	what a request, a handshake and an idle connection cost, in instructions
 #	make cost-profile FIGURE="get 100 B"	where they go
 #	make bench	engine beside engine: throughput, latency, processor time; BENCH="--dev eth1 --peer HOST"
-#	make bench-quick	likewise, in ten minutes at most
+#	make bench-quick	likewise, in ten minutes at most once it is built
 #	make check	static checks and sanitizers
 #	make kmod-all	the module for every kernel that scripts/kbuild knows
 #	make start, make stop	module and helper from the build tree

@@ -4,6 +4,7 @@
 import contextlib
 import csv
 import io
+import itertools
 import json
 import math
 import os
@@ -557,6 +558,47 @@ def judged():
             (nic, up, {"TlsTxDevice": 8, "TlsRxDevice": 7, "TlsRxSw": 1}, "TlsRxSw"), (own, up, {"TlsTxSw": 3}, ""),
             (soft, down, {"TlsTxSw": 8, "TlsRxSw": 8}, ""), (soft, up, {"TlsTxSw": 7, "TlsRxDevice": 1}, "the device")):
         unavailable(words, Rounds.judge_all, kind, point, risen)
+
+
+CRYPTO = """name         : gcm(aes)
+driver       : gcm_base(ctr(aes-generic),ghash-generic)
+priority     : 100
+
+name         : gcm(aes)
+driver       : generic-gcm-vaes-avx10
+priority     : 800
+
+name         : aes
+driver       : aes-aesni
+priority     : 900
+"""
+
+
+@test("a result has the device's driver, firmware and features, the cipher's driver, and the commit")
+def facts():
+    said = {("ethtool", "-i"): "driver: mlx5_core\nversion: 6.1.0\nfirmware-version: 22.39.1002 (MT_0)\n"
+                               "bus-info: 0000:03:00.0\n",
+            ("ethtool", "eth1"): "Settings for eth1:\n\tSpeed: 100000Mb/s\n",
+            ("ip", "link"): "2: eth1: <UP> mtu 9000 qdisc mq\n",
+            ("ethtool", "-k"): "Features for eth1:\ntls-hw-tx-offload: on\ntls-hw-rx-offload: off [fixed]\n"
+                               "tcp-segmentation-offload: on\n\ttx-tcp-segmentation: on\n"}
+    topology = Device("eth1", "192.0.2.1")
+    topology.in_server = lambda *command, **_: said[command[:2]]
+    crypto = mock.patch.object(machine, "try_read", lambda path, real=machine.try_read:
+                               CRYPTO if path == "/proc/crypto" else real(path))
+    with tempfile.TemporaryDirectory() as directory, crypto:
+        found, kept = a_run(directory)
+        kept.head["machine"] = machine.facts(topology) | {"crypto_driver": None}
+        found.rounds.run.side_effect = itertools.cycle([a_round(100 << 20, 0.5)])
+        with contextlib.redirect_stderr(io.StringIO()):
+            run.measure_all(found, kept)
+        written = json.loads(read(kept.path))["machine"]
+    device = written["device"]
+    assert (device["driver"], device["firmware"], device["mtu"]) == ("mlx5_core", "22.39.1002 (MT_0)", "9000"), device
+    assert device["features"] == {"tls-hw-tx-offload": True, "tls-hw-rx-offload": False,
+                                  "tcp-segmentation-offload": True}, device
+    assert written["crypto_driver"] == "generic-gcm-vaes-avx10" and written["kernel"] == os.uname().release
+    assert written["commit"] == machine.commit() and (written["commit"] or not os.path.exists(TOP + "/.git"))
 
 
 def some_rounds(client=None, site_of=None, perf_of=None):

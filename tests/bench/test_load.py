@@ -233,6 +233,7 @@ def wolfserve_looks():
             with wolfserve(directory) as port:
                 found = loaded(port, 100000, "--tls", "1.3", upload=True, duration=0.3)
             assert set(failures(found)) == wanted and found["sent"], found
+            assert found["version"] == "TLSv1.3" and found["cipher"].startswith("TLS_AES_"), found
 
 
 run_all("load")
