@@ -12,7 +12,7 @@ from .site import parse_cpus
 
 USAGE = """tlsport-bench [run] [TOPOLOGY] [OPTION]...         measure, and write a JSON
        tlsport-bench report JSON... -o REPORT.html         one page with plots; --csv FILE
-       tlsport-bench compare BEFORE.json AFTER.json        what got worse or better; status 1: worse
+       tlsport-bench compare BEFORE.json AFTER.json        what got worse or better; status 1: worse, or missing
        tlsport-bench client [--listen ADDRESS:PORT | --stdio]   the load generator for a run on another machine
        tlsport-bench list                                  engines, dimensions and profiles"""
 
