@@ -1127,6 +1127,9 @@ static void test_new_workers_have_no_old_keys(void **state)
 	struct text errors = { NULL, 0 };
 
 	(void)state;
+	/* The packaged libraries, which do not staple either, leave copies in what they free. */
+	if (!engine_staples())
+		skip();
 	stub = IS_STUBBORN; /* generations stay */
 	put_unseen("cert.pem", &first);
 	assert_int_equal(parent_start(&parent), 0);
