@@ -6,62 +6,35 @@
 
 #include "asn_time.h"
 #include "crl.h"
+#include "der.h"
 
-#define INTEGER	 0x02
-#define SEQUENCE 0x30
-
-/* What is left of a value, and of what is behind it */
-struct place {
-	const unsigned char *at;
-	size_t len;
-};
-
-/* The value at @place, whose contents are @in; @place moves on behind it.  Its tag, -1: there is none */
-static int next(struct place *place, struct place *in)
+static int next_time(struct bytes *from, time_t *when)
 {
-	size_t head = 2, len;
-	int tag;
+	struct der der;
 
-	if (place->len < 2)
-		return -1;
-	tag = place->at[0];
-	len = place->at[1];
-	if (len & 0x80) {
-		size_t bytes = len & 0x7f;
-
-		if (!bytes || bytes > 4 || place->len < 2 + bytes)
-			return -1;
-		for (len = 0; head < 2 + bytes; head++)
-			len = len << 8 | place->at[head];
-	}
-	if (len > place->len - head)
-		return -1;
-	*in = (struct place){ place->at + head, len };
-	place->at += head + len;
-	place->len -= head + len;
-	return tag;
+	return der_next(from, &der) ? asn_time(der.whole.data, der.whole.len, when) : -1;
 }
 
-static int next_time(struct place *place, time_t *when)
+static bool next_is(struct bytes *from, uint8_t tag, struct der *der)
 {
-	const struct place from = *place;
-	struct place in;
-
-	return next(place, &in) < 0 ? -1 : asn_time(from.at, from.len, when);
+	return der_next(from, der) && der->tag == tag;
 }
 
 /* version if it is not the first, signature, issuer, then the dates */
-static int read_dates(struct place der, time_t *since, time_t *until)
+static int read_dates(struct bytes list, time_t *since, time_t *until)
 {
-	struct place list, body, value;
-	int tag;
+	struct bytes body;
+	struct der der;
 
-	if (next(&der, &list) != SEQUENCE || next(&list, &body) != SEQUENCE)
+	if (!next_is(&list, DER_SEQUENCE, &der))
 		return -1;
-	tag = next(&body, &value);
-	if (tag == INTEGER)
-		tag = next(&body, &value);
-	if (tag != SEQUENCE || next(&body, &value) != SEQUENCE)
+	list = der.body;
+	if (!next_is(&list, DER_SEQUENCE, &der))
+		return -1;
+	body = der.body;
+	if (!der_next(&body, &der) || (der.tag == DER_INTEGER && !der_next(&body, &der)))
+		return -1;
+	if (der.tag != DER_SEQUENCE || !next_is(&body, DER_SEQUENCE, &der))
 		return -1;
 	return next_time(&body, since) || next_time(&body, until) ? -1 : 0;
 }
@@ -72,7 +45,7 @@ int crl_dates(const char *pem, size_t len, time_t *since, time_t *until)
 	int ret = -1;
 
 	if (!wc_PemToDer((const unsigned char *)pem, len, CRL_TYPE, &der, NULL, NULL, NULL))
-		ret = read_dates((struct place){ der->buffer, der->length }, since, until);
+		ret = read_dates((struct bytes){ der->buffer, der->length }, since, until);
 	wc_FreeDer(&der);
 	return ret;
 }

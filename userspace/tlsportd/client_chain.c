@@ -5,7 +5,7 @@
 
 #include "../common/tls.h"
 #include "client_chain.h"
-#include "der.h"
+#include "../common/der.h"
 
 /* RFC 8446 4.4.2: context, which only post-handshake authentication has, before the list */
 static int skip_context(const uint8_t **at, size_t *len)
@@ -51,23 +51,16 @@ static int skip_extensions(const uint8_t **at, size_t *len)
 	return 0;
 }
 
-/* One value of DER and nothing behind it: the library does not look there. */
-static bool is_one_value(const uint8_t *data, size_t len)
-{
-	struct bytes from = { data, len };
-	struct der value;
-
-	return der_next(&from, &value) && !from.len;
-}
-
 static int take_certificate(const uint8_t **at, size_t *len, struct client_chain *chain)
 {
+	struct der value;
 	size_t n;
 
 	if (*len < 3)
 		return ALERT_DECODE_ERROR;
 	n = get24(*at);
-	if (n > *len - 3 || !is_one_value(*at + 3, n))
+	/* The library does not look at what is behind it. */
+	if (n > *len - 3 || !der_only((struct bytes){ *at + 3, n }, &value))
 		return ALERT_DECODE_ERROR;
 	memcpy(chain->der + chain->len, *at + 3, n);
 	chain->len += n;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "client_identity.h"
-#include "der.h"
+#include "../common/der.h"
 
 /* Further tags of what is looked at */
 enum {

@@ -7,7 +7,7 @@
 #include <linux/tlsport.h>
 #include <linux/tlsport_sockopt.h>
 
-#include "der.h"
+#include "../common/der.h"
 #include "details.h"
 
 struct details {

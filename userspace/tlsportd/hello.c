@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "der.h"
+#include "../common/der.h"
 #include "hello.h"
 
 enum extension {
@@ -186,22 +186,12 @@ static int parse_server_name(struct cursor *body, struct hello *hello)
 	return 0;
 }
 
-/* One value of DER and nothing behind it. */
-static bool is_der(struct bytes from, uint8_t *tag)
-{
-	struct der value;
-
-	if (!der_next(&from, &value) || from.len)
-		return false;
-	*tag = value.tag;
-	return true;
-}
-
 /* RFC 6066 8; which responders the client knows and what it asks of them is not looked at. */
 static int parse_status_request(struct cursor *body, struct hello *hello)
 {
 	struct bytes responders, extensions;
-	uint8_t type = take8(body), tag;
+	uint8_t type = take8(body);
+	struct der value;
 	struct cursor c;
 
 	if (!body->bad && type != STATUS_OCSP)
@@ -212,9 +202,9 @@ static int parse_status_request(struct cursor *body, struct hello *hello)
 		return ALERT_DECODE_ERROR;
 	c = over(responders);
 	while (more(&c))
-		if (!is_der(take_vector(&c, 2, 1), &tag))
+		if (!der_only(take_vector(&c, 2, 1), &value))
 			return ALERT_DECODE_ERROR;
-	if (extensions.len && (!is_der(extensions, &tag) || tag != DER_SEQUENCE))
+	if (extensions.len && (!der_only(extensions, &value) || value.tag != DER_SEQUENCE))
 		return ALERT_DECODE_ERROR;
 	hello->status_request = true;
 	return 0;

@@ -11,6 +11,7 @@
 #ifndef _TLSPORTD_HELLO_H
 #define _TLSPORTD_HELLO_H
 
+#include "../common/bytes.h"
 #include "../common/tls.h"
 
 /*
@@ -21,11 +22,6 @@
 
 /* So many of a client's PSKs are looked at: real clients have one, or two. */
 #define HELLO_PSKS_MAX 4
-
-struct bytes {
-	const uint8_t *data; /* NULL: absent */
-	size_t len;
-};
 
 /**
  * struct hello - a parsed ClientHello; all pointers are into the message

@@ -26,3 +26,8 @@ bool der_next(struct bytes *from, struct der *der)
 	from->len -= head + len;
 	return true;
 }
+
+bool der_only(struct bytes from, struct der *der)
+{
+	return der_next(&from, der) && !from.len;
+}
