@@ -329,19 +329,6 @@ bool client_ca_warning(const struct client_ca *clients, const char *ca, const ch
 	return false;
 }
 
-time_t client_ca_next_end(const struct client_ca *clients, time_t now)
-{
-	time_t next = -1;
-
-	for (size_t i = 0; i < clients->end_count; i++) {
-		time_t left = clients->ends[i].until - now;
-
-		if (left > 0 && (next < 0 || left < next))
-			next = left;
-	}
-	return next;
-}
-
 int client_ca_read(const char *ca, const char *crl, struct client_ca *clients, char *err,
 		   size_t errlen)
 {

@@ -79,9 +79,6 @@ bool client_ca_same(const struct client_ca *a, const struct client_ca *b);
 bool client_ca_warning(const struct client_ca *clients, const char *ca, const char *crl, time_t now,
 		       size_t *at, char *text, size_t len);
 
-/* Seconds until the next of them ends; -1: none will. */
-time_t client_ca_next_end(const struct client_ca *clients, time_t now);
-
 /**
  * client_ca_next_crl() - walk over the lists
  * @at: @crl at first; moves on behind it
