@@ -14,7 +14,7 @@ int asn_time(const unsigned char *der, size_t len, time_t *when)
 	size_t i, year_len;
 	struct tm tm = { 0 };
 
-	if (!der || len < 2 || len - 2 < der[1])
+	if (len < 2 || len - 2 < der[1])
 		return -1;
 	if (der[0] == UTC_TIME && der[1] >= 12)
 		year_len = 2;
@@ -39,6 +39,11 @@ int asn_time(const unsigned char *der, size_t len, time_t *when)
 #undef TWO
 	*when = timegm(&tm);
 	return 0;
+}
+
+int asn_time_x509(const unsigned char *der, time_t *when)
+{
+	return der ? asn_time(der, 2 + der[1], when) : -1;
 }
 
 void asn_time_day(time_t when, char day[16])

@@ -12,6 +12,9 @@
 /* @der: UTCTime or GeneralizedTime from its tag on.  0, or -1: it is none */
 int asn_time(const unsigned char *der, size_t len, time_t *when);
 
+/* Likewise, as wolfSSL gives those of a certificate; NULL: it has none */
+int asn_time_x509(const unsigned char *der, time_t *when);
+
 /* "2026-03-01" of it */
 void asn_time_day(time_t when, char day[16]);
 

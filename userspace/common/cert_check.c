@@ -25,6 +25,7 @@
 #include "asn_time.h"
 #include "cert_check.h"
 #include "pem.h"
+#include "printable.h"
 #include "refuse.h"
 #include "signer.h"
 #include "token_check.h"
@@ -275,12 +276,6 @@ void cert_files_free(struct cert_files *files)
 	memset(files, 0, sizeof(*files));
 }
 
-/* As wolfSSL has it: tag, length, date */
-static int parse_date(const unsigned char *der, time_t *when)
-{
-	return der ? asn_time(der, 2 + der[1], when) : -1;
-}
-
 /* Does an issuer in the file end before the certificate itself? */
 static bool issuer_ends_first(const struct cert_facts *facts)
 {
@@ -408,14 +403,6 @@ static WOLFSSL_X509 *next_cert(const char **at, const char *end, int *broken)
 	return x509;
 }
 
-/* It is printed: no terminal controls out of a certificate. */
-static void make_printable(char *name)
-{
-	for (; *name; name++)
-		if ((unsigned char)*name < 0x20 || *name == 0x7f)
-			*name = '?';
-}
-
 static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 {
 	unsigned char serial[32];
@@ -430,8 +417,8 @@ static int subject_facts(WOLFSSL_X509 *x509, struct cert_facts *facts)
 	if (wolfSSL_X509_get_serial_number(x509, serial, &len) == WOLFSSL_SUCCESS)
 		for (i = 0; i < len && (size_t)i * 2 + 3 <= sizeof(facts->serial); i++)
 			sprintf(facts->serial + i * 2, "%02x", serial[i]);
-	return parse_date(wolfSSL_X509_notBefore(x509), &facts->not_before) ||
-			       parse_date(wolfSSL_X509_notAfter(x509), &facts->not_after) ?
+	return asn_time_x509(wolfSSL_X509_notBefore(x509), &facts->not_before) ||
+			       asn_time_x509(wolfSSL_X509_notAfter(x509), &facts->not_after) ?
 		       -1 :
 		       0;
 }
@@ -585,8 +572,8 @@ static void note_end(const struct cert_issuer *issuer, struct cert_facts *facts)
 /* 0, or -1: they cannot be read */
 static int issuer_dates(WOLFSSL_X509 *x509, struct cert_issuer *issuer, time_t *not_before)
 {
-	return parse_date(wolfSSL_X509_notBefore(x509), not_before) ||
-			       parse_date(wolfSSL_X509_notAfter(x509), &issuer->not_after) ?
+	return asn_time_x509(wolfSSL_X509_notBefore(x509), not_before) ||
+			       asn_time_x509(wolfSSL_X509_notAfter(x509), &issuer->not_after) ?
 		       -1 :
 		       0;
 }

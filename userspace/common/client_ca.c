@@ -14,6 +14,7 @@
 #include "client_ca.h"
 #include "crl.h"
 #include "pem.h"
+#include "printable.h"
 #include "refuse.h"
 
 #define CERT_BEGIN "-----BEGIN CERTIFICATE-----"
@@ -100,15 +101,13 @@ static int check_crls(WOLFSSL_CTX *ctx, const struct client_ca *clients, const c
 	return -1;
 }
 
-/* "3 (name)"; it is printed: no terminal controls out of a certificate */
+/* "3 (name)" */
 static void describe(WOLFSSL_X509 *x509, unsigned int number, char *text, size_t len)
 {
 	const char *name = x509 ? wolfSSL_X509_get_subjectCN(x509) : NULL;
 
 	snprintf(text, len, name && *name ? "%u (%s)" : "%u", number, name);
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
+	make_printable(text);
 }
 
 /* Into @ctx.  NULL, or what is wrong with it; *@ends: just that it is not valid now */
@@ -217,11 +216,6 @@ static struct client_end *add_end(struct client_ca *clients)
 	return memset(&ends[clients->end_count++], 0, sizeof(*ends));
 }
 
-static int date_of(const unsigned char *der, time_t *when)
-{
-	return der ? asn_time(der, 2 + der[1], when) : -1;
-}
-
 /* 0 or -1: out of memory */
 static int note_certificate(struct client_ca *clients, const char *pem, size_t len,
 			    unsigned int number)
@@ -233,8 +227,8 @@ static int note_certificate(struct client_ca *clients, const char *pem, size_t l
 
 	if (end) {
 		describe(x509, number, end->which, sizeof(end->which));
-		if (date_of(wolfSSL_X509_notBefore(x509), &end->since) ||
-		    date_of(wolfSSL_X509_notAfter(x509), &end->until))
+		if (asn_time_x509(wolfSSL_X509_notBefore(x509), &end->since) ||
+		    asn_time_x509(wolfSSL_X509_notAfter(x509), &end->until))
 			clients->end_count--;
 	}
 	wolfSSL_X509_free(x509);
